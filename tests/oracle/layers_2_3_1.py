@@ -1,0 +1,214 @@
+"""Layers of Keras 2.3.1: outputs, masks, gradients, losses and updates. Writes tests/fixtures/layers_2_3_1.{json,npz}.
+
+A case: name, class_name, config (as get_config gives it), input_shapes (batch null), input_dtypes,
+weights [{name, shape, trainable}] in get_weights order, outputs (their number), input_masks and output_masks (per tensor:
+is there one), phases ("test", or "test" and "train" where the layer behaves differently and deterministically),
+losses (are there any), updates (are there any).
+
+Arrays (float32, masks bool, indices int32), under "CASE/":
+    input_I  input_mask_I  weight_I  r_I  output_mask_I
+    PHASE/output_I  PHASE/loss (float32 scalar, the sum of the layer's losses)
+    PHASE/grad_input_I  PHASE/grad_weight_I   of sum(output_0*r_0) + sum(output_1*r_1) + .. + loss; absent where Keras has none
+    train/weight_after_I                      every weight after one run of the layer's updates
+A masked input is one that came through Masking(0.): its masked steps are zero, and gradients are those at the layer's input.
+"""
+import numpy as np
+
+from fixture import Fixture, K, expect, fresh, initial_weights, keras, stream, tf
+from keras import layers as L
+from keras import regularizers as R
+
+expect("2.3.1")
+CASES = []
+
+
+def case(name, build, *shapes, **options):
+    """build() makes the layer; shapes exclude the batch. Options: batch=2, scale=1 (of uniform inputs), ints=N (indices below N),
+    dtype of the input, fill=V (about 40 % of the steps are V), mask=True (likewise
+    zero, and the inputs come masked), random=True (the training phase is random: only "test")."""
+    CASES.append((name, build, shapes, options))
+
+
+for a in ["linear", "relu", "softmax", "sigmoid", "tanh"]:
+    case("dense_" + a, lambda a=a: L.Dense(4, activation=a), (5,), batch=3)
+    case("activation_" + a, lambda a=a: L.Activation(a), (6,), scale=4)
+case("activation_softmax_3d", lambda: L.Activation("softmax"), (3, 4), scale=4)
+case("activation_relu_4d", lambda: L.Activation("relu"), (3, 2, 4))
+case("activation_masked", lambda: L.Activation("tanh"), (4, 3), mask=True)
+case("dense_no_bias", lambda: L.Dense(3, use_bias=False), (4,))
+case("dense_3d", lambda: L.Dense(4, activation="relu"), (3, 5))
+case("dense_4d", lambda: L.Dense(2), (2, 3, 4))
+case("dense_masked", lambda: L.Dense(3), (4, 2), mask=True)
+case("dense_one_unit", lambda: L.Dense(1, activation="sigmoid"), (7,))
+case("dense_l1", lambda: L.Dense(3, kernel_regularizer=R.l1(0.03)), (4,))
+case("dense_l2", lambda: L.Dense(3, kernel_regularizer=R.l2(0.03), bias_regularizer=R.l2(0.2)), (4,))
+case("dense_l1_l2", lambda: L.Dense(3, kernel_regularizer=R.l1_l2(0.01, 0.02)), (4,))
+case("dense_activity_l2", lambda: L.Dense(3, activation="tanh", activity_regularizer=R.l2(0.1)), (4,))
+case("dropout", lambda: L.Dropout(0.4), (6,), random=True)
+case("dropout_zero", lambda: L.Dropout(0.0), (6,))
+case("dropout_one", lambda: L.Dropout(1.0), (6,))
+case("dropout_noise_shape", lambda: L.Dropout(0.4, noise_shape=(None, 1, 3)), (2, 3), random=True)
+case("dropout_masked", lambda: L.Dropout(0.4), (4, 2), mask=True, random=True)
+case("flatten", lambda: L.Flatten(), (3, 2, 4))
+case("flatten_channels_first", lambda: L.Flatten(data_format="channels_first"), (3, 2, 4))
+case("flatten_3d", lambda: L.Flatten(), (3, 2))
+case("flatten_3d_channels_first", lambda: L.Flatten(data_format="channels_first"), (3, 2))
+case("reshape", lambda: L.Reshape((4, 3)), (2, 6))
+case("reshape_minus_one", lambda: L.Reshape((-1, 2, 2)), (3, 4))
+case("reshape_flat", lambda: L.Reshape((-1,)), (3, 4))
+case("permute", lambda: L.Permute((2, 1)), (3, 4))
+case("permute_3d", lambda: L.Permute((3, 1, 2)), (2, 3, 4))
+case("repeat_vector", lambda: L.RepeatVector(3), (4,))
+case("activity_regularization", lambda: L.ActivityRegularization(l1=0.02, l2=0.03), (5,))
+case("activity_regularization_4d", lambda: L.ActivityRegularization(l2=0.03), (2, 3, 2))
+case("masking", lambda: L.Masking(), (5, 3), fill=0)
+case("masking_value", lambda: L.Masking(mask_value=0.5), (4, 3), fill=0.5)
+case("masking_masked", lambda: L.Masking(), (5, 3), mask=True)
+
+for name, shape, axis in [("2d", (5,), -1), ("3d", (4, 3), -1), ("3d_axis1", (4, 3), 1), ("4d", (3, 4, 3), -1), ("4d_axis1", (3, 4, 2), 1),
+                          ("4d_axis2", (3, 4, 2), 2), ("4d_axis3", (3, 4, 2), 3)]:
+    case("batch_normalization_" + name, lambda axis=axis: L.BatchNormalization(axis=axis), shape, batch=4, scale=2)
+for name, options in [("no_center", dict(center=False)), ("no_scale", dict(scale=False)), ("neither", dict(center=False, scale=False)),
+                      ("momentum", dict(momentum=0.6, epsilon=1e-2))]:
+    case("batch_normalization_2d_" + name, lambda o=options: L.BatchNormalization(**o), (5,), batch=4, scale=2)
+    case("batch_normalization_4d_" + name, lambda o=options: L.BatchNormalization(**o), (3, 4, 3), batch=4, scale=2)
+case("batch_normalization_masked", lambda: L.BatchNormalization(), (4, 3), batch=4, mask=True)
+case("batch_normalization_batch_1", lambda: L.BatchNormalization(), (3, 4, 2), batch=1)
+
+for name, options in [
+        ("valid", {}), ("same", dict(padding="same")), ("strides", dict(strides=2)), ("same_strides", dict(strides=2, padding="same")),
+        ("strides_2_3", dict(strides=(2, 3), padding="same")), ("dilation", dict(dilation_rate=2)),
+        ("same_dilation", dict(dilation_rate=(2, 3), padding="same")), ("no_bias", dict(use_bias=False)),
+        ("relu", dict(activation="relu", padding="same")), ("softmax", dict(activation="softmax"))]:
+    case("conv2d_" + name, lambda o=options: L.Conv2D(3, 3, **o), (7, 8, 2))
+    case("conv2d_cf_" + name, lambda o=options: L.Conv2D(3, 3, data_format="channels_first", **o), (2, 7, 8))
+for kernel in [(1, 1), (2, 2), (2, 4), (4, 3), (5, 1), (1, 4)]:
+    for padding in ["valid", "same"]:
+        for strides in [1, 2]:
+            case("conv2d_k%d%d_%s_s%d" % (kernel + (padding, strides)),
+                 lambda k=kernel, p=padding, s=strides: L.Conv2D(2, k, padding=p, strides=s), (6, 5, 2))
+case("conv2d_kernel_is_image", lambda: L.Conv2D(3, (4, 5)), (4, 5, 2))
+case("conv2d_kernel_beyond_image_same", lambda: L.Conv2D(2, 5, padding="same"), (3, 2, 2))
+case("conv2d_one_channel", lambda: L.Conv2D(1, 3), (5, 5, 1))
+case("conv2d_wide", lambda: L.Conv2D(20, 3, padding="same"), (5, 6, 17), batch=1)
+case("conv2d_regularized", lambda: L.Conv2D(2, 2, kernel_regularizer=R.l1_l2(0.01, 0.02), activity_regularizer=R.l1(0.01)), (3, 4, 2))
+
+for kind, make in [("max", L.MaxPooling2D), ("average", L.AveragePooling2D)]:
+    for name, options in [
+            ("default", {}), ("same", dict(padding="same")), ("k3_s2", dict(pool_size=3, strides=2)),
+            ("k3_s2_same", dict(pool_size=3, strides=2, padding="same")), ("k3_s1_same", dict(pool_size=3, strides=1, padding="same")),
+            ("k23_s12", dict(pool_size=(2, 3), strides=(1, 2))), ("k2_s3_same", dict(pool_size=2, strides=3, padding="same"))]:
+        case("%s_pooling2d_%s" % (kind, name), lambda m=make, o=options: m(**o), (7, 6, 2))
+        case("%s_pooling2d_cf_%s" % (kind, name), lambda m=make, o=options: m(data_format="channels_first", **o), (2, 7, 6))
+case("max_pooling2d_negative_same", lambda: L.MaxPooling2D(3, 2, padding="same"), (4, 4, 2), shift=-5)
+case("global_average_pooling2d", lambda: L.GlobalAveragePooling2D(), (3, 4, 2))
+case("global_average_pooling2d_cf", lambda: L.GlobalAveragePooling2D(data_format="channels_first"), (2, 3, 4))
+case("zero_padding2d", lambda: L.ZeroPadding2D(), (3, 4, 2))
+case("zero_padding2d_2_1", lambda: L.ZeroPadding2D((2, 1)), (3, 4, 2))
+case("zero_padding2d_uneven", lambda: L.ZeroPadding2D(((1, 2), (3, 0))), (3, 4, 2))
+case("zero_padding2d_cf", lambda: L.ZeroPadding2D(((1, 2), (3, 0)), data_format="channels_first"), (2, 3, 4))
+
+case("add", lambda: L.Add(), (3, 4), (3, 4))
+case("add_three", lambda: L.Add(), (4,), (4,), (4,))
+case("add_broadcast", lambda: L.Add(), (3, 4), (1, 4))
+case("add_rank", lambda: L.Add(), (3, 4), (4,))
+case("add_masked", lambda: L.Add(), (4, 3), (4, 3), mask=True)
+case("concatenate", lambda: L.Concatenate(), (3, 4), (3, 2))
+case("concatenate_axis1", lambda: L.Concatenate(axis=1), (3, 4), (5, 4))
+case("concatenate_three_4d", lambda: L.Concatenate(), (2, 3, 1), (2, 3, 2), (2, 3, 3))
+case("concatenate_4d_axis2", lambda: L.Concatenate(axis=2), (2, 3, 2), (2, 1, 2))
+case("concatenate_masked", lambda: L.Concatenate(), (4, 3), (4, 2), mask=True)
+case("concatenate_masked_axis1", lambda: L.Concatenate(axis=1), (4, 3), (2, 3), mask=True)
+case("embedding", lambda: L.Embedding(7, 3), (5,), ints=7)
+case("embedding_mask_zero", lambda: L.Embedding(7, 3, mask_zero=True), (6,), ints=3, batch=3)
+case("embedding_input_length", lambda: L.Embedding(7, 3, input_length=5), (5,), ints=7)
+case("embedding_float_indices", lambda: L.Embedding(7, 3), (5,), ints=7, dtype="float32")
+case("embedding_2d_indices", lambda: L.Embedding(7, 2), (2, 3), ints=7)
+case("embedding_regularized", lambda: L.Embedding(5, 2, embeddings_regularizer=R.l2(0.1)), (4,), ints=5)
+
+
+def tensors(value):
+    return value if isinstance(value, list) else [value]
+
+
+def record(fixture, name, build, shapes, options):
+    fresh()
+    rs = stream(name)
+    batch, ints = options.get("batch", 2), options.get("ints")
+    dtype = options.get("dtype", "int32" if ints else "float32")
+    values = []
+    for shape in shapes:
+        if ints:
+            values.append(rs.randint(0, ints, (batch,) + shape).astype(dtype))
+            continue
+        x = rs.uniform(-1, 1, (batch,) + shape) * options.get("scale", 1) + options.get("shift", 0)
+        if options.get("mask") or "fill" in options:
+            x[rs.uniform(size=x.shape[:2]) < 0.4] = options.get("fill", 0)
+        values.append(x.astype("float32"))
+
+    feeds = [keras.Input(shape, dtype=dtype) for shape in shapes]
+    inputs = [L.Masking()(x) for x in feeds] if options.get("mask") else feeds
+    layer = build()
+    outputs = tensors(layer(inputs if len(inputs) > 1 else inputs[0]))
+    weights = initial_weights(layer.weights, rs)
+    layer.set_weights(weights)
+
+
+    def run(fetches, phase, updates=()):
+        return K.function(feeds + [K.learning_phase()], fetches, updates=list(updates))(values + [phase])
+
+    node = layer._inbound_nodes[-1]
+    input_masks, output_masks = node.input_masks, node.output_masks
+    rs_ = [rs.uniform(-1, 1, y.shape).astype("float32") for y in run(outputs, 0)]
+    objective = sum(K.sum(y * K.constant(r)) for y, r in zip(outputs, rs_)) + sum(layer.losses)
+
+    phases = ["test"]
+    if not options.get("random") and any(getattr(y, "_uses_learning_phase", False) for y in outputs):
+        phases.append("train")
+
+    def put(key, value):
+        fixture.array("%s/%s" % (name, key), value)
+
+    for i, (value, mask) in enumerate(zip(values, input_masks)):
+        put("input_%d" % i, run([tf.identity(inputs[i])], 0)[0])
+        if mask is not None:
+            put("input_mask_%d" % i, run([mask], 0)[0])
+    for i, value in enumerate(weights):
+        put("weight_%d" % i, value)
+    for i, (mask, r) in enumerate(zip(output_masks, rs_)):
+        put("r_%d" % i, r)
+        if mask is not None:
+            put("output_mask_%d" % i, run([mask], 0)[0])
+
+    wanted = [("grad_input_%d" % i, x) for i, x in enumerate(inputs) if not ints]
+    wanted += [("grad_weight_%d" % i, w) for i, w in enumerate(layer.weights)]
+    gradients = [(key, tf.convert_to_tensor(g)) for (key, _), g in zip(wanted, K.gradients(objective, [t for _, t in wanted])) if g is not None]
+    # Moving averages have a gradient in the test phase; Keras never asks for it.
+    trainable = {"grad_weight_%d" % i for i, w in enumerate(layer.weights) if w in layer.trainable_weights}
+    gradients = [(key, g) for key, g in gradients if key.startswith("grad_input") or key in trainable]
+    for phase, flag in [("test", 0), ("train", 1)]:
+        if phase not in phases:
+            continue
+        for i, y in enumerate(run(outputs, flag)):
+            put("%s/output_%d" % (phase, i), y)
+        if layer.losses:
+            put("%s/loss" % phase, run([sum(layer.losses)], flag)[0])
+        for key, g in gradients:
+            put("%s/%s" % (phase, key), run([g], flag)[0])
+    if layer.updates:
+        run(outputs, 1, layer.updates)
+        for i, value in enumerate(layer.get_weights()):
+            put("train/weight_after_%d" % i, value)
+
+    fixture.case(
+        name=name, class_name=layer.__class__.__name__, config=layer.get_config(),
+        input_shapes=[(None,) + shape for shape in shapes], input_dtypes=[dtype] * len(shapes),
+        weights=[dict(name=w.name, shape=K.int_shape(w), trainable=w in layer.trainable_weights) for w in layer.weights],
+        outputs=len(outputs), input_masks=[m is not None for m in input_masks], output_masks=[m is not None for m in output_masks],
+        phases=phases, losses=bool(layer.losses), updates=bool(layer.updates))
+
+
+fixture = Fixture("layers_2_3_1", __file__)
+for one in CASES:
+    record(fixture, *one)
+fixture.write()
