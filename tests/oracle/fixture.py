@@ -41,6 +41,22 @@ def expect(version):
                  % (version, keras.__version__))
 
 
+def _gated_gradients(self, loss, params):
+    """Gradients that are handed out when all of them and the loss are known.
+
+    Keras's update of one weight waits for its own gradient only. TensorFlow 1 may run it while another gradient, or a
+    regularizer's term of the loss, has still to read that weight, and which happens differs from graph to graph: what such a
+    run records is not Keras's formula. With the gate there is one order: loss, gradients, updates.
+    """
+    gradients = _get_gradients(self, loss, params)
+    with tf.control_dependencies([loss] + gradients):
+        return [tf.identity(gradient) for gradient in gradients]
+
+
+_get_gradients = keras.optimizers.Optimizer.get_gradients
+keras.optimizers.Optimizer.get_gradients = _gated_gradients
+
+
 def fresh(floatx="float32"):
     """An empty graph and a single-threaded session; automatic names start at 1 again."""
     K.clear_session()

@@ -1,0 +1,306 @@
+"""Training by Keras 2.3.1: steps, fit, evaluate, predict. Writes tests/fixtures/training_2_3_1.{json,npz}.
+
+Optimizers here are those whose step in 2.3.1 does not read `iterations` (SGD, RMSprop, Adagrad, without decay): it reads it
+before or after the increment at random. optimizers_2_2_4.py has the others.
+
+"models" in the .json: name -> {"json": the text of to_json, "weights": how many}; initial weights are "MODEL/weight_I".
+"cases", of three kinds; all have name, kind, model, floatx ("float32" or "float64"; in float64 the model's layers have dtype
+float64, all else is equal), compile {optimizer {class_name, config}, loss, metrics, weighted_metrics, loss_weights}, x and y (keys
+of arrays, one per input and output), frozen (layers with trainable=False), metrics_names, and "CASE/weight_I", the weights afterwards (get_weights order).
+  steps     train_on_batch 20 times; step k takes rows [batch*k, batch*(k+1)) modulo n (n is a multiple of batch).
+            "CASE/values" float64 (20, len(metrics_names)). sample_weight: null or a key. class_weight: null or [[class, weight]]
+  fit       seed: np.random.seed(seed) right before fit(**arguments); arguments is JSON, validation_data
+            [[x keys], [y keys]] or [[x], [y], [sample weight keys]], sample_weight keys likewise. then: second fit's arguments or null, run at
+            once after the first. history: [[name, [value per epoch]]] in History's order, history_then likewise
+  evaluate  batch_size, sample_weight; "CASE/values" float64 (len(metrics_names)), "CASE/prediction_I" from predict
+Data arrays are float32 or int32 under "data/"; float64 cases take the same numbers as float64.
+"""
+import json
+
+import numpy as np
+
+from fixture import Fixture, K, expect, fresh, initial_weights, keras, stream
+from keras import constraints, layers as L, regularizers as R
+from keras.models import Model, Sequential
+
+expect("2.3.1")
+fixture = Fixture("training_2_3_1", __file__, models={})
+
+
+def put(name, value):
+    fixture.array("data/" + name, value)
+    return value
+
+
+def make_data():
+    rs = stream("data")
+    n = 80
+    x = put("x", rs.uniform(-1, 1, (n, 6)).astype("float32"))
+    put("x2", rs.uniform(-1, 1, (n, 6)).astype("float32"))
+    put("x_short", x[:70])
+    put("x_one", x[:1])
+    score = x.dot(rs.uniform(-1, 1, (6, 4))) + 0.3 * rs.normal(size=(n, 4))
+    labels = score.argmax(axis=1).astype("int32")
+    put("labels", labels)
+    put("labels_column", labels[:, None])
+    put("onehot", np.eye(4, dtype="float32")[labels])
+    put("onehot_short", np.eye(4, dtype="float32")[labels[:70]])
+    put("onehot_one", np.eye(4, dtype="float32")[labels[:1]])
+    put("real", score.astype("float32"))
+    put("real_short", score[:70].astype("float32"))
+    put("binary", (score[:, :1] > 0).astype("float32"))
+    put("binary4", (score > 0).astype("float32"))
+    weight = rs.uniform(0, 2, n).astype("float32")
+    weight[::5] = 0
+    put("weight", weight)
+    put("weight_short", weight[:70])
+    image = rs.uniform(-1, 1, (40, 7, 6, 2)).astype("float32")
+    put("image", image)
+    put("image_labels", rs.randint(0, 3, (40, 1)).astype("int32"))
+    put("sequence", rs.randint(0, 9, (40, 5)).astype("int32"))
+    put("sequence_target", rs.uniform(-1, 1, (40, 2)).astype("float32"))
+
+
+def mlp(last, units=4, **options):
+    return lambda: Sequential([L.Dense(8, activation="relu", input_shape=(6,), **options), L.Dense(units, activation=last)])
+
+
+def mlp_batch_normalization():
+    return Sequential([L.Dense(8, input_shape=(6,)), L.BatchNormalization(), L.Activation("relu"), L.Dense(4, activation="softmax")])
+
+
+def cnn():
+    return Sequential([L.Conv2D(4, 3, activation="relu", input_shape=(7, 6, 2)), L.MaxPooling2D(), L.Flatten(), L.Dense(3, activation="softmax")])
+
+
+def cnn_batch_normalization():
+    return Sequential([L.ZeroPadding2D(input_shape=(7, 6, 2)), L.Conv2D(4, 3, strides=2, padding="same", use_bias=False), L.BatchNormalization(),
+                       L.Activation("relu"), L.GlobalAveragePooling2D(), L.Dense(3, activation="softmax")])
+
+
+def embedding():
+    return Sequential([L.Embedding(9, 3, input_length=5), L.Flatten(), L.Dense(2)])
+
+
+def two_inputs():
+    """Two inputs through a shared layer, two outputs."""
+    a, b = L.Input((6,), name="left"), L.Input((6,), name="right")
+    shared = L.Dense(5, activation="tanh", name="shared")
+    left, right = shared(a), shared(b)
+    joined = L.Concatenate(name="joined")([left, right])
+    return Model([a, b], [L.Dense(4, activation="softmax", name="class")(joined), L.Dense(1, activation="sigmoid", name="sign")(L.Add(name="sum")([left, right]))])
+
+
+MODELS = {
+    "mlp_linear": mlp("linear"), "mlp_softmax": mlp("softmax"), "mlp_sigmoid": mlp("sigmoid"), "mlp_sigmoid_1": mlp("sigmoid", 1),
+    "mlp_linear_1": mlp("linear", 1), "mlp_tanh": mlp("tanh"),
+    # Crossentropy from probabilities whose layer is not the activation itself: Keras finds no logits behind it.
+    "mlp_probabilities": lambda: Sequential([L.Dense(4, activation="softmax", input_shape=(6,)), L.Reshape((4,))]),
+    "mlp_sigmoid_probabilities": lambda: Sequential([L.Dense(4, activation="sigmoid", input_shape=(6,)), L.Reshape((4,))]),
+    "mlp_l1": mlp("softmax", kernel_regularizer=R.l1(0.02)),
+    "mlp_l2": mlp("softmax", kernel_regularizer=R.l2(0.05), bias_regularizer=R.l1_l2(0.01, 0.02)),
+    "mlp_activity": mlp("softmax", activity_regularizer=R.l2(0.01)),
+    "mlp_activity_layer": lambda: Sequential([L.Dense(8, activation="tanh", input_shape=(6,)), L.ActivityRegularization(0.01, 0.02), L.Dense(4)]),
+    "mlp_max_norm": mlp("softmax", kernel_constraint=constraints.max_norm(0.8), bias_constraint=constraints.max_norm(0.3)),
+    "mlp_max_norm_axis1": mlp("softmax", kernel_constraint=constraints.max_norm(1.0, axis=1)),
+    "mlp_batch_normalization": mlp_batch_normalization, "cnn": cnn, "cnn_batch_normalization": cnn_batch_normalization,
+    "embedding": embedding, "two_inputs": two_inputs,
+}
+
+
+def build(model, floatx):
+    """The model with the recorded initial weights, and its description on the first call."""
+    fresh()
+    made = MODELS[model]()
+    # get_weights and set_weights of a model go layer by layer, unlike model.weights.
+    values = initial_weights([w for layer in made.layers for w in layer.weights], stream(model))
+    fixture.head["models"][model] = dict(json=made.to_json(), weights=len(values))
+    for i, value in enumerate(values):
+        fixture.array("%s/weight_%d" % (model, i), value)
+    fresh(floatx)
+    made = MODELS[model]()
+    made.set_weights(values)
+    return made
+
+
+def sgd(lr=0.1, **options):
+    return keras.optimizers.SGD(learning_rate=lr, **options)
+
+
+def compiled(model, floatx, loss, metrics=(), optimizer=sgd, frozen=(), loss_weights=None, weighted_metrics=None):
+    made = build(model, floatx)
+    for name in frozen:
+        made.get_layer(name).trainable = False
+    optimizer = optimizer()
+    metrics = metrics if isinstance(metrics, dict) else list(metrics)
+    made.compile(optimizer, loss, metrics=metrics, loss_weights=loss_weights, weighted_metrics=weighted_metrics)
+    return made, dict(
+        model=model, floatx=floatx, frozen=list(frozen), metrics_names=made.metrics_names,
+        compile=dict(optimizer=keras.optimizers.serialize(optimizer), loss=loss, metrics=metrics, weighted_metrics=weighted_metrics, loss_weights=loss_weights))
+
+
+def get(keys, floatx):
+    """One array, or a list of them, by key; float data in floatx."""
+    if keys is None:
+        return None
+    if isinstance(keys, str):
+        value = fixture.arrays["data/" + keys]
+        return value.astype(floatx) if value.dtype.kind == "f" else value
+    values = [get(key, floatx) for key in keys]
+    return values[0] if len(values) == 1 else values
+
+
+def finish(name, made):
+    for i, value in enumerate(made.get_weights()):
+        fixture.array("%s/weight_%d" % (name, i), value)
+
+
+# Keras's own code mixes float32 into float64 there and fails.
+FLOAT32_ONLY = ("logcosh", "categorical_hinge", "mlp_batch_normalization", "cnn_batch_normalization")
+
+
+def each_floatx(name, model, loss, record):
+    for floatx in ["float32"] if model in FLOAT32_ONLY or loss in FLOAT32_ONLY else ["float32", "float64"]:
+        record(name + "_" + floatx, floatx)
+
+
+def steps(name, model, x, y, loss, batch=16, sample_weight=None, class_weight=None, count=20, **options):
+    def record(name, floatx):
+        made, fields = compiled(model, floatx, loss, **options)
+        data, target, weight = get([x] if isinstance(x, str) else x, floatx), get([y] if isinstance(y, str) else y, floatx), get(sample_weight, floatx)
+        n = len(data[0] if isinstance(data, list) else data)
+        values = []
+        for k in range(count):
+            at = batch * k % n
+            rows = lambda a: [v[at:at + batch] for v in a] if isinstance(a, list) else a[at:at + batch]
+            values.append(np.atleast_1d(made.train_on_batch(
+                rows(data), rows(target), sample_weight=None if weight is None else rows(weight), class_weight=class_weight)))
+        fixture.array(name + "/values", np.array(values, "float64"))
+        finish(name, made)
+        fixture.case(name=name, kind="steps", x=[x] if isinstance(x, str) else x, y=[y] if isinstance(y, str) else y, batch=batch, steps=count,
+                     sample_weight=sample_weight, class_weight=class_weight and sorted(class_weight.items()), **fields)
+
+    each_floatx(name, model, loss, record)
+
+
+def fit(name, model, x, y, loss, arguments, then=None, seed=3, **options):
+    def resolve(arguments, floatx):
+        arguments = dict(arguments, verbose=0)
+        if "validation_data" in arguments:
+            arguments["validation_data"] = tuple(get(keys, floatx) for keys in arguments["validation_data"])
+        if "sample_weight" in arguments:
+            arguments["sample_weight"] = get(arguments["sample_weight"], floatx)
+        if "class_weight" in arguments:
+            arguments["class_weight"] = dict(arguments["class_weight"])
+        return arguments
+
+    def record(name, floatx):
+        made, fields = compiled(model, floatx, loss, **options)
+        np.random.seed(seed)
+        pairs = lambda history: [[k, [float(v) for v in values]] for k, values in history.history.items()]
+        first = pairs(made.fit(get(x, floatx), get(y, floatx), **resolve(arguments, floatx)))
+        second = then and pairs(made.fit(get(x, floatx), get(y, floatx), **resolve(then, floatx)))
+        finish(name, made)
+        fixture.case(name=name, kind="fit", x=x, y=y, seed=seed, arguments=arguments, then=then, history=first, history_then=second, **fields)
+
+    each_floatx(name, model, loss, record)
+
+
+def evaluate(name, model, x, y, loss, batch_size=32, sample_weight=None, **options):
+    def record(name, floatx):
+        made, fields = compiled(model, floatx, loss, **options)
+        values = made.evaluate(get(x, floatx), get(y, floatx), batch_size=batch_size, sample_weight=get(sample_weight, floatx), verbose=0)
+        fixture.array(name + "/values", np.atleast_1d(np.array(values, "float64")))
+        predictions = made.predict(get(x, floatx), batch_size=batch_size)
+        for i, value in enumerate(predictions if isinstance(predictions, list) else [predictions]):
+            fixture.array("%s/prediction_%d" % (name, i), value)
+        finish(name, made)
+        fixture.case(name=name, kind="evaluate", x=x, y=y, batch_size=batch_size, sample_weight=sample_weight, **fields)
+
+    each_floatx(name, model, loss, record)
+
+
+make_data()
+momentum = lambda: sgd(0.05, momentum=0.9)
+nesterov = lambda: sgd(0.05, momentum=0.9, nesterov=True)
+rmsprop = lambda: keras.optimizers.RMSprop(learning_rate=0.01)
+adagrad = lambda: keras.optimizers.Adagrad(learning_rate=0.05)
+
+steps("mse", "mlp_linear", "x", "real", "mean_squared_error", metrics=["mae"])
+steps("mse_tanh_accuracy", "mlp_tanh", "x", "onehot", "mse", metrics=["accuracy"])
+steps("categorical", "mlp_softmax", "x", "onehot", "categorical_crossentropy", metrics=["accuracy"])
+steps("categorical_probabilities", "mlp_probabilities", "x", "onehot", "categorical_crossentropy", metrics=["categorical_accuracy"])
+steps("sparse", "mlp_softmax", "x", "labels", "sparse_categorical_crossentropy", metrics=["accuracy"])
+steps("sparse_column", "mlp_softmax", "x", "labels_column", "sparse_categorical_crossentropy", metrics=["sparse_categorical_accuracy"])
+steps("sparse_probabilities", "mlp_probabilities", "x", "labels_column", "sparse_categorical_crossentropy", metrics=["acc"])
+steps("binary", "mlp_sigmoid_1", "x", "binary", "binary_crossentropy", metrics=["accuracy"])
+steps("binary_4", "mlp_sigmoid", "x", "binary4", "binary_crossentropy", metrics=["accuracy", "mse"])
+steps("binary_probabilities", "mlp_sigmoid_probabilities", "x", "binary4", "binary_crossentropy", metrics=["binary_accuracy"])
+for loss in ["mean_absolute_error", "mean_absolute_percentage_error", "mean_squared_logarithmic_error", "squared_hinge", "hinge", "logcosh",
+             "huber_loss", "cosine_proximity"]:
+    steps("loss_" + loss, "mlp_linear", "x", "real", loss, optimizer=(lambda: sgd(0.0002)) if "percentage" in loss else lambda: sgd(0.02))
+for loss in ["categorical_hinge", "kullback_leibler_divergence", "poisson"]:
+    steps("loss_" + loss, "mlp_softmax", "x", "onehot", loss)
+steps("loss_hinge_01", "mlp_tanh", "x", "onehot", "hinge")
+steps("momentum", "mlp_softmax", "x", "onehot", "categorical_crossentropy", optimizer=momentum)
+steps("nesterov", "mlp_softmax", "x", "onehot", "categorical_crossentropy", optimizer=nesterov)
+steps("rmsprop", "mlp_softmax", "x", "onehot", "categorical_crossentropy", optimizer=rmsprop)
+steps("adagrad", "mlp_softmax", "x", "onehot", "categorical_crossentropy", optimizer=adagrad)
+for model in ["mlp_l1", "mlp_l2", "mlp_activity", "mlp_max_norm", "mlp_max_norm_axis1"]:
+    steps(model[4:], model, "x", "onehot", "categorical_crossentropy", metrics=["accuracy"], optimizer=momentum)
+steps("activity_layer", "mlp_activity_layer", "x", "real", "mse", metrics=["mse"])
+steps("frozen", "mlp_softmax", "x", "onehot", "categorical_crossentropy", frozen=["dense_1"])
+steps("frozen_regularized", "mlp_l2", "x", "onehot", "categorical_crossentropy", frozen=["dense_1"])
+steps("batch_normalization", "mlp_batch_normalization", "x", "onehot", "categorical_crossentropy", metrics=["accuracy"])
+steps("frozen_batch_normalization", "mlp_batch_normalization", "x", "onehot", "categorical_crossentropy", frozen=["batch_normalization_1"])
+steps("cnn", "cnn", "image", "image_labels", "sparse_categorical_crossentropy", batch=8, metrics=["accuracy"])
+steps("cnn_batch_normalization", "cnn_batch_normalization", "image", "image_labels", "sparse_categorical_crossentropy", batch=8, metrics=["accuracy"])
+steps("embedding", "embedding", "sequence", "sequence_target", "mse", batch=8)
+steps("embedding_momentum", "embedding", "sequence", "sequence_target", "mse", batch=8, optimizer=momentum)
+steps("embedding_rmsprop", "embedding", "sequence", "sequence_target", "mse", batch=8, optimizer=rmsprop)
+two = ["categorical_crossentropy", "binary_crossentropy"]
+steps("two_inputs", "two_inputs", ["x", "x2"], ["onehot", "binary"], two, metrics={"class": "accuracy", "sign": ["accuracy", "mse"]}, loss_weights=[1.0, 0.3])
+steps("sample_weight", "mlp_softmax", "x", "onehot", "categorical_crossentropy", sample_weight="weight", metrics=["accuracy"], weighted_metrics=["accuracy", "mse"])
+steps("class_weight", "mlp_softmax", "x", "onehot", "categorical_crossentropy", class_weight={0: 1.0, 1: 0.5, 2: 2.0, 3: 0.0})
+steps("sample_and_class_weight", "mlp_softmax", "x", "labels_column", "sparse_categorical_crossentropy", sample_weight="weight", class_weight={0: 1.0, 1: 0.5, 2: 2.0, 3: 0.7})
+
+five = dict(epochs=5, batch_size=16)
+fit("fit", "mlp_softmax", ["x_short"], ["onehot_short"], "categorical_crossentropy", five, metrics=["accuracy"])
+fit("fit_no_shuffle", "mlp_softmax", ["x_short"], ["onehot_short"], "categorical_crossentropy", dict(five, shuffle=False))
+fit("fit_shuffle_batch", "mlp_softmax", ["x_short"], ["onehot_short"], "categorical_crossentropy", dict(five, shuffle="batch"), metrics=["accuracy"])
+fit("fit_validation_split", "mlp_softmax", ["x_short"], ["onehot_short"], "categorical_crossentropy", dict(five, validation_split=0.25), metrics=["accuracy", "mse"])
+fit("fit_validation_data", "mlp_softmax", ["x_short"], ["onehot_short"], "categorical_crossentropy", dict(five, validation_data=[["x2"], ["onehot"]]), metrics=["accuracy"])
+fit("fit_validation_freq", "mlp_softmax", ["x_short"], ["onehot_short"], "categorical_crossentropy", dict(five, validation_split=0.25, validation_freq=2), metrics=["accuracy"])
+fit("fit_validation_weights", "mlp_softmax", ["x_short"], ["onehot_short"], "categorical_crossentropy", dict(five, validation_data=[["x2"], ["onehot"], ["weight"]]),
+    metrics=["accuracy"], weighted_metrics=["accuracy"])
+fit("fit_default_batch", "mlp_linear", ["x_short"], ["real_short"], "mse", dict(epochs=2), metrics=["mae"])
+fit("fit_initial_epoch", "mlp_softmax", ["x_short"], ["onehot_short"], "categorical_crossentropy", dict(five, initial_epoch=2))
+fit("fit_one_sample", "mlp_softmax", ["x_one"], ["onehot_one"], "categorical_crossentropy", dict(epochs=3, batch_size=16), metrics=["accuracy"])
+fit("fit_batch_of_one", "mlp_softmax", ["x_short"], ["onehot_short"], "categorical_crossentropy", dict(epochs=1, batch_size=1), metrics=["accuracy"])
+fit("fit_twice", "mlp_softmax", ["x_short"], ["onehot_short"], "categorical_crossentropy", dict(epochs=2, batch_size=16), then=dict(epochs=2, batch_size=20), optimizer=momentum)
+fit("fit_regularized", "mlp_l2", ["x_short"], ["onehot_short"], "categorical_crossentropy", dict(five, validation_split=0.25), metrics=["accuracy"])
+fit("fit_activity", "mlp_activity", ["x_short"], ["onehot_short"], "categorical_crossentropy", dict(five, validation_split=0.25))
+fit("fit_batch_normalization", "mlp_batch_normalization", ["x_short"], ["onehot_short"], "categorical_crossentropy", dict(five, validation_split=0.25), metrics=["accuracy"])
+fit("fit_rmsprop", "mlp_softmax", ["x_short"], ["onehot_short"], "categorical_crossentropy", five, optimizer=rmsprop)
+fit("fit_sample_weight", "mlp_softmax", ["x_short"], ["onehot_short"], "categorical_crossentropy", dict(five, validation_split=0.25, sample_weight=["weight_short"]),
+    metrics=["accuracy"], weighted_metrics=["accuracy"])
+fit("fit_class_weight", "mlp_softmax", ["x_short"], ["onehot_short"], "categorical_crossentropy", dict(five, class_weight=[[0, 1.0], [1, 0.5], [2, 2.0], [3, 0.0]]))
+fit("fit_cnn", "cnn", ["image"], ["image_labels"], "sparse_categorical_crossentropy", dict(epochs=3, batch_size=16, validation_split=0.2), metrics=["accuracy"])
+fit("fit_two_inputs", "two_inputs", ["x", "x2"], ["onehot", "binary"], two, dict(five, validation_split=0.25), metrics={"class": "accuracy", "sign": ["accuracy", "mse"]}, loss_weights=[1.0, 0.3])
+fit("fit_two_inputs_one_loss", "two_inputs", ["x", "x2"], ["onehot", "binary"], "mse", dict(five), metrics=["accuracy"], loss_weights={"class": 2.0, "sign": 0.5})
+fit("fit_two_inputs_weights", "two_inputs", ["x", "x2"], ["onehot", "binary"], {"class": two[0], "sign": two[1]}, dict(five, sample_weight=["weight", "weight"]), metrics=["mae"])
+
+evaluate("evaluate", "mlp_softmax", ["x_short"], ["onehot_short"], "categorical_crossentropy", metrics=["accuracy", "mse"])
+evaluate("evaluate_no_metrics", "mlp_linear", ["x_short"], ["real_short"], "mse", batch_size=16)
+evaluate("evaluate_one_sample", "mlp_softmax", ["x_one"], ["onehot_one"], "categorical_crossentropy", metrics=["accuracy"])
+evaluate("evaluate_sample_weight", "mlp_softmax", ["x_short"], ["onehot_short"], "categorical_crossentropy", sample_weight=["weight_short"], metrics=["accuracy"], weighted_metrics=["accuracy"])
+evaluate("evaluate_regularized", "mlp_l2", ["x_short"], ["onehot_short"], "categorical_crossentropy", batch_size=16, metrics=["accuracy"])
+evaluate("evaluate_activity", "mlp_activity", ["x_short"], ["onehot_short"], "categorical_crossentropy", batch_size=16)
+evaluate("evaluate_batch_normalization", "mlp_batch_normalization", ["x_short"], ["onehot_short"], "categorical_crossentropy", batch_size=16, metrics=["accuracy"])
+evaluate("evaluate_cnn", "cnn", ["image"], ["image_labels"], "sparse_categorical_crossentropy", batch_size=16, metrics=["accuracy"])
+evaluate("evaluate_two_inputs", "two_inputs", ["x", "x2"], ["onehot", "binary"], two, batch_size=32, metrics={"class": "accuracy", "sign": ["accuracy", "mse"]}, loss_weights=[1.0, 0.3])
+
+# Every model's description must read back.
+for name, model in fixture.head["models"].items():
+    assert json.loads(model["json"])["config"], name
+fixture.write()
