@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# Writes tests/fixtures again from the real Keras (scripts/oracle.sh makes the environments): tests/oracle/regenerate.sh [NAME...]
+# A NAME is a generator without .py, such as layers_2_3_1. All of them take about two and a half minutes on one core.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+dir=${KERAS_ORACLE_DIR:-$HOME/.cache/keras-oracle}
+names=("$@")
+((${#names[@]})) || names=(layers_2_3_1 training_2_3_1 summaries_2_3_1 optimizers_2_2_4)
+for name in "${names[@]}"; do
+    case $name in
+    *_2_3_1) oracle=keras-2.3.1 ;;
+    *_2_2_4) oracle=keras-2.2.4 ;;
+    *) echo "error: expected a generator's name that ends in _2_3_1 or _2_2_4, received $name" >&2; exit 2 ;;
+    esac
+    "$root/scripts/oracle.sh" "$oracle" >&2
+    PYTHONDONTWRITEBYTECODE=1 "$dir/$oracle/bin/python" "$root/tests/oracle/$name.py"
+done
