@@ -94,7 +94,8 @@ impl View {
 
     /// The view under another shape, where strides can express it.
     fn reshaped(&self, shape: &[usize]) -> Option<Self> {
-        if self.shape.contains(&0) || self.shape.iter().product::<usize>() != shape.iter().product() {
+        if self.shape.contains(&0) || self.shape.iter().product::<usize>() != shape.iter().product::<usize>()
+        {
             return None;
         }
         let from: Vec<(usize, isize)> =
