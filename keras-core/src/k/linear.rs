@@ -1,0 +1,103 @@
+//! Products, convolutions, pooling, softmax.
+
+use super::{nth, op};
+use crate::error::{Error, Result};
+use crate::graph::{ConvSpec, Graph, Op, PoolSpec, Value};
+use crate::tensor::Tensor;
+
+/// Keras's `dot`: last axis of `a` with the last but one of `b` (with the only one of a vector).
+#[track_caller]
+pub fn dot(a: &Tensor, b: &Tensor) -> Tensor {
+    op("dot", &[a, b], |graph, values| product(graph, nth(values, 0)?, nth(values, 1)?))
+}
+
+#[allow(clippy::indexing_slicing, reason = "the ranks are matched first")]
+fn product(graph: &mut Graph, a: Value, b: Value) -> Result<Value> {
+    let (left, right) = (graph.shape(a).to_vec(), graph.shape(b).to_vec());
+    let (rank, other) = (left.len(), right.len());
+    if rank == 0 || other == 0 {
+        return Err(Error::shape("dot", "two tensors of rank 1 or more", format!("{left:?} and {right:?}")));
+    }
+    let inner = left[rank - 1];
+    let (contracted, mut kept) = if other == 1 {
+        (0, Vec::new())
+    } else {
+        (other - 2, right.iter().enumerate().filter(|(i, _)| *i != other - 2).map(|(_, &len)| len).collect())
+    };
+    if right[contracted] != inner {
+        let expected = format!("inner lengths that agree, as in [.., {inner}] and [{inner}, ..]");
+        return Err(Error::shape("dot", expected, format!("{left:?} and {right:?}")));
+    }
+    let rows: usize = left[..rank - 1].iter().product();
+    let columns: usize = kept.iter().product();
+    let order: Vec<usize> =
+        std::iter::once(contracted).chain((0..other).filter(|&i| i != contracted)).collect();
+    let b = graph.permute(b, &order)?;
+    let (a, b) = (graph.reshape(a, &[rows, inner])?, graph.reshape(b, &[inner, columns])?);
+    let y = graph.matmul(a, b, false, false)?;
+    let mut shape = left[..rank - 1].to_vec();
+    shape.append(&mut kept);
+    graph.reshape(y, &shape)
+}
+
+/// Adds a bias along the last axis.
+#[track_caller]
+pub fn bias_add(x: &Tensor, bias: &Tensor) -> Tensor {
+    super::add(x, bias)
+}
+
+/// Softmax along an axis.
+#[track_caller]
+pub fn softmax(x: &Tensor, axis: isize) -> Tensor {
+    along_last(x, axis, Op::Softmax)
+}
+
+/// The logarithm of softmax along an axis, exact where softmax itself underflows.
+#[track_caller]
+pub fn log_softmax(x: &Tensor, axis: isize) -> Tensor {
+    along_last(x, axis, Op::LogSoftmax)
+}
+
+#[track_caller]
+fn along_last(x: &Tensor, axis: isize, function: Op) -> Tensor {
+    op(function.name(), &[x], move |graph, values| {
+        let x = nth(values, 0)?;
+        let rank = graph.shape(x).len();
+        let axis = super::axis_of(axis, rank)?;
+        let mut order: Vec<usize> = (0..rank).collect();
+        order.swap(axis, rank - 1);
+        let moved = graph.permute(x, &order)?;
+        let y = graph.add(function.clone(), &[moved])?;
+        graph.permute(y, &order)
+    })
+}
+
+/// A correlation of `x` `[batch, spatial…, channels]` with `kernel` `[spatial…, channels/groups, filters]`.
+#[track_caller]
+pub fn conv(x: &Tensor, kernel: &Tensor, spec: ConvSpec) -> Tensor {
+    op("conv", &[x, kernel], move |graph, values| {
+        graph.add(Op::Conv(spec.clone()), &[nth(values, 0)?, nth(values, 1)?])
+    })
+}
+
+/// The transpose of a convolution: `x` is of the convolution's result, the answer of its input, whose spatial shape
+/// is `size`.
+#[track_caller]
+pub fn conv_transpose(x: &Tensor, kernel: &Tensor, spec: ConvSpec, size: &[usize]) -> Tensor {
+    let size = size.to_vec();
+    op("conv_transpose", &[x, kernel], move |graph, values| {
+        graph.add(Op::ConvGradInput(spec.clone(), size.clone()), &[nth(values, 0)?, nth(values, 1)?])
+    })
+}
+
+/// Maxima over windows of `[batch, spatial…, channels]`.
+#[track_caller]
+pub fn max_pool(x: &Tensor, spec: PoolSpec) -> Tensor {
+    op("max_pool", &[x], move |graph, values| graph.add(Op::MaxPool(spec.clone()), &[nth(values, 0)?]))
+}
+
+/// Means over windows of `[batch, spatial…, channels]`; padding does not count.
+#[track_caller]
+pub fn avg_pool(x: &Tensor, spec: PoolSpec) -> Tensor {
+    op("avg_pool", &[x], move |graph, values| graph.add(Op::AvgPool(spec.clone()), &[nth(values, 0)?]))
+}

@@ -1,0 +1,256 @@
+//! [`Config`] (what Keras writes into files for every kind of thing) and [`Registry`] (how a name becomes the thing).
+
+use crate::error::{Error, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::collections::HashMap;
+use std::sync::{PoisonError, RwLock};
+
+/// `{"class_name": …, "config": {…}}`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Config {
+    /// Keras's class name: `Dense`, `L1L2`, `Adam`.
+    pub class_name: String,
+    /// The constructor's arguments, in Keras's order.
+    #[serde(default)]
+    pub config: Map<String, Value>,
+}
+
+impl Config {
+    /// A config without arguments.
+    pub fn new(class_name: impl Into<String>) -> Self {
+        Self { class_name: class_name.into(), config: Map::new() }
+    }
+
+    /// Adds an argument.
+    pub fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.config.insert(key.to_owned(), value.into());
+        self
+    }
+
+    /// As JSON.
+    pub fn to_value(&self) -> Value {
+        serde_json::json!({"class_name": self.class_name, "config": self.config})
+    }
+
+    /// Reads arguments, and refuses those that nobody read.
+    pub fn reader(&self) -> Reader<'_> {
+        Reader { class: &self.class_name, config: &self.config, read: Vec::new() }
+    }
+}
+
+/// Reads the arguments of a [`Config`] by name, with defaults, and reports the ones left over.
+///
+/// ```
+/// use keras_core::registry::Config;
+/// let config = Config::new("MaxNorm").with("max_value", 3.0).with("axis", 0);
+/// let mut reader = config.reader();
+/// let (max, axis) = (reader.float("max_value", 2.0)?, reader.integer("axis", 0)?);
+/// reader.finish()?;
+/// assert_eq!((max, axis), (3.0, 0));
+/// # Ok::<(), keras_core::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Reader<'a> {
+    class: &'a str,
+    config: &'a Map<String, Value>,
+    read: Vec<String>,
+}
+
+impl<'a> Reader<'a> {
+    /// The argument as it stands; `None` if absent or null.
+    pub fn value(&mut self, key: &str) -> Option<&'a Value> {
+        self.read.push(key.to_owned());
+        self.config.get(key).filter(|value| !value.is_null())
+    }
+
+    /// Whether the argument is there, null or not.
+    pub fn has(&self, key: &str) -> bool {
+        self.config.contains_key(key)
+    }
+
+    /// The error of an argument of the wrong kind.
+    pub fn wrong(&self, key: &str, expected: &str) -> Error {
+        let received = self.config.get(key).map_or("nothing".into(), Value::to_string);
+        Error::value(format!("{} config, key {key:?}", self.class), expected, received)
+    }
+
+    fn with<T>(
+        &mut self,
+        key: &str,
+        default: T,
+        expected: &str,
+        read: impl Fn(&Value) -> Option<T>,
+    ) -> Result<T> {
+        match self.value(key) {
+            None => Ok(default),
+            Some(value) => read(value).ok_or_else(|| self.wrong(key, expected)),
+        }
+    }
+
+    /// A finite number.
+    pub fn float(&mut self, key: &str, default: f64) -> Result<f64> {
+        self.with(key, default, "a finite number", |value| value.as_f64().filter(|x| x.is_finite()))
+    }
+
+    /// A finite number or null.
+    pub fn float_or_none(&mut self, key: &str) -> Result<Option<f64>> {
+        self.with(key, None, "a finite number or null", |value| {
+            value.as_f64().filter(|x| x.is_finite()).map(Some)
+        })
+    }
+
+    /// A whole number.
+    pub fn integer(&mut self, key: &str, default: i64) -> Result<i64> {
+        self.with(key, default, "a whole number", whole)
+    }
+
+    /// A whole number or null.
+    pub fn integer_or_none(&mut self, key: &str) -> Result<Option<i64>> {
+        self.with(key, None, "a whole number or null", |value| whole(value).map(Some))
+    }
+
+    /// A count, at least 0.
+    pub fn count(&mut self, key: &str, default: usize) -> Result<usize> {
+        self.with(key, default, "a whole number of at least 0", |value| usize::try_from(whole(value)?).ok())
+    }
+
+    /// A count that has no default.
+    pub fn required_count(&mut self, key: &str) -> Result<usize> {
+        match self.value(key) {
+            Some(_) => self.count(key, 0),
+            None => Err(self.wrong(key, "a whole number of at least 0")),
+        }
+    }
+
+    /// A truth value.
+    pub fn boolean(&mut self, key: &str, default: bool) -> Result<bool> {
+        self.with(key, default, "true or false", |value| match value {
+            Value::Bool(value) => Some(*value),
+            Value::Number(number) => number.as_f64().map(|x| x != 0.0),
+            _ => None,
+        })
+    }
+
+    /// A text.
+    pub fn text(&mut self, key: &str, default: &str) -> Result<String> {
+        self.with(key, default.to_owned(), "a text", |value| value.as_str().map(str::to_owned))
+    }
+
+    /// A text or null.
+    pub fn text_or_none(&mut self, key: &str) -> Result<Option<String>> {
+        self.with(key, None, "a text or null", |value| value.as_str().map(|text| Some(text.to_owned())))
+    }
+
+    /// A list of whole numbers; one number stands for a list of one.
+    pub fn integers(&mut self, key: &str, default: &[i64]) -> Result<Vec<i64>> {
+        self.with(key, default.to_vec(), "a list of whole numbers", |value| match value {
+            Value::Array(items) => items.iter().map(whole).collect(),
+            value => whole(value).map(|one| vec![one]),
+        })
+    }
+
+    /// Counts per axis: a list of `n`, or one number for all of them.
+    pub fn counts(&mut self, key: &str, n: usize, default: &[usize]) -> Result<Vec<usize>> {
+        self.with(key, default.to_vec(), &format!("a whole number or a list of {n}"), |value| {
+            let one = |value: &Value| usize::try_from(whole(value)?).ok();
+            match value {
+                Value::Array(items) if items.len() == n => items.iter().map(one).collect(),
+                Value::Array(_) => None,
+                value => one(value).map(|count| vec![count; n]),
+            }
+        })
+    }
+
+    /// Marks arguments as known although they change nothing here.
+    pub fn ignore(&mut self, keys: &[&str]) {
+        self.read.extend(keys.iter().map(|&key| key.to_owned()));
+    }
+
+    /// An error if an argument was not read: it would change the result in Keras and not here.
+    pub fn finish(&self) -> Result<()> {
+        match self.config.keys().find(|key| !self.read.contains(key)) {
+            None => Ok(()),
+            Some(key) => {
+                let known = self.read.join(", ");
+                Err(Error::name(
+                    format!("{} config", self.class),
+                    format!("the keys {known}"),
+                    format!("{key:?}"),
+                ))
+            }
+        }
+    }
+}
+
+fn whole(value: &Value) -> Option<i64> {
+    value.as_i64().or_else(|| value.as_f64().filter(|x| x.fract() == 0.0 && x.abs() < 9e15).map(|x| x as i64))
+}
+
+/// How a config becomes a thing.
+pub type Constructor<T> = fn(&Config) -> Result<T>;
+
+/// The things of one kind by name: Keras's own, and those that users add.
+pub struct Registry<T: 'static> {
+    kind: &'static str,
+    builtin: &'static [(&'static str, Constructor<T>)],
+    #[allow(clippy::type_complexity)]
+    custom: RwLock<Option<HashMap<String, std::sync::Arc<dyn Fn(&Config) -> Result<T> + Send + Sync>>>>,
+}
+
+impl<T: 'static> Registry<T> {
+    /// A registry with the built-in names of a kind (`"layer"`, `"loss"`, …).
+    pub const fn new(kind: &'static str, builtin: &'static [(&'static str, Constructor<T>)]) -> Self {
+        Self { kind, builtin, custom: RwLock::new(None) }
+    }
+
+    /// Makes a name known, or replaces what it stands for.
+    pub fn register(&self, name: &str, constructor: impl Fn(&Config) -> Result<T> + Send + Sync + 'static) {
+        let mut custom = self.custom.write().unwrap_or_else(PoisonError::into_inner);
+        custom.get_or_insert_default().insert(name.to_owned(), std::sync::Arc::new(constructor));
+    }
+
+    /// Makes the thing of a config.
+    pub fn build(&self, config: &Config) -> Result<T> {
+        let custom = self.custom.read().unwrap_or_else(PoisonError::into_inner);
+        let found = custom.as_ref().and_then(|custom| custom.get(&config.class_name)).cloned();
+        drop(custom);
+        if let Some(constructor) = found {
+            return constructor(config);
+        }
+        match self.builtin.iter().find(|(name, _)| *name == config.class_name) {
+            Some((_, constructor)) => constructor(config),
+            None => Err(self.unknown(&config.class_name)),
+        }
+    }
+
+    /// The error of a name nobody registered; it lists the names that come close.
+    pub fn unknown(&self, name: &str) -> Error {
+        let lower = name.to_lowercase();
+        let close: Vec<&str> = self
+            .builtin
+            .iter()
+            .map(|(known, _)| *known)
+            .filter(|known| {
+                let known = known.to_lowercase();
+                known.contains(&lower)
+                    || lower.contains(&known)
+                    || known.chars().take(3).eq(lower.chars().take(3))
+            })
+            .collect();
+        let close =
+            if close.is_empty() { self.builtin.iter().map(|(known, _)| *known).collect() } else { close };
+        let expected = format!(
+            "a known {} such as {}",
+            self.kind,
+            close.iter().take(8).copied().collect::<Vec<_>>().join(", ")
+        );
+        Error::name(self.kind, expected, format!("{name:?}"))
+            .advice(format!("check the spelling, or register your own {}", self.kind))
+    }
+
+    /// The built-in names.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> + '_ {
+        self.builtin.iter().map(|(name, _)| *name)
+    }
+}

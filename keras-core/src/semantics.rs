@@ -1,0 +1,113 @@
+//! [`Semantics`]: the named choices in which versions of Keras compute differently. A model owns one, traces read
+//! it, a file sets it.
+
+use serde::{Deserialize, Serialize};
+
+/// How losses with weights are averaged over a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LossReduction {
+    /// Σ(weight·loss) divided by the number of elements (2.3 and later).
+    SumOverElements,
+    /// Σ(weight·loss) divided by the number of non-zero weights (up to 2.2).
+    SumOverNonZeroWeights,
+}
+
+/// How binary crossentropy treats probabilities.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BinaryCrossentropy {
+    /// −y·ln(p + ε) − (1 − y)·ln(1 − p + ε) on clipped p (2.3).
+    ShiftedLogarithms,
+    /// Through the logits of clipped p (up to 2.2).
+    ClippedLogits,
+}
+
+/// Which variance feeds BatchNormalization's moving average; N values are averaged, ε is the layer's epsilon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MovingVariance {
+    /// Times N/(N − (1 + ε)), and for 4-D input on the last axis also N/(N − 1), as Keras 2.3 on TensorFlow 1.
+    Keras23,
+    /// Times N/(N − 1) for 4-D input, the batch variance otherwise, as tf.keras.
+    TfKeras,
+}
+
+/// What a BatchNormalization layer with `trainable = false` does in training.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FrozenBatchNormalization {
+    /// Normalises with the statistics of the batch (Keras 2.1.3 to 2.3).
+    BatchStatistics,
+    /// Normalises with the moving statistics (tf.keras 2).
+    Inference,
+}
+
+/// Under which name `metrics=["accuracy"]` appears in logs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MetricNames {
+    /// As given: `accuracy`, `acc`, `mse` (2.3 and later).
+    AsGiven,
+    /// `acc` for both, full function names otherwise (up to 2.2).
+    Resolved,
+}
+
+/// The choices together; the default is Keras 2.3.
+///
+/// ```
+/// use keras_core::semantics::{LossReduction, Semantics};
+/// assert_eq!(Semantics::default(), Semantics::keras_2_3());
+/// assert_eq!(Semantics::keras_2_2().loss_reduction, LossReduction::SumOverNonZeroWeights);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Semantics {
+    /// Averaging of weighted losses.
+    pub loss_reduction: LossReduction,
+    /// The form of binary crossentropy.
+    pub binary_crossentropy: BinaryCrossentropy,
+    /// The variance that BatchNormalization remembers.
+    pub moving_variance: MovingVariance,
+    /// What a frozen BatchNormalization does.
+    pub frozen_batch_normalization: FrozenBatchNormalization,
+    /// Names of metrics.
+    pub metric_names: MetricNames,
+}
+
+impl Semantics {
+    /// Keras 2.2.
+    pub const fn keras_2_2() -> Self {
+        Self {
+            loss_reduction: LossReduction::SumOverNonZeroWeights,
+            binary_crossentropy: BinaryCrossentropy::ClippedLogits,
+            metric_names: MetricNames::Resolved,
+            ..Self::keras_2_3()
+        }
+    }
+
+    /// Keras 2.3.1, the default.
+    pub const fn keras_2_3() -> Self {
+        Self {
+            loss_reduction: LossReduction::SumOverElements,
+            binary_crossentropy: BinaryCrossentropy::ShiftedLogarithms,
+            moving_variance: MovingVariance::Keras23,
+            frozen_batch_normalization: FrozenBatchNormalization::BatchStatistics,
+            metric_names: MetricNames::AsGiven,
+        }
+    }
+
+    /// tf.keras 2.15.
+    pub const fn tf_keras() -> Self {
+        Self {
+            moving_variance: MovingVariance::TfKeras,
+            frozen_batch_normalization: FrozenBatchNormalization::Inference,
+            ..Self::keras_2_3()
+        }
+    }
+}
+
+impl Default for Semantics {
+    fn default() -> Self {
+        Self::keras_2_3()
+    }
+}

@@ -1,0 +1,226 @@
+//! Recorded calls on Keras tensors, and how the spec of their results is found.
+
+use super::{Spec, State, Symbol, Tensor, Trace, TraceOptions, Traced};
+use crate::array::DType;
+use crate::error::{Error, Result};
+use crate::graph::{Graph, Type, Value};
+use std::any::Any;
+use std::hash::{Hash, Hasher};
+use std::panic::Location;
+use std::sync::Arc;
+
+/// Something that was called on tensors and made others: an input, a layer call, an operation.
+pub trait Producer: Any + Send + Sync {
+    /// The name in messages.
+    fn name(&self) -> &str;
+    /// What it was called on.
+    fn inputs(&self) -> &[Tensor];
+    /// Calls it again on values of a trace; `masks` belong to the inputs. Gives results and their masks.
+    fn replay(&self, trace: &Trace, inputs: &[Tensor], masks: &[Option<Tensor>]) -> Result<Replayed>;
+}
+
+/// What a replayed call gives: a result per output, with its mask.
+pub type Replayed = Vec<(Tensor, Option<Tensor>)>;
+
+/// What a Keras tensor is known by.
+#[derive(Clone, Debug)]
+pub struct SymbolId {
+    producer: *const (),
+    output: usize,
+}
+
+// SAFETY: the pointer is compared and hashed, never read through.
+#[allow(unsafe_code)]
+unsafe impl Send for SymbolId {}
+// SAFETY: as above.
+#[allow(unsafe_code)]
+unsafe impl Sync for SymbolId {}
+
+impl SymbolId {
+    pub(super) fn new(producer: &Arc<dyn Producer>, output: usize) -> Self {
+        Self { producer: Arc::as_ptr(producer).cast(), output }
+    }
+}
+
+impl PartialEq for SymbolId {
+    fn eq(&self, other: &Self) -> bool {
+        (self.producer, self.output) == (other.producer, other.output)
+    }
+}
+
+impl Eq for SymbolId {}
+
+impl Hash for SymbolId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.producer, self.output).hash(state);
+    }
+}
+
+/// What an operation does when it is traced: writes nodes for operand values.
+pub type Call = Arc<dyn Fn(&Trace, &mut Graph, &[Value]) -> Result<Vec<Value>> + Send + Sync>;
+
+/// A recorded operation of [`crate::k`].
+pub(crate) struct OpCall {
+    name: String,
+    inputs: Vec<Tensor>,
+    call: Call,
+}
+
+impl Producer for OpCall {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn inputs(&self) -> &[Tensor] {
+        &self.inputs
+    }
+
+    fn replay(&self, trace: &Trace, inputs: &[Tensor], _: &[Option<Tensor>]) -> Result<Replayed> {
+        Ok(run(trace, &self.call, inputs)?.into_iter().map(|tensor| (tensor, None)).collect())
+    }
+}
+
+fn run(trace: &Trace, call: &Call, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
+    let mut values = Vec::with_capacity(inputs.len());
+    for input in inputs {
+        values.push(trace.lift(input)?);
+    }
+    let results = trace.with_graph_mut(|graph| call(trace, graph, &values))?;
+    Ok(results.into_iter().map(|value| trace.tensor(value)).collect())
+}
+
+/// Runs an operation on traced tensors, or records it on Keras tensors; an error poisons the results.
+#[track_caller]
+pub(crate) fn apply(name: &str, inputs: &[&Tensor], outputs: usize, call: Call) -> Vec<Tensor> {
+    let place = Location::caller();
+    try_apply(name, inputs, call).unwrap_or_else(|error| {
+        let error = if error.report().doing.contains(".rs:") {
+            error
+        } else {
+            error.within(format!("{name} at {}:{}", place.file(), place.line()))
+        };
+        vec![Tensor::poisoned(error); outputs]
+    })
+}
+
+fn try_apply(name: &str, inputs: &[&Tensor], call: Call) -> Result<Vec<Tensor>> {
+    let mut trace: Option<&Trace> = None;
+    let mut symbolic = false;
+    for input in inputs {
+        match &input.check()?.0 {
+            State::Symbol(_) => symbolic = true,
+            State::Traced(traced) => trace = Some(&traced.trace),
+            _ => {}
+        }
+    }
+    let owned: Vec<Tensor> = inputs.iter().map(|&tensor| tensor.clone()).collect();
+    match (trace, symbolic) {
+        (Some(_), true) => Err(Error::state(name, "Keras tensors alone, or traced tensors alone", "both")
+            .advice("inside call() use its inputs, not tensors from outside")),
+        (Some(trace), false) => run(trace, &call, &owned),
+        (None, _) => {
+            let specs = owned.iter().map(Tensor::spec).collect::<Result<Vec<_>>>()?;
+            let results = probe(&specs, |trace, values| run(trace, &call, values))?;
+            let producer: Arc<dyn Producer> = Arc::new(OpCall { name: name.to_owned(), inputs: owned, call });
+            Ok(symbols(&producer, results))
+        }
+    }
+}
+
+/// The Keras tensors that a producer makes.
+pub(crate) fn symbols(producer: &Arc<dyn Producer>, specs: Vec<Spec>) -> Vec<Tensor> {
+    let symbol =
+        |(output, spec)| Tensor(State::Symbol(Symbol { producer: Arc::clone(producer), output, spec }));
+    specs.into_iter().enumerate().map(symbol).collect()
+}
+
+/// Finds the specs of results by tracing twice with different lengths for the open axes: what differs is open.
+pub(crate) fn probe(
+    specs: &[Spec],
+    call: impl Fn(&Trace, &[Tensor]) -> Result<Vec<Tensor>>,
+) -> Result<Vec<Spec>> {
+    let once = |length: usize| -> Result<Vec<Spec>> {
+        let trace = Trace::new(TraceOptions::default());
+        let inputs: Vec<Tensor> = specs
+            .iter()
+            .map(|spec| {
+                let shape: Vec<usize> = spec.shape.iter().map(|len| len.unwrap_or(length)).collect();
+                let value = trace.with_graph_mut(|graph| graph.input(Type::new(shape, spec.dtype)));
+                trace.tensor(value)
+            })
+            .collect();
+        call(&trace, &inputs)?.iter().map(Tensor::spec).collect()
+    };
+    if specs.iter().all(|spec| spec.shape.iter().all(Option::is_some)) {
+        return once(1);
+    }
+    // Two primes tell apart what depends on an open axis; where a call needs divisible lengths, two numbers that
+    // most things divide.
+    let (first, second) = match (once(83), once(89)) {
+        (Ok(first), Ok(second)) => (first, second),
+        (Err(error), _) | (_, Err(error)) => match (once(5040), once(10080)) {
+            (Ok(first), Ok(second)) => (first, second),
+            _ => return Err(error),
+        },
+    };
+    if first.len() != second.len() || first.iter().zip(&second).any(|(a, b)| a.rank() != b.rank()) {
+        return Err(Error::shape(
+            "call",
+            "results whose rank does not depend on lengths",
+            format!("{first:?}"),
+        ));
+    }
+    Ok(first
+        .into_iter()
+        .zip(second)
+        .map(|(a, b)| Spec {
+            shape: a.shape.iter().zip(&b.shape).map(|(a, b)| if a == b { *a } else { None }).collect(),
+            dtype: a.dtype,
+        })
+        .collect())
+}
+
+/// The symbolic 0/1 scalar that says whether a trace is for training.
+pub(crate) struct LearningPhase;
+
+impl Producer for LearningPhase {
+    fn name(&self) -> &'static str {
+        "learning_phase"
+    }
+
+    fn inputs(&self) -> &[Tensor] {
+        &[]
+    }
+
+    fn replay(&self, trace: &Trace, _: &[Tensor], _: &[Option<Tensor>]) -> Result<Replayed> {
+        let value =
+            trace.with_graph_mut(|graph| graph.scalar(f64::from(u8::from(trace.is_training())), DType::Bool));
+        Ok(vec![(trace.tensor(value), None)])
+    }
+}
+
+/// A symbolic tensor that has to be fed, made by `k::placeholder`.
+pub(crate) struct Placeholder {
+    pub(crate) name: String,
+}
+
+impl Producer for Placeholder {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn inputs(&self) -> &[Tensor] {
+        &[]
+    }
+
+    fn replay(&self, _: &Trace, _: &[Tensor], _: &[Option<Tensor>]) -> Result<Replayed> {
+        Err(Error::state(format!("placeholder {}", self.name), "a value fed for it", "none")
+            .advice("name it among the function's inputs"))
+    }
+}
+
+impl Traced {
+    pub(crate) fn is_of(&self, trace: &Trace) -> bool {
+        self.trace.same(trace)
+    }
+}

@@ -1,0 +1,220 @@
+//! [`Trace`]: a graph while layers write it: at concrete shapes, in one learning phase.
+
+use super::record::Replayed;
+use super::{State, SymbolId, Tensor};
+use crate::backend::Variable;
+use crate::error::{Error, Result};
+use crate::graph::{Graph, Type, Value};
+use crate::semantics::Semantics;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Whether a program is for training: dropout acts, batch statistics are used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Phase {
+    /// Keras's learning phase 0.
+    #[default]
+    Test,
+    /// Keras's learning phase 1.
+    Train,
+}
+
+/// What a trace is made for.
+#[derive(Debug, Clone, Default)]
+pub struct TraceOptions {
+    /// The learning phase.
+    pub phase: Phase,
+    /// The choices among versions of Keras.
+    pub semantics: Semantics,
+    /// The variables that key random streams: seed and step. Without them, seed 0 and step 0.
+    pub random: Option<(Variable, Variable)>,
+}
+
+/// A graph under construction. Clones are the same trace.
+#[derive(Clone)]
+pub struct Trace(Arc<Cell>);
+
+struct Cell {
+    options: TraceOptions,
+    graph: Mutex<Graph>,
+    memo: Mutex<HashMap<SymbolId, (Tensor, Option<Tensor>)>>,
+    calls: Mutex<HashMap<String, usize>>,
+    collected: Mutex<Collected>,
+}
+
+/// What layers contribute besides their results.
+#[derive(Default, Clone)]
+pub struct Collected {
+    /// Scalars to add to the loss: activity regularizers, `add_loss`.
+    pub losses: Vec<Tensor>,
+    /// New values of variables: moving averages, states.
+    pub updates: Vec<(Variable, Tensor)>,
+}
+
+/// A value of a trace.
+#[derive(Clone)]
+pub struct Traced {
+    pub(crate) trace: Trace,
+    pub(crate) value: Value,
+}
+
+impl Trace {
+    /// An empty trace.
+    pub fn new(options: TraceOptions) -> Self {
+        Self(Arc::new(Cell {
+            options,
+            graph: Mutex::default(),
+            memo: Mutex::default(),
+            calls: Mutex::default(),
+            collected: Mutex::default(),
+        }))
+    }
+
+    /// Whether the learning phase is 1.
+    pub fn is_training(&self) -> bool {
+        self.0.options.phase == Phase::Train
+    }
+
+    /// What it is made for.
+    pub fn options(&self) -> &TraceOptions {
+        &self.0.options
+    }
+
+    /// The choices among versions of Keras.
+    pub fn semantics(&self) -> Semantics {
+        self.0.options.semantics
+    }
+
+    pub(crate) fn same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Reads the graph.
+    pub fn with_graph<R>(&self, read: impl FnOnce(&Graph) -> R) -> R {
+        read(&self.0.graph.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Writes the graph. No function of [`crate::k`] may be called inside.
+    pub fn with_graph_mut<R>(&self, write: impl FnOnce(&mut Graph) -> R) -> R {
+        write(&mut self.0.graph.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A new feed of that type.
+    pub fn input(&self, ty: Type) -> Tensor {
+        let value = self.with_graph_mut(|graph| graph.input(ty));
+        self.tensor(value)
+    }
+
+    /// A value of the graph as a tensor.
+    pub fn tensor(&self, value: Value) -> Tensor {
+        Tensor(State::Traced(Traced { trace: self.clone(), value }))
+    }
+
+    /// The value of a tensor in this graph: literals and variables are appended, Keras tensors replayed.
+    pub fn lift(&self, tensor: &Tensor) -> Result<Value> {
+        match &tensor.check()?.0 {
+            State::Traced(traced) if traced.is_of(self) => Ok(traced.value),
+            State::Constant(array) => Ok(self.with_graph_mut(|graph| graph.constant((**array).clone()))),
+            State::Variable(variable) => Ok(self.with_graph_mut(|graph| graph.variable(variable))),
+            State::Symbol(_) => {
+                let (traced, _) = self.replay(tensor)?;
+                self.lift(&traced)
+            }
+            State::Traced(_) | State::Poisoned(_) => {
+                Err(Error::state("trace", "a tensor of this trace", "one of another")
+                    .advice("a traced tensor is valid only inside the call that received it"))
+            }
+        }
+    }
+
+    /// Says what a Keras tensor stands for in this trace, with its mask.
+    pub fn feed(&self, symbol: &Tensor, value: Tensor, mask: Option<Tensor>) {
+        if let Some(id) = symbol.symbol_id() {
+            self.memo().insert(id, (value, mask));
+        }
+    }
+
+    /// The value and the mask of a Keras tensor: calls everything again that led to it and was not called yet.
+    pub fn replay(&self, tensor: &Tensor) -> Result<(Tensor, Option<Tensor>)> {
+        let known = |tensor: &Tensor| -> Option<(Tensor, Option<Tensor>)> {
+            match tensor.symbol_id() {
+                Some(id) => self.memo().get(&id).cloned(),
+                None => Some((tensor.clone(), None)),
+            }
+        };
+        // An explicit stack: models may be thousands of layers deep.
+        let mut stack = vec![tensor.clone()];
+        while let Some(top) = stack.last() {
+            if known(top).is_some() {
+                stack.pop();
+                continue;
+            }
+            let Some(symbol) = top.check()?.symbol().cloned() else { break };
+            let missing: Vec<Tensor> =
+                symbol.producer.inputs().iter().filter(|input| known(input).is_none()).cloned().collect();
+            if !missing.is_empty() {
+                for input in missing {
+                    input.check()?;
+                    stack.push(input);
+                }
+                continue;
+            }
+            let (inputs, masks): (Vec<_>, Vec<_>) = symbol.producer.inputs().iter().filter_map(known).unzip();
+            let results: Replayed = symbol.producer.replay(self, &inputs, &masks)?;
+            for (output, result) in results.into_iter().enumerate() {
+                result.0.check()?;
+                self.memo().insert(SymbolId::new(&symbol.producer, output), result);
+            }
+            if known(top).is_none() {
+                return Err(Error::state(symbol.producer.name(), "a result for every output", "fewer"));
+            }
+            stack.pop();
+        }
+        known(tensor).ok_or_else(|| Error::state("trace", "a tensor", "none"))
+    }
+
+    fn memo(&self) -> std::sync::MutexGuard<'_, HashMap<SymbolId, (Tensor, Option<Tensor>)>> {
+        self.0.memo.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How often this was asked for `path` before: the call index of a shared layer.
+    pub fn count_call(&self, path: &str) -> usize {
+        let mut calls = self.0.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = calls.entry(path.to_owned()).or_default();
+        *count += 1;
+        *count - 1
+    }
+
+    /// Adds a scalar to the loss.
+    pub fn add_loss(&self, loss: Tensor) {
+        self.0.collected.lock().unwrap_or_else(PoisonError::into_inner).losses.push(loss);
+    }
+
+    /// Says what a variable becomes after the step. A second update of it in one trace replaces the value that
+    /// [`Trace::updated`] gives, so that updates compose in call order.
+    pub fn update(&self, variable: &Variable, value: Tensor) {
+        let mut collected = self.0.collected.lock().unwrap_or_else(PoisonError::into_inner);
+        match collected.updates.iter_mut().find(|(known, _)| known == variable) {
+            Some((_, known)) => *known = value,
+            None => collected.updates.push((variable.clone(), value)),
+        }
+    }
+
+    /// What a variable will be after the updates so far.
+    pub fn updated(&self, variable: &Variable) -> Tensor {
+        let collected = self.0.collected.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = collected.updates.iter().find(|(known, _)| known == variable);
+        known.map_or_else(|| Tensor::variable(variable), |(_, value)| value.clone())
+    }
+
+    /// Losses and updates so far.
+    pub fn collected(&self) -> Collected {
+        self.0.collected.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl std::fmt::Debug for Trace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.with_graph(|graph| write!(f, "{graph:?}"))
+    }
+}
