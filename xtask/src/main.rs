@@ -1,0 +1,54 @@
+//! The project's own commands: `cargo xtask check`, `test`, `bench`.
+
+mod bench;
+mod check;
+mod oracle;
+mod stage;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The project's own commands.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Formatting, dependency policy, lints and documentation, cheapest first
+    Check,
+    /// All tests that need nothing but cargo, a C linker and the crate registry
+    Test {
+        /// Also the tests against real Keras (makes its Python environments first); fails if anything is left out
+        #[arg(long)]
+        all: bool,
+    },
+    /// Speed beside Keras 2.15 on TensorFlow, interleaved: median ratio of the rounds
+    Bench {
+        /// What to measure (default: all)
+        workloads: Vec<bench::Workload>,
+        /// A-B rounds, at least 5
+        #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(5..))]
+        rounds: u32,
+    },
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Check => check::run(),
+        Command::Test { all } => test::run(all),
+        Command::Bench { workloads, rounds } => bench::run(&workloads, rounds),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("error: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! `cargo xtask test`.
+//!
+//! A test that needs more than cargo, a C linker and the crate registry carries `#[ignore = "needs …"]` and fails, never
+//! returns early, when what it needs is missing. So the plain run leaves out exactly the ignored tests, and `--all` runs every one.
+
+use std::process::Command;
+
+use crate::oracle;
+use crate::stage::{Result, Stages, cargo, output, succeeds};
+
+/// Runs the workspace's tests and doc tests; with `all` the ignored ones too.
+pub(crate) fn run(all: bool) -> Result<()> {
+    let mut stages = Stages::default();
+    let oracles = if all { Some(oracle::make(&mut stages, &[])?) } else { None };
+    let prepared = |mut command: Command| {
+        if let Some(folder) = &oracles {
+            command.env("KERAS_ORACLE_DIR", folder);
+        }
+        command
+    };
+
+    if succeeds(cargo(&["nextest", "--version"])) {
+        let mut arguments = vec!["nextest", "run", "--workspace"];
+        if all {
+            arguments.extend(["--run-ignored", "all"]);
+        }
+        stages.run("tests", prepared(cargo(&arguments)))?;
+    } else {
+        let mut arguments = vec!["test", "--workspace", "--lib", "--bins", "--tests", "--examples"];
+        if all {
+            arguments.extend(["--", "--include-ignored"]);
+        }
+        stages.run("tests", prepared(cargo(&arguments)))?;
+    }
+    let mut arguments = vec!["test", "--workspace", "--doc"];
+    if all {
+        arguments.extend(["--", "--include-ignored"]);
+    }
+    stages.run("doc tests", prepared(cargo(&arguments)))?;
+
+    stages.report();
+    if !all {
+        let ignored = ignored()?;
+        if ignored.is_empty() {
+            println!("left out: nothing");
+        } else {
+            println!("left out: {} tests, which `cargo xtask test --all` runs too:", ignored.len());
+            for name in &ignored {
+                println!("    {name}");
+            }
+            println!("it needs Python 3.6 and 3.11, and downloads for them (scripts/oracle.sh --list):");
+            let mut sizes = Command::new("bash");
+            sizes.arg(crate::stage::root().join("scripts").join("oracle.sh")).arg("--list");
+            print!("{}", output(sizes)?);
+        }
+    }
+    Ok(())
+}
+
+/// The names of the tests that carry `#[ignore]`.
+fn ignored() -> Result<Vec<String>> {
+    let listing = output(cargo(&["test", "--quiet", "--workspace", "--", "--ignored", "--list"]))?;
+    Ok(names(&listing))
+}
+
+fn names(listing: &str) -> Vec<String> {
+    listing.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::names;
+
+    #[test]
+    fn the_names_of_a_libtest_listing() {
+        let listing = "layers::dense: test\n\n1 test, 0 benchmarks\nsrc/lib.rs - Dense (line 3): test\n0 tests, 0 benchmarks\n";
+        assert_eq!(names(listing), ["layers::dense", "src/lib.rs - Dense (line 3)"]);
+    }
+}
