@@ -1,0 +1,76 @@
+"""Speed of Keras 2.15 on TensorFlow, for cargo xtask bench: bench_keras.py mlp|cnn|latency prints one JSON line.
+
+Run by the environment tf-2.15 of scripts/oracle.sh, on two threads. Random data, seed 0; `fit` with metrics=["accuracy"],
+verbose=0, shuffling. The example bench_train measures the same in Rust:
+    mlp      784-512-512-10, relu, dropout 0.2 after each hidden layer, softmax; RMSprop; categorical crossentropy; batch 128.
+             One epoch of 6,400 samples to warm up, then one epoch of 60,000, timed. {"name": "mlp", "samples_per_second": ..}
+    cnn      Keras's mnist_cnn on 28 x 28 x 1: Conv 32 3x3 relu, Conv 64 3x3 relu, MaxPool 2, Dropout 0.25, Flatten, Dense 128
+             relu, Dropout 0.5, Dense 10 softmax; Adadelta; categorical crossentropy; batch 128.
+             One epoch of 640 samples to warm up, then one epoch of 6,400, timed. {"name": "cnn", "samples_per_second": ..}
+    latency  predict_on_batch of the MLP on one sample: 500 calls to warm up, then the median of 2,000. {"name": "latency",
+             "milliseconds": ..}
+"""
+import json
+import os
+import sys
+import time
+
+os.environ["CUDA_VISIBLE_DEVICES"] = ""
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+os.environ["OMP_NUM_THREADS"] = "2"
+import numpy as np  # noqa: E402
+import tensorflow as tf  # noqa: E402
+from tensorflow import keras  # noqa: E402
+from tensorflow.keras import layers as L  # noqa: E402
+
+tf.config.threading.set_intra_op_parallelism_threads(2)
+tf.config.threading.set_inter_op_parallelism_threads(2)
+
+
+def mlp():
+    model = keras.Sequential([L.Dense(512, activation="relu", input_shape=(784,)), L.Dropout(0.2), L.Dense(512, activation="relu"), L.Dropout(0.2),
+                              L.Dense(10, activation="softmax")])
+    model.compile(keras.optimizers.RMSprop(), "categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+def cnn():
+    model = keras.Sequential([L.Conv2D(32, 3, activation="relu", input_shape=(28, 28, 1)), L.Conv2D(64, 3, activation="relu"), L.MaxPooling2D(2),
+                              L.Dropout(0.25), L.Flatten(), L.Dense(128, activation="relu"), L.Dropout(0.5), L.Dense(10, activation="softmax")])
+    model.compile(keras.optimizers.Adadelta(), "categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+def training(model, shape, warm_up, samples):
+    rs = np.random.default_rng(0)
+    x = rs.random((samples,) + shape, dtype="float32")
+    y = np.eye(10, dtype="float32")[rs.integers(0, 10, samples)]
+    model.fit(x[:warm_up], y[:warm_up], batch_size=128, verbose=0)
+    start = time.perf_counter()
+    model.fit(x, y, batch_size=128, verbose=0)
+    return {"samples_per_second": samples / (time.perf_counter() - start)}
+
+
+def latency(model):
+    x = np.random.default_rng(0).random((1, 784), dtype="float32")
+    for _ in range(500):
+        model.predict_on_batch(x)
+    times = []
+    for _ in range(2000):
+        start = time.perf_counter()
+        model.predict_on_batch(x)
+        times.append(time.perf_counter() - start)
+    return {"milliseconds": 1e3 * float(np.median(times))}
+
+
+WORKLOADS = {
+    "mlp": lambda: training(mlp(), (784,), 6400, 60000),
+    "cnn": lambda: training(cnn(), (28, 28, 1), 640, 6400),
+    "latency": lambda: latency(mlp()),
+}
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2 or sys.argv[1] not in WORKLOADS:
+        sys.exit("expected one of %s, received %s" % (", ".join(WORKLOADS), sys.argv[1:]))
+    keras.utils.set_random_seed(0)
+    print(json.dumps(dict(name=sys.argv[1], **WORKLOADS[sys.argv[1]](), tensorflow=tf.__version__)))
