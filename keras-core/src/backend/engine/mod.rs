@@ -103,3 +103,7 @@ fn on_reference(op: &Op, inputs: &[Array]) -> Result<Vec<Array>> {
     let results = dispatch::dispatch(&Reference, op, operands, &[], &vec![true; outputs.len()], &outputs)?;
     Ok(results.into_iter().flatten().collect())
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+mod tests;
