@@ -81,6 +81,8 @@ pub(crate) struct Symbol {
     pub(crate) producer: Arc<dyn Producer>,
     pub(crate) output: usize,
     pub(crate) spec: Spec,
+    /// Whether it comes with a mask.
+    pub(crate) masked: bool,
 }
 
 impl Tensor {
@@ -149,6 +151,11 @@ impl Tensor {
 
     pub(crate) fn symbol(&self) -> Option<&Symbol> {
         if let State::Symbol(symbol) = &self.0 { Some(symbol) } else { None }
+    }
+
+    /// Whether it is a Keras tensor that comes with a mask.
+    pub fn is_masked(&self) -> bool {
+        self.symbol().is_some_and(|symbol| symbol.masked)
     }
 
     /// What a Keras tensor is known by, the same for clones of it; none for other tensors.

@@ -5,7 +5,6 @@ use crate::array::DType;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Type, Value};
 use std::any::Any;
-use std::hash::{Hash, Hasher};
 use std::panic::Location;
 use std::sync::Arc;
 
@@ -22,37 +21,16 @@ pub trait Producer: Any + Send + Sync {
 /// What a replayed call gives: a result per output, with its mask.
 pub type Replayed = Vec<(Tensor, Option<Tensor>)>;
 
-/// What a Keras tensor is known by.
-#[derive(Clone, Debug)]
+/// What a Keras tensor is known by: the address of what made it, and which of its results it is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SymbolId {
-    producer: *const (),
+    producer: usize,
     output: usize,
 }
 
-// SAFETY: the pointer is compared and hashed, never read through.
-#[allow(unsafe_code)]
-unsafe impl Send for SymbolId {}
-// SAFETY: as above.
-#[allow(unsafe_code)]
-unsafe impl Sync for SymbolId {}
-
 impl SymbolId {
     pub(super) fn new(producer: &Arc<dyn Producer>, output: usize) -> Self {
-        Self { producer: Arc::as_ptr(producer).cast(), output }
-    }
-}
-
-impl PartialEq for SymbolId {
-    fn eq(&self, other: &Self) -> bool {
-        (self.producer, self.output) == (other.producer, other.output)
-    }
-}
-
-impl Eq for SymbolId {}
-
-impl Hash for SymbolId {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        (self.producer, self.output).hash(state);
+        Self { producer: Arc::as_ptr(producer).cast::<()>() as usize, output }
     }
 }
 
@@ -129,8 +107,16 @@ fn try_apply(name: &str, inputs: &[&Tensor], call: Call) -> Result<Vec<Tensor>> 
 
 /// The Keras tensors that a producer makes.
 pub(crate) fn symbols(producer: &Arc<dyn Producer>, specs: Vec<Spec>) -> Vec<Tensor> {
-    let symbol =
-        |(output, spec)| Tensor(State::Symbol(Symbol { producer: Arc::clone(producer), output, spec }));
+    let masked = vec![false; specs.len()];
+    masked_symbols(producer, specs, &masked)
+}
+
+/// The same, some of them masked.
+pub(crate) fn masked_symbols(producer: &Arc<dyn Producer>, specs: Vec<Spec>, masked: &[bool]) -> Vec<Tensor> {
+    let symbol = |(output, spec): (usize, Spec)| {
+        let masked = masked.get(output).copied().unwrap_or(false);
+        Tensor(State::Symbol(Symbol { producer: Arc::clone(producer), output, spec, masked }))
+    };
     specs.into_iter().enumerate().map(symbol).collect()
 }
 

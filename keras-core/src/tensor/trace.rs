@@ -6,8 +6,8 @@ use crate::backend::Variable;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Type, Value};
 use crate::semantics::Semantics;
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Whether a program is for training: dropout acts, batch statistics are used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -28,16 +28,25 @@ pub struct TraceOptions {
     pub semantics: Semantics,
     /// The variables that key random streams: seed and step. Without them, seed 0 and step 0.
     pub random: Option<(Variable, Variable)>,
+    /// The layers that do not learn, by their ids: what `compile` saw of their `trainable` flags.
+    pub frozen: Arc<HashSet<u64>>,
 }
 
 /// A graph under construction. Clones are the same trace.
 #[derive(Clone)]
-pub struct Trace(Arc<Cell>);
+pub struct Trace {
+    cell: Arc<Cell>,
+    /// What Keras tensors stand for; a nested model has its own.
+    memo: Arc<Memo>,
+    /// The names of the models around, each followed by a slash.
+    path: Arc<str>,
+}
+
+type Memo = Mutex<HashMap<SymbolId, (Tensor, Option<Tensor>)>>;
 
 struct Cell {
     options: TraceOptions,
     graph: Mutex<Graph>,
-    memo: Mutex<HashMap<SymbolId, (Tensor, Option<Tensor>)>>,
     calls: Mutex<HashMap<String, usize>>,
     collected: Mutex<Collected>,
 }
@@ -61,42 +70,49 @@ pub struct Traced {
 impl Trace {
     /// An empty trace.
     pub fn new(options: TraceOptions) -> Self {
-        Self(Arc::new(Cell {
-            options,
-            graph: Mutex::default(),
-            memo: Mutex::default(),
-            calls: Mutex::default(),
-            collected: Mutex::default(),
-        }))
+        let cell =
+            Cell { options, graph: Mutex::default(), calls: Mutex::default(), collected: Mutex::default() };
+        Self { cell: Arc::new(cell), memo: Arc::default(), path: Arc::from("") }
+    }
+
+    /// The same trace inside a nested model: its Keras tensors stand for other values at every call.
+    pub fn nested(&self, name: &str) -> Self {
+        let path = Arc::from(format!("{}{name}/", self.path));
+        Self { cell: Arc::clone(&self.cell), memo: Arc::default(), path }
+    }
+
+    /// The names of the models around, each followed by a slash.
+    pub fn path(&self) -> &str {
+        &self.path
     }
 
     /// Whether the learning phase is 1.
     pub fn is_training(&self) -> bool {
-        self.0.options.phase == Phase::Train
+        self.cell.options.phase == Phase::Train
     }
 
     /// What it is made for.
     pub fn options(&self) -> &TraceOptions {
-        &self.0.options
+        &self.cell.options
     }
 
     /// The choices among versions of Keras.
     pub fn semantics(&self) -> Semantics {
-        self.0.options.semantics
+        self.cell.options.semantics
     }
 
     pub(crate) fn same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
+        Arc::ptr_eq(&self.cell, &other.cell)
     }
 
     /// Reads the graph.
     pub fn with_graph<R>(&self, read: impl FnOnce(&Graph) -> R) -> R {
-        read(&self.0.graph.lock().unwrap_or_else(PoisonError::into_inner))
+        read(&self.cell.graph.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Writes the graph. No function of [`crate::k`] may be called inside.
     pub fn with_graph_mut<R>(&self, write: impl FnOnce(&mut Graph) -> R) -> R {
-        write(&mut self.0.graph.lock().unwrap_or_else(PoisonError::into_inner))
+        write(&mut self.cell.graph.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// A new feed of that type.
@@ -130,7 +146,7 @@ impl Trace {
     /// Says what a Keras tensor stands for in this trace, with its mask.
     pub fn feed(&self, symbol: &Tensor, value: Tensor, mask: Option<Tensor>) {
         if let Some(id) = symbol.symbol_id() {
-            self.memo().insert(id, (value, mask));
+            self.known().insert(id, (value, mask));
         }
     }
 
@@ -138,7 +154,7 @@ impl Trace {
     pub fn replay(&self, tensor: &Tensor) -> Result<(Tensor, Option<Tensor>)> {
         let known = |tensor: &Tensor| -> Option<(Tensor, Option<Tensor>)> {
             match tensor.symbol_id() {
-                Some(id) => self.memo().get(&id).cloned(),
+                Some(id) => self.known().get(&id).cloned(),
                 None => Some((tensor.clone(), None)),
             }
         };
@@ -163,7 +179,7 @@ impl Trace {
             let results: Replayed = symbol.producer.replay(self, &inputs, &masks)?;
             for (output, result) in results.into_iter().enumerate() {
                 result.0.check()?;
-                self.memo().insert(SymbolId::new(&symbol.producer, output), result);
+                self.known().insert(SymbolId::new(&symbol.producer, output), result);
             }
             if known(top).is_none() {
                 return Err(Error::state(symbol.producer.name(), "a result for every output", "fewer"));
@@ -173,13 +189,13 @@ impl Trace {
         known(tensor).ok_or_else(|| Error::state("trace", "a tensor", "none"))
     }
 
-    fn memo(&self) -> std::sync::MutexGuard<'_, HashMap<SymbolId, (Tensor, Option<Tensor>)>> {
-        self.0.memo.lock().unwrap_or_else(PoisonError::into_inner)
+    fn known(&self) -> MutexGuard<'_, HashMap<SymbolId, (Tensor, Option<Tensor>)>> {
+        self.memo.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How often this was asked for `path` before: the call index of a shared layer.
     pub fn count_call(&self, path: &str) -> usize {
-        let mut calls = self.0.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut calls = self.cell.calls.lock().unwrap_or_else(PoisonError::into_inner);
         let count = calls.entry(path.to_owned()).or_default();
         *count += 1;
         *count - 1
@@ -187,13 +203,13 @@ impl Trace {
 
     /// Adds a scalar to the loss.
     pub fn add_loss(&self, loss: Tensor) {
-        self.0.collected.lock().unwrap_or_else(PoisonError::into_inner).losses.push(loss);
+        self.cell.collected.lock().unwrap_or_else(PoisonError::into_inner).losses.push(loss);
     }
 
     /// Says what a variable becomes after the step. A second update of it in one trace replaces the value that
     /// [`Trace::updated`] gives, so that updates compose in call order.
     pub fn update(&self, variable: &Variable, value: Tensor) {
-        let mut collected = self.0.collected.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut collected = self.cell.collected.lock().unwrap_or_else(PoisonError::into_inner);
         match collected.updates.iter_mut().find(|(known, _)| known == variable) {
             Some((_, known)) => *known = value,
             None => collected.updates.push((variable.clone(), value)),
@@ -202,14 +218,14 @@ impl Trace {
 
     /// What a variable will be after the updates so far.
     pub fn updated(&self, variable: &Variable) -> Tensor {
-        let collected = self.0.collected.lock().unwrap_or_else(PoisonError::into_inner);
+        let collected = self.cell.collected.lock().unwrap_or_else(PoisonError::into_inner);
         let known = collected.updates.iter().find(|(known, _)| known == variable);
         known.map_or_else(|| Tensor::variable(variable), |(_, value)| value.clone())
     }
 
     /// Losses and updates so far.
     pub fn collected(&self) -> Collected {
-        self.0.collected.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.cell.collected.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

@@ -295,7 +295,6 @@ impl<'a> Fusion<'a> {
         let mut moved: Vec<Vec<Value>> = vec![Vec::new(); count];
         let needed = self.needed(&plans);
         for i in 0..count {
-            let node = &self.graph.nodes()[i];
             let planned = self.group_of(i).is_some_and(|group| plans[group].is_some());
             if let Some(&group) = runs_at.get(&i) {
                 if let Some(built) = &plans[group] {

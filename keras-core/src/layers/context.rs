@@ -1,0 +1,239 @@
+//! What a layer sees while it is built and while it is called.
+
+use super::{LayerRef, Layer};
+use crate::array::DType;
+use crate::backend::Variable;
+use crate::constraints::ConstraintRef;
+use crate::error::{Error, Result};
+use crate::graph::{Distribution, Op, Type};
+use crate::initializers::InitializerRef;
+use crate::random::{Stream, fresh_seed, stream_id};
+use crate::regularizers::RegularizerRef;
+use crate::semantics::Semantics;
+use crate::tensor::{Tensor, Trace};
+
+/// A weight of a layer.
+#[derive(Clone)]
+pub struct Weight {
+    /// The name within the layer: `kernel`.
+    pub name: String,
+    /// The value.
+    pub variable: Variable,
+    /// Whether it learns, as long as its layer does.
+    pub trainable: bool,
+    /// A penalty added to the loss.
+    pub regularizer: Option<RegularizerRef>,
+    /// A projection after every update.
+    pub constraint: Option<ConstraintRef>,
+}
+
+/// Collects the weights and children of a layer.
+pub struct Build {
+    pub(super) layer: String,
+    pub(super) dtype: DType,
+    pub(super) seed: u64,
+    pub(super) weights: Vec<Weight>,
+    pub(super) children: Vec<(String, LayerRef)>,
+}
+
+impl Build {
+    pub(super) fn new(layer: &str, dtype: DType) -> Self {
+        Self { layer: layer.to_owned(), dtype, seed: fresh_seed(), weights: Vec::new(), children: Vec::new() }
+    }
+
+    /// The name of the layer.
+    pub fn layer_name(&self) -> &str {
+        &self.layer
+    }
+
+    /// The element type of the layer's weights.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// Starts a weight of that name and shape; [`WeightBuilder::add`] makes it.
+    pub fn weight(&mut self, name: &str, shape: impl Into<Vec<usize>>, initializer: &InitializerRef) -> WeightBuilder<'_> {
+        WeightBuilder {
+            build: self,
+            name: name.to_owned(),
+            shape: shape.into(),
+            initializer: initializer.clone(),
+            trainable: true,
+            regularizer: None,
+            constraint: None,
+        }
+    }
+
+    /// Adds a layer that this one calls: a wrapped layer, a cell.
+    pub fn child(&mut self, name: &str, layer: &LayerRef) {
+        self.children.push((name.to_owned(), layer.clone()));
+    }
+}
+
+/// A weight on its way.
+pub struct WeightBuilder<'a> {
+    build: &'a mut Build,
+    name: String,
+    shape: Vec<usize>,
+    initializer: InitializerRef,
+    trainable: bool,
+    regularizer: Option<RegularizerRef>,
+    constraint: Option<ConstraintRef>,
+}
+
+impl WeightBuilder<'_> {
+    /// Whether it learns; default true.
+    pub fn trainable(mut self, trainable: bool) -> Self {
+        self.trainable = trainable;
+        self
+    }
+
+    /// A penalty added to the loss.
+    pub fn regularizer(mut self, regularizer: Option<&RegularizerRef>) -> Self {
+        self.regularizer = regularizer.cloned();
+        self
+    }
+
+    /// A projection after every update.
+    pub fn constraint(mut self, constraint: Option<&ConstraintRef>) -> Self {
+        self.constraint = constraint.cloned();
+        self
+    }
+
+    /// Makes the weight with its first value.
+    pub fn add(self) -> Result<Variable> {
+        let build = self.build;
+        let path = format!("{}/{}", build.layer, self.name);
+        // A seed of the weight's own keeps equal names in different layers apart.
+        let stream = Stream::new(build.seed, stream_id("", build.weights.len(), &self.name), 0);
+        let value = self.initializer.init(&self.shape, build.dtype, &stream).map_err(|error| error.within(&path))?;
+        let variable = Variable::new(path, value);
+        build.weights.push(Weight {
+            name: self.name,
+            variable: variable.clone(),
+            trainable: self.trainable,
+            regularizer: self.regularizer,
+            constraint: self.constraint,
+        });
+        Ok(variable)
+    }
+}
+
+/// What a layer sees while it writes nodes.
+pub struct Call<'a> {
+    pub(super) trace: &'a Trace,
+    pub(super) layer: &'a LayerRef,
+    pub(super) masks: Vec<Option<Tensor>>,
+    pub(super) path: String,
+    pub(super) index: usize,
+}
+
+impl<'a> Call<'a> {
+    /// The trace.
+    pub fn trace(&self) -> &'a Trace {
+        self.trace
+    }
+
+    /// The layer itself.
+    pub fn layer(&self) -> &LayerRef {
+        self.layer
+    }
+
+    /// The weight of that name.
+    pub fn weight(&self, name: &str) -> Result<Tensor> {
+        Ok(Tensor::variable(&self.variable(name)?))
+    }
+
+    /// The weight of that name, if the layer has it.
+    pub fn weight_if_any(&self, name: &str) -> Result<Option<Tensor>> {
+        let weights = self.layer.own_weights()?;
+        Ok(weights.iter().find(|weight| weight.name == name).map(|weight| Tensor::variable(&weight.variable)))
+    }
+
+    /// The variable of the weight of that name.
+    pub fn variable(&self, name: &str) -> Result<Variable> {
+        let weights = self.layer.own_weights()?;
+        let found = weights.iter().find(|weight| weight.name == name);
+        found.map(|weight| weight.variable.clone()).ok_or_else(|| {
+            let names: Vec<&str> = weights.iter().map(|weight| weight.name.as_str()).collect();
+            Error::name(format!("layer {}", self.layer.name()), format!("a weight among {names:?}"), format!("{name:?}"))
+        })
+    }
+
+    /// Whether the learning phase is 1.
+    pub fn training(&self) -> bool {
+        self.trace.is_training()
+    }
+
+    /// Whether the layer learns, as `compile` saw it.
+    pub fn trainable(&self) -> bool {
+        !self.trace.options().frozen.contains(&self.layer.id())
+    }
+
+    /// The choices among versions of Keras.
+    pub fn semantics(&self) -> Semantics {
+        self.trace.semantics()
+    }
+
+    /// The mask of input `i`: truth values over its leading axes.
+    pub fn mask(&self, i: usize) -> Option<&Tensor> {
+        self.masks.get(i).and_then(Option::as_ref)
+    }
+
+    /// Random numbers of a name: the same bits for the same seed, step, layer, call and name, on every backend.
+    pub fn random(&self, name: &str, shape: &[usize], dtype: DType, distribution: Distribution) -> Result<Tensor> {
+        self.draw(stream_id(&self.path, self.index, name), shape, dtype, distribution)
+    }
+
+    /// Random numbers keyed by a seed of the layer's own instead of its name.
+    pub fn seeded_random(
+        &self,
+        seed: i64,
+        name: &str,
+        shape: &[usize],
+        dtype: DType,
+        distribution: Distribution,
+    ) -> Result<Tensor> {
+        self.draw(stream_id(&format!("seed {seed}"), self.index, name), shape, dtype, distribution)
+    }
+
+    fn draw(&self, stream: u64, shape: &[usize], dtype: DType, distribution: Distribution) -> Result<Tensor> {
+        let output = Type::new(shape, dtype);
+        let value = self.trace.with_graph_mut(|graph| {
+            let (seed, step) = match &self.trace.options().random {
+                Some((seed, step)) => (graph.variable(seed), graph.variable(step)),
+                None => (graph.scalar(0.0, DType::I64), graph.scalar(0.0, DType::I64)),
+            };
+            graph.add(Op::Random { distribution, stream, output }, &[seed, step])
+        })?;
+        Ok(self.trace.tensor(value))
+    }
+
+    /// Adds a scalar to the loss.
+    pub fn add_loss(&mut self, loss: Tensor) {
+        self.trace.add_loss(loss);
+    }
+
+    /// Says what a weight becomes after the step. As in Keras, a layer that does not learn and is not stateful
+    /// updates nothing.
+    pub fn update(&mut self, variable: &Variable, value: Tensor) {
+        if self.trainable() || self.layer.definition().stateful() {
+            self.trace.update(variable, value);
+        }
+    }
+
+    /// The value of a weight after the updates of earlier calls in this trace.
+    pub fn updated(&self, variable: &Variable) -> Tensor {
+        self.trace.updated(variable)
+    }
+
+    /// Calls a child: results and their masks.
+    pub fn call_child(
+        &mut self,
+        child: &LayerRef,
+        inputs: &[Tensor],
+        masks: &[Option<Tensor>],
+    ) -> Result<Vec<(Tensor, Option<Tensor>)>> {
+        child.replay(&self.trace.nested(self.layer.name()), inputs, masks)
+    }
+}

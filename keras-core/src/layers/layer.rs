@@ -1,0 +1,567 @@
+//! [`LayerRef`]: a layer as users and models hold it.
+
+use super::context::{Build, Call, Weight};
+use super::{Base, Input, Inputs, Layer, LayerNode, automatic_name, snake_case};
+use crate::array::{Array, DType};
+use crate::backend::Variable;
+use crate::error::{Error, Result};
+use crate::graph::Type;
+use crate::registry::Config;
+use crate::tensor::record::{Producer, Replayed, masked_symbols};
+use crate::tensor::{Spec, Tensor, Trace, TraceOptions, shape_text};
+use serde_json::{Map, Value, json};
+use std::any::Any;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+/// A layer: its definition, name, weights, children, `trainable` flag and the calls made of it. Clones are the same
+/// layer, so a clone called again shares its weights.
+#[derive(Clone)]
+pub struct LayerRef(Arc<Cell>);
+
+/// A layer that may be gone.
+#[derive(Clone)]
+pub struct WeakLayer(Weak<Cell>);
+
+struct Cell {
+    id: u64,
+    definition: Box<dyn Layer>,
+    name: String,
+    base: Base,
+    trainable: AtomicBool,
+    built: Mutex<Option<Built>>,
+    nodes: Mutex<Vec<Weak<dyn Producer>>>,
+}
+
+#[derive(Clone)]
+struct Built {
+    weights: Arc<Vec<Weight>>,
+    children: Arc<Vec<(String, LayerRef)>>,
+    /// What the layer was built for: ranks and last lengths must stay.
+    inputs: Arc<Vec<Spec>>,
+}
+
+impl LayerRef {
+    /// Gives a definition a name (its own or the next automatic one) and makes it a layer.
+    pub fn new(definition: impl Layer) -> Result<Self> {
+        let base = definition.base().cloned().unwrap_or_default();
+        let class_name = definition.config().class_name;
+        let prefix = if class_name == "InputLayer" { "input".to_owned() } else { snake_case(&class_name) };
+        let name = match &base.name {
+            Some(name) => name.clone(),
+            None => automatic_name(&prefix),
+        };
+        if name.is_empty() || name.contains('\0') {
+            return Err(Error::value(format!("layer of class {class_name}"), "a name that is not empty", format!("{name:?}")));
+        }
+        if base.batch_size == Some(0) {
+            return Err(Error::value(format!("layer {name}"), "a batch size of at least 1", "0"));
+        }
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Ok(Self(Arc::new(Cell {
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
+            trainable: AtomicBool::new(!base.frozen),
+            definition: Box::new(definition),
+            name,
+            base,
+            built: Mutex::new(None),
+            nodes: Mutex::default(),
+        })))
+    }
+
+    /// Unique in the process.
+    pub fn id(&self) -> u64 {
+        self.0.id
+    }
+
+    /// The name.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Keras's class name.
+    pub fn class_name(&self) -> String {
+        self.0.definition.config().class_name
+    }
+
+    /// The definition.
+    pub fn definition(&self) -> &dyn Layer {
+        &*self.0.definition
+    }
+
+    /// The definition as its own type.
+    pub fn downcast<L: Layer>(&self) -> Option<&L> {
+        let any: &dyn Any = &*self.0.definition;
+        any.downcast_ref()
+    }
+
+    /// A reference that does not keep the layer alive.
+    pub fn downgrade(&self) -> WeakLayer {
+        WeakLayer(Arc::downgrade(&self.0))
+    }
+
+    /// The arguments that every layer has, as given.
+    pub fn base(&self) -> &Base {
+        &self.0.base
+    }
+
+    /// The element type of weights and of an implicit input.
+    pub fn dtype(&self) -> DType {
+        self.0.base.dtype.unwrap_or_else(crate::k::floatx)
+    }
+
+    /// Whether its weights are trained, at the next `compile`.
+    pub fn trainable(&self) -> bool {
+        self.0.trainable.load(Ordering::Relaxed)
+    }
+
+    /// Freezes the layer or lets it learn; it takes effect at the next `compile`.
+    pub fn set_trainable(&self, trainable: bool) {
+        self.0.trainable.store(trainable, Ordering::Relaxed);
+    }
+
+    /// `{"class_name", "config"}` with the keys in Keras's order: name, trainable, batch_input_shape, dtype, then the
+    /// layer's own.
+    pub fn config(&self) -> Config {
+        let own = self.0.definition.config();
+        let mut config = Map::new();
+        let input = own.class_name == "InputLayer";
+        let shape = self.0.base.batch_input_shape();
+        if self.0.definition.is_model() {
+            return own;
+        }
+        if input {
+            config.insert("batch_input_shape".into(), json!(shape));
+            config.insert("dtype".into(), json!(self.dtype().name()));
+            config.extend(own.config);
+            config.insert("name".into(), json!(self.name()));
+            return Config { class_name: own.class_name, config };
+        }
+        config.insert("name".into(), json!(self.name()));
+        config.insert("trainable".into(), json!(self.trainable()));
+        if let Some(shape) = shape {
+            config.insert("batch_input_shape".into(), json!(shape));
+        }
+        config.insert("dtype".into(), json!(self.dtype().name()));
+        for (key, value) in own.config {
+            config.insert(key, value);
+        }
+        Config { class_name: own.class_name, config }
+    }
+
+    /// The config as JSON.
+    pub fn config_value(&self) -> Value {
+        self.config().to_value()
+    }
+
+    /// Calls the layer on Keras tensors: builds it if it was not, settles the spec of the result, records the call.
+    /// Errors name the layer and the line of the call.
+    #[track_caller]
+    pub fn call(&self, inputs: impl Into<Inputs>) -> Result<Tensor> {
+        let mut outputs = self.call_all(inputs)?;
+        if outputs.len() == 1 {
+            outputs.pop().ok_or_else(|| Error::state("call", "a result", "none"))
+        } else {
+            Err(Error::state(format!("layer {}", self.name()), "one result", format!("{}", outputs.len()))
+                .advice("use call_all for layers with several results"))
+        }
+    }
+
+    /// Calls a layer that has several results, or one.
+    #[track_caller]
+    pub fn call_all(&self, inputs: impl Into<Inputs>) -> Result<Vec<Tensor>> {
+        let place = std::panic::Location::caller();
+        let inputs = inputs.into().0;
+        self.record(inputs)
+            .map_err(|error| error.within(format!("layer {} at {}:{}", self.name(), place.file(), place.line())))
+    }
+
+    fn record(&self, inputs: Vec<Tensor>) -> Result<Vec<Tensor>> {
+        if inputs.is_empty() {
+            return Err(Error::value("call", "at least one input", "none"));
+        }
+        let specs = inputs.iter().map(Tensor::spec).collect::<Result<Vec<_>>>()?;
+        self.build(&specs)?;
+        let masked: Vec<bool> = inputs.iter().map(Tensor::is_masked).collect();
+        let (outputs, masks) = self.settle(&specs, &masked)?;
+        Ok(self.attach(inputs, outputs, &masks))
+    }
+
+    /// The Keras tensor of an input layer.
+    pub(super) fn open(&self) -> Result<Tensor> {
+        let Some(input) = self.downcast::<Input>() else {
+            return Err(Error::state(format!("layer {}", self.name()), "an input layer", self.class_name()));
+        };
+        let known = self.nodes().iter().find_map(Weak::upgrade);
+        if let Some(producer) = known {
+            return masked_symbols(&producer, vec![input.spec()], &[false])
+                .pop()
+                .ok_or_else(|| Error::state("input", "a tensor", "none"));
+        }
+        self.attach(Vec::new(), vec![input.spec()], &[false])
+            .pop()
+            .ok_or_else(|| Error::state("input", "a tensor", "none"))
+    }
+
+    fn attach(&self, inputs: Vec<Tensor>, outputs: Vec<Spec>, masks: &[bool]) -> Vec<Tensor> {
+        let mut nodes = self.nodes();
+        let node = LayerNode { layer: self.clone(), inputs, outputs: outputs.clone(), index: nodes.len() };
+        let producer: Arc<dyn Producer> = Arc::new(node);
+        nodes.push(Arc::downgrade(&producer));
+        drop(nodes);
+        masked_symbols(&producer, outputs, masks)
+    }
+
+    fn nodes(&self) -> MutexGuard<'_, Vec<Weak<dyn Producer>>> {
+        self.0.nodes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The Keras tensors of call `index` whose models still exist.
+    fn node_at(&self, index: usize) -> Result<Arc<dyn Producer>> {
+        let nodes = self.nodes();
+        nodes.get(index).and_then(Weak::upgrade).ok_or_else(|| {
+            Error::state(
+                format!("layer {}", self.name()),
+                format!("a call number {index}"),
+                format!("{} calls that still exist", nodes.iter().filter(|node| node.strong_count() > 0).count()),
+            )
+        })
+    }
+
+    fn only_node(&self, what: &str) -> Result<Arc<dyn Producer>> {
+        let alive: Vec<Arc<dyn Producer>> = self.nodes().iter().filter_map(Weak::upgrade).collect();
+        match alive.as_slice() {
+            [node] => Ok(Arc::clone(node)),
+            [] => Err(Error::state(format!("layer {}", self.name()), format!("an {what}"), "none: it was never called")),
+            nodes => Err(Error::state(
+                format!("layer {}", self.name()),
+                format!("one {what}"),
+                format!("{} inbound nodes", nodes.len()),
+            )
+            .advice(format!("use get_{what}_at(node_index)"))),
+        }
+    }
+
+    /// The result of its only call.
+    pub fn output(&self) -> Result<Tensor> {
+        first(outputs_of(&self.only_node("output")?), self)
+    }
+
+    /// The input of its only call.
+    pub fn input(&self) -> Result<Tensor> {
+        let node = self.only_node("input")?;
+        if node.inputs().is_empty() { self.output() } else { first(node.inputs().to_vec(), self) }
+    }
+
+    /// The result of call `index`.
+    pub fn get_output_at(&self, index: usize) -> Result<Tensor> {
+        first(outputs_of(&self.node_at(index)?), self)
+    }
+
+    /// The input of call `index`.
+    pub fn get_input_at(&self, index: usize) -> Result<Tensor> {
+        let node = self.node_at(index)?;
+        if node.inputs().is_empty() { self.get_output_at(index) } else { first(node.inputs().to_vec(), self) }
+    }
+
+    /// The shapes that its calls gave, as Keras prints them; `multiple` if they differ.
+    pub fn output_shape_text(&self) -> String {
+        let mut shapes: Vec<String> = Vec::new();
+        for node in self.nodes().iter().filter_map(Weak::upgrade) {
+            let specs: Vec<String> = outputs_of(&node)
+                .iter()
+                .filter_map(|tensor| tensor.spec().ok())
+                .map(|spec| shape_text(&spec.shape))
+                .collect();
+            let text = if specs.len() == 1 { specs.concat() } else { format!("[{}]", specs.join(", ")) };
+            if !shapes.contains(&text) {
+                shapes.push(text);
+            }
+        }
+        match shapes.as_slice() {
+            [one] => one.clone(),
+            _ => "multiple".into(),
+        }
+    }
+
+    /// Makes weights and children for inputs of those specs, once.
+    pub fn build(&self, inputs: &[Spec]) -> Result<()> {
+        if let Some(built) = self.built() {
+            return self.check_rebuilt(&built, inputs);
+        }
+        let mut build = Build::new(self.name(), self.dtype());
+        self.0.definition.build(&mut build, inputs)?;
+        let built = Built {
+            weights: Arc::new(build.weights),
+            children: Arc::new(build.children),
+            inputs: Arc::new(inputs.to_vec()),
+        };
+        let mut slot = self.0.built.lock().unwrap_or_else(PoisonError::into_inner);
+        slot.get_or_insert(built);
+        Ok(())
+    }
+
+    /// A layer with weights can be called again only on inputs that its weights fit.
+    fn check_rebuilt(&self, built: &Built, inputs: &[Spec]) -> Result<()> {
+        if built.weights.is_empty() || built.inputs.len() != inputs.len() {
+            return Ok(());
+        }
+        for (known, given) in built.inputs.iter().zip(inputs) {
+            if known.rank() != given.rank() {
+                return Err(Error::shape(
+                    format!("layer {}", self.name()),
+                    format!("an input of rank {}, as at its first call", known.rank()),
+                    given.to_string(),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn built(&self) -> Option<Built> {
+        self.0.built.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether its weights exist.
+    pub fn is_built(&self) -> bool {
+        self.0.built.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// Specs of the results and whether they are masked, from those of the inputs.
+    pub(crate) fn settle(&self, specs: &[Spec], masked: &[bool]) -> Result<(Vec<Spec>, Vec<bool>)> {
+        let any_masked = masked.contains(&true);
+        if any_masked && !self.0.definition.supports_masking() {
+            return Err(Error::state(
+                "call",
+                format!("inputs without a mask: layer {} does not support masking", self.name()),
+                "a masked input",
+            )
+            .advice("remove mask_zero or Masking in front of it"));
+        }
+        let outputs = match self.0.definition.compute_output_shape(specs)? {
+            Some(outputs) => outputs,
+            None => crate::tensor::record::probe(specs, |trace, inputs| {
+                let masks = vec![None; inputs.len()];
+                Ok(self.replay(trace, inputs, &masks)?.into_iter().map(|(tensor, _)| tensor).collect())
+            })?,
+        };
+        let masks = if any_masked || self.0.definition.creates_mask() {
+            self.probe_masks(specs, masked)?
+        } else {
+            vec![false; outputs.len()]
+        };
+        Ok((outputs, masks))
+    }
+
+    /// Which results are masked: traced once on inputs of some length.
+    fn probe_masks(&self, specs: &[Spec], masked: &[bool]) -> Result<Vec<bool>> {
+        let trace = Trace::new(TraceOptions::default());
+        let mut inputs = Vec::with_capacity(specs.len());
+        let mut masks = Vec::with_capacity(specs.len());
+        for (spec, &masked) in specs.iter().zip(masked) {
+            let shape: Vec<usize> = spec.shape.iter().map(|len| len.unwrap_or(83)).collect();
+            let leading = shape.get(..2.min(shape.len())).unwrap_or_default().to_vec();
+            inputs.push(trace.input(Type::new(shape, spec.dtype)));
+            masks.push(masked.then(|| trace.input(Type::new(leading, DType::Bool))));
+        }
+        Ok(self.replay(&trace, &inputs, &masks)?.into_iter().map(|(_, mask)| mask.is_some()).collect())
+    }
+
+    /// Writes a call of the layer into a trace: results and their masks.
+    pub fn replay(&self, trace: &Trace, inputs: &[Tensor], masks: &[Option<Tensor>]) -> Result<Replayed> {
+        let definition = self.definition();
+        let specs = inputs.iter().map(Tensor::spec).collect::<Result<Vec<_>>>()?;
+        self.build(&specs)?;
+        if masks.iter().any(Option::is_some) && !definition.supports_masking() {
+            return Err(Error::state(
+                format!("layer {}", self.name()),
+                "inputs without a mask: it does not support masking",
+                "a masked input",
+            ));
+        }
+        let path = format!("{}{}", trace.path(), self.name());
+        let index = trace.count_call(&path);
+        let mut cx = Call { trace, layer: self, masks: masks.to_vec(), path, index };
+        let within = |error: Error| error.within(format!("layer {}", self.name()));
+        let outputs = definition.call(&mut cx, inputs).map_err(within)?;
+        for output in &outputs {
+            output.check().map_err(|error| within(error.clone()))?;
+        }
+        if let Some(regularizer) = definition.activity_regularizer() {
+            for output in &outputs {
+                cx.add_loss(regularizer.call(output));
+            }
+        }
+        let masks = definition.compute_mask(&mut cx, inputs, &outputs).map_err(within)?;
+        if masks.len() != outputs.len() {
+            return Err(within(Error::state("compute_mask", format!("{} masks", outputs.len()), masks.len().to_string())));
+        }
+        Ok(outputs.into_iter().zip(masks).collect())
+    }
+
+    /// Its own weights, without those of its children; an error if it was not built.
+    pub fn own_weights(&self) -> Result<Arc<Vec<Weight>>> {
+        self.built().map(|built| built.weights).ok_or_else(|| {
+            Error::state(format!("layer {}", self.name()), "a built layer", "one without weights yet")
+                .advice("call it on an input, or give the model an input shape")
+        })
+    }
+
+    /// The layers it calls.
+    pub fn children(&self) -> Vec<LayerRef> {
+        self.built().map(|built| built.children.iter().map(|(_, child)| child.clone()).collect()).unwrap_or_default()
+    }
+
+    /// The child of that name.
+    pub fn child(&self, name: &str) -> Option<LayerRef> {
+        let built = self.built()?;
+        built.children.iter().find(|(known, _)| known == name).map(|(_, child)| child.clone())
+    }
+
+    fn collect(&self, learning: bool, found: &mut (Vec<Weight>, Vec<Weight>)) {
+        let learning = learning && self.trainable();
+        if let Some(built) = self.built() {
+            for weight in built.weights.iter() {
+                let target = if learning && weight.trainable { &mut found.0 } else { &mut found.1 };
+                target.push(weight.clone());
+            }
+            for (_, child) in built.children.iter() {
+                child.collect(learning, found);
+            }
+        }
+    }
+
+    fn split(&self) -> (Vec<Weight>, Vec<Weight>) {
+        let mut found = (Vec::new(), Vec::new());
+        if self.trainable() {
+            self.collect(true, &mut found);
+        } else {
+            // As in Keras: what would learn first, then the rest.
+            let mut open = (Vec::new(), Vec::new());
+            self.collect_as_if_learning(&mut open);
+            found.1.extend(open.0);
+            found.1.extend(open.1);
+        }
+        found
+    }
+
+    fn collect_as_if_learning(&self, found: &mut (Vec<Weight>, Vec<Weight>)) {
+        if let Some(built) = self.built() {
+            for weight in built.weights.iter() {
+                if weight.trainable { found.0.push(weight.clone()) } else { found.1.push(weight.clone()) }
+            }
+            for (_, child) in built.children.iter() {
+                let (learning, fixed) = child.split();
+                found.0.extend(learning);
+                found.1.extend(fixed);
+            }
+        }
+    }
+
+    /// The weights that learn, children's included.
+    pub fn trainable_weights(&self) -> Vec<Weight> {
+        self.split().0
+    }
+
+    /// The weights that do not.
+    pub fn non_trainable_weights(&self) -> Vec<Weight> {
+        self.split().1
+    }
+
+    /// All weights in Keras's order: those that learn, then the others.
+    pub fn weights(&self) -> Vec<Weight> {
+        let (mut weights, fixed) = self.split();
+        weights.extend(fixed);
+        weights
+    }
+
+    /// The values of [`LayerRef::weights`].
+    pub fn get_weights(&self) -> Result<Vec<Array>> {
+        self.weights().iter().map(|weight| weight.variable.value()).collect()
+    }
+
+    /// Replaces the values of [`LayerRef::weights`]: all of them or, if one does not fit, none.
+    pub fn set_weights(&self, values: &[Array]) -> Result<()> {
+        let variables: Vec<Variable> = self.weights().into_iter().map(|weight| weight.variable).collect();
+        set_variables(&format!("layer {}", self.name()), &variables, values)
+    }
+
+    /// The number of scalars in its weights.
+    pub fn count_params(&self) -> Result<usize> {
+        if !self.is_built() && self.downcast::<Input>().is_none() {
+            self.own_weights()?;
+        }
+        Ok(self.weights().iter().map(|weight| weight.variable.shape().iter().product::<usize>()).sum())
+    }
+
+    /// The layers inside that do not learn, by id, itself included.
+    pub(crate) fn frozen(&self, learning: bool, found: &mut std::collections::HashSet<u64>) {
+        let learning = learning && self.trainable();
+        if !learning {
+            found.insert(self.id());
+        }
+        for child in self.children() {
+            child.frozen(learning, found);
+        }
+    }
+}
+
+/// Replaces the values of variables: all of them or, if one does not fit, none.
+pub(crate) fn set_variables(what: &str, variables: &[Variable], values: &[Array]) -> Result<()> {
+    if variables.len() != values.len() {
+        return Err(Error::value(
+            format!("set_weights of {what}"),
+            format!("{} arrays", variables.len()),
+            values.len().to_string(),
+        ));
+    }
+    for (variable, value) in variables.iter().zip(values) {
+        if variable.shape() != value.shape() {
+            return Err(Error::shape(
+                format!("set_weights of {what}"),
+                format!("shape {:?} for {}", variable.shape(), variable.name()),
+                format!("{:?}", value.shape()),
+            ));
+        }
+    }
+    for (variable, value) in variables.iter().zip(values) {
+        variable.set(value)?;
+    }
+    Ok(())
+}
+
+fn outputs_of(node: &Arc<dyn Producer>) -> Vec<Tensor> {
+    let any: &dyn Any = &**node;
+    let specs = any.downcast_ref::<LayerNode>().map(|node| node.outputs.clone()).unwrap_or_default();
+    let masked = vec![false; specs.len()];
+    masked_symbols(node, specs, &masked)
+}
+
+fn first(tensors: Vec<Tensor>, layer: &LayerRef) -> Result<Tensor> {
+    match tensors.len() {
+        1 => tensors.into_iter().next().ok_or_else(|| Error::state("layer", "a tensor", "none")),
+        n => Err(Error::state(format!("layer {}", layer.name()), "one tensor", n.to_string())),
+    }
+}
+
+impl WeakLayer {
+    /// The layer, if it still exists.
+    pub fn upgrade(&self) -> Option<LayerRef> {
+        self.0.upgrade().map(LayerRef)
+    }
+}
+
+impl PartialEq for LayerRef {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for LayerRef {}
+
+impl fmt::Debug for LayerRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}({})", self.class_name(), self.name())
+    }
+}

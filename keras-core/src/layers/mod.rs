@@ -1,0 +1,109 @@
+//! Layers: immutable definitions that write graph nodes. Everything that changes (names, weights, the `trainable`
+//! flag, the nodes of calls) belongs to [`LayerRef`].
+
+mod base;
+mod context;
+mod input;
+mod layer;
+mod names;
+mod node;
+
+pub use base::{Base, Inputs, IntoLayer, Outputs, ShapeArgument};
+pub(crate) use base::read_shape;
+pub use context::{Build, Call, Weight, WeightBuilder};
+pub use input::Input;
+pub use layer::{LayerRef, WeakLayer};
+pub use names::{automatic_name, reset_names, snake_case};
+pub use node::LayerNode;
+
+use crate::error::Result;
+use crate::regularizers::RegularizerRef;
+use crate::registry::Config;
+use crate::tensor::{Spec, Tensor};
+use std::any::Any;
+
+/// A layer's definition: plain fields and what they mean.
+///
+/// `call` is pure: it may run for every new shape, allocates no names, weights or counters, and writes the same nodes
+/// for the same specs. A layer of one's own needs `call`, and `config` if it is to be saved:
+///
+/// ```
+/// use keras_core::layers::{Build, Call, Input, Layer, LayerRef};
+/// use keras_core::{Result, Tensor, k, registry::Config};
+///
+/// /// x², scaled.
+/// struct Squared {
+///     scale: f64,
+/// }
+///
+/// impl Layer for Squared {
+///     fn config(&self) -> Config {
+///         Config::new("Squared").with("scale", self.scale)
+///     }
+///     fn call(&self, _: &mut Call, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
+///         Ok(inputs.iter().map(|x| k::square(x) * self.scale).collect())
+///     }
+/// }
+///
+/// let x = Input::new([3]).tensor()?;
+/// let y = LayerRef::new(Squared { scale: 2.0 })?.call(&x)?;
+/// assert_eq!(y.spec()?.shape, [None, Some(3)]);
+/// # Ok::<(), keras_core::Error>(())
+/// ```
+pub trait Layer: Any + Send + Sync {
+    /// Class name and constructor arguments, in Keras's order, without the ones that every layer has.
+    fn config(&self) -> Config;
+
+    /// The arguments that every layer has: name, `trainable`, input shape, element type.
+    fn base(&self) -> Option<&Base> {
+        None
+    }
+
+    /// Makes weights and children for inputs of those specs; called once.
+    fn build(&self, cx: &mut Build, inputs: &[Spec]) -> Result<()> {
+        let _ = (cx, inputs);
+        Ok(())
+    }
+
+    /// The specs of the results from those of the inputs; `None` asks for a probe: `call` is traced with two lengths
+    /// for each open axis.
+    fn compute_output_shape(&self, inputs: &[Spec]) -> Result<Option<Vec<Spec>>> {
+        let _ = inputs;
+        Ok(None)
+    }
+
+    /// Writes what the layer computes.
+    fn call(&self, cx: &mut Call, inputs: &[Tensor]) -> Result<Vec<Tensor>>;
+
+    /// Whether masked inputs are welcome; if not, they are an error.
+    fn supports_masking(&self) -> bool {
+        false
+    }
+
+    /// Whether results can be masked although no input is, as those of `Masking` and `Embedding`.
+    fn creates_mask(&self) -> bool {
+        false
+    }
+
+    /// The masks of the results. Keras's rule: a layer that supports masking hands its input's mask on.
+    fn compute_mask(&self, cx: &mut Call, inputs: &[Tensor], outputs: &[Tensor]) -> Result<Vec<Option<Tensor>>> {
+        let _ = inputs;
+        let mask = if self.supports_masking() { cx.mask(0).cloned() } else { None };
+        Ok(vec![mask; outputs.len()])
+    }
+
+    /// A penalty on the results, added to the loss at every call.
+    fn activity_regularizer(&self) -> Option<RegularizerRef> {
+        None
+    }
+
+    /// Whether states are carried from batch to batch; such layers update even when they do not learn.
+    fn stateful(&self) -> bool {
+        false
+    }
+
+    /// Whether it hands several results out as a list even if there is one.
+    fn is_model(&self) -> bool {
+        false
+    }
+}
