@@ -191,7 +191,7 @@ impl Backend for Contrary {
     }
 
     fn cast(&self, x: &View, to: DType) -> Result<View> {
-        View::new(&x.read()?.cast(to))
+        if to == x.dtype { Ok(x.clone()) } else { View::new(&x.read()?.cast(to)) }
     }
 
     fn reduce(&self, op: Reduce, x: &View, axes: &[usize]) -> Result<View> {
@@ -299,10 +299,16 @@ impl Backend for Contrary {
     }
 
     fn pad(&self, x: &View, pads: &[(usize, usize)]) -> Result<View> {
+        if pads.len() == x.shape.len() && pads.iter().all(|&pad| pad == (0, 0)) {
+            return Ok(x.clone());
+        }
         View::new(&Reference.pad(&x.read()?, pads)?)
     }
 
     fn concat(&self, parts: &[View], axis: usize) -> Result<View> {
+        if let [part] = parts {
+            return Ok(part.clone());
+        }
         let parts: Vec<Array> = parts.iter().map(View::read).collect::<Result<_>>()?;
         View::new(&Reference.concat(&parts, axis)?)
     }

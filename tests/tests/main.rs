@@ -1,0 +1,5 @@
+//! The cross-crate tests, in one binary.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod conformance;
