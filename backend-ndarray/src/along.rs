@@ -4,6 +4,7 @@ use crate::loops::Loops;
 use crate::parallel::pieces_per_task;
 use crate::plan::TILE;
 use crate::run::Site;
+use crate::scratch::Scratch;
 use crate::simd::{Level, Task, dispatch};
 use crate::tensor::{Out, Tensor, with_storage};
 use keras_core::graph::{ArgReduce, Cumulative, Reduce, Unary};
@@ -176,7 +177,8 @@ fn softmax_rows<T: Loops>(site: Site<'_>, x: &Tensor, len: usize, logarithm: boo
     let rows = (TILE / len).max(1);
     let step = pieces_per_task(rows * len * 8, GRAIN) * rows * len;
     site.threads.chunks(out.slice::<T>(), step, |task, chunk| {
-        let mut exps = vec![T::ZERO; rows * len];
+        let mut exps = Scratch::of::<T>(rows * len);
+        let exps = &mut exps.slice::<T>()[..rows * len];
         let source = &source[task * step..][..chunk.len()];
         for (x, y) in source.chunks(rows * len).zip(chunk.chunks_mut(rows * len)) {
             softmax_tile(x, y, &mut exps[..x.len()], len, logarithm);
@@ -187,20 +189,64 @@ fn softmax_rows<T: Loops>(site: Site<'_>, x: &Tensor, len: usize, logarithm: boo
 fn softmax_tile<T: Loops>(x: &[T], y: &mut [T], exps: &mut [T], len: usize, logarithm: bool) {
     let (largest, sum) = (T::reduction(Reduce::Max).0, T::reduction(Reduce::Sum).0);
     let (Some(exp), Some(log)) = (T::unary(Unary::Exp), T::unary(Unary::Log)) else { return };
-    for (row, y) in x.chunks_exact(len).zip(y.chunks_exact_mut(len)) {
-        let max = largest(row);
-        y.iter_mut().zip(row).for_each(|(y, &x)| *y = x.sub(max));
-    }
+    let mut totals = [T::ZERO; TILE];
+    let totals = &mut totals[..x.len() / len];
+    largest(x, totals);
+    dispatch(Rows { x, y, each: totals, op: RowOp::Subtract });
     exp(y, exps);
-    for (exps, y) in exps.chunks_exact(len).zip(y.chunks_exact_mut(len)) {
-        let mut total = [exps.chunks(TILE).fold(T::ZERO, |total, chunk| total.add(sum(chunk)))];
-        if logarithm {
-            log(&total.clone(), &mut total);
-            for y in y.iter_mut() {
-                *y = y.sub(total[0]);
-            }
-        } else {
-            y.iter_mut().zip(exps).for_each(|(y, &e)| *y = e.div(total[0]));
+    if len <= TILE {
+        sum(exps, totals);
+    } else {
+        let mut part = [T::ZERO];
+        totals[0] = T::ZERO;
+        for chunk in exps.chunks(TILE) {
+            sum(chunk, &mut part);
+            totals[0] = totals[0].add(part[0]);
+        }
+    }
+    if logarithm {
+        let mut sums = [T::ZERO; TILE];
+        let sums = &mut sums[..totals.len()];
+        sums.copy_from_slice(totals);
+        log(sums, totals);
+        exps.copy_from_slice(y);
+        dispatch(Rows { x: exps, y, each: totals, op: RowOp::Subtract });
+    } else {
+        dispatch(Rows { x: exps, y, each: totals, op: RowOp::Divide });
+    }
+}
+
+#[derive(Clone, Copy)]
+enum RowOp {
+    Subtract,
+    Divide,
+}
+
+/// `y = x − e` or `x / e` with one `e` per row.
+struct Rows<'a, T> {
+    x: &'a [T],
+    y: &'a mut [T],
+    each: &'a [T],
+    op: RowOp,
+}
+
+impl<T: Loops> Task for Rows<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<L: Level>(self) {
+        let len = self.x.len() / self.each.len();
+        let rows = self.x.chunks_exact(len).zip(self.y.chunks_exact_mut(len)).zip(self.each);
+        match self.op {
+            RowOp::Subtract => rows.for_each(|((x, y), &e)| {
+                for (y, &x) in y.iter_mut().zip(x) {
+                    *y = x.sub(e);
+                }
+            }),
+            RowOp::Divide => rows.for_each(|((x, y), &e)| {
+                for (y, &x) in y.iter_mut().zip(x) {
+                    *y = x.div(e);
+                }
+            }),
         }
     }
 }

@@ -15,8 +15,8 @@ pub(crate) type Map<A, B> = fn(&[A], &mut [B]);
 pub(crate) type Zip<A, B> = fn(&[A], &[A], &mut [B]);
 /// A loop that folds a slice into an accumulator elementwise.
 pub(crate) type Accumulate<T> = fn(&mut [T], &[T]);
-/// A loop that folds a slice into one element, in a fixed order.
-pub(crate) type Fold<T> = fn(&[T]) -> T;
+/// A loop that folds equal runs of a slice into one element each, in a fixed order.
+pub(crate) type Fold<T> = fn(&[T], &mut [T]);
 
 trait Map1<A, B> {
     fn apply<L: Level>(x: A) -> B;
@@ -77,39 +77,51 @@ fn accumulate<T: Copy, F: Map2<T, T>>(acc: &mut [T], x: &[T]) {
 /// The number of independent accumulators of a fold.
 const LANES: usize = 32;
 
-struct LoopFold<'a, T, F>(&'a [T], PhantomData<F>);
+struct LoopFold<'a, T, F>(&'a [T], &'a mut [T], PhantomData<F>);
 
 trait Monoid<T>: Map2<T, T> {
     const IDENTITY: T;
 }
 
-impl<T: Copy, F: Monoid<T>> Task for LoopFold<'_, T, F> {
-    type Output = T;
-    #[inline(always)]
-    fn run<L: Level>(self) -> T {
-        let mut lanes = [F::IDENTITY; LANES];
-        let (blocks, rest) = self.0.as_chunks::<LANES>();
-        for block in blocks {
-            for (lane, &x) in lanes.iter_mut().zip(block) {
-                *lane = F::apply::<L>(*lane, x);
-            }
-        }
-        for (lane, &x) in lanes.iter_mut().zip(rest) {
+/// Folds a run; in which order follows from its length.
+#[inline(always)]
+fn fold_run<T: Copy, F: Monoid<T>, L: Level>(x: &[T]) -> T {
+    if x.len() < LANES {
+        return x.iter().fold(F::IDENTITY, |sum, &x| F::apply::<L>(sum, x));
+    }
+    let mut lanes = [F::IDENTITY; LANES];
+    let (blocks, rest) = x.as_chunks::<LANES>();
+    for block in blocks {
+        for (lane, &x) in lanes.iter_mut().zip(block) {
             *lane = F::apply::<L>(*lane, x);
         }
-        let mut width = LANES / 2;
-        while width > 0 {
-            for i in 0..width {
-                lanes[i] = F::apply::<L>(lanes[i], lanes[i + width]);
-            }
-            width /= 2;
+    }
+    for (lane, &x) in lanes.iter_mut().zip(rest) {
+        *lane = F::apply::<L>(*lane, x);
+    }
+    let mut width = LANES / 2;
+    while width > 0 {
+        for i in 0..width {
+            lanes[i] = F::apply::<L>(lanes[i], lanes[i + width]);
         }
-        lanes[0]
+        width /= 2;
+    }
+    lanes[0]
+}
+
+impl<T: Copy, F: Monoid<T>> Task for LoopFold<'_, T, F> {
+    type Output = ();
+    #[inline(always)]
+    fn run<L: Level>(self) {
+        let len = self.0.len() / self.1.len().max(1);
+        for (y, run) in self.1.iter_mut().zip(self.0.chunks_exact(len.max(1))) {
+            *y = fold_run::<T, F, L>(run);
+        }
     }
 }
 
-fn fold<T: Copy, F: Monoid<T>>(x: &[T]) -> T {
-    dispatch(LoopFold(x, PhantomData::<F>))
+fn fold<T: Copy, F: Monoid<T>>(x: &[T], y: &mut [T]) {
+    dispatch(LoopFold(x, y, PhantomData::<F>));
 }
 
 /// Names a function as a type, so that a loop over it is compiled for it alone.

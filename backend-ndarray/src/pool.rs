@@ -63,9 +63,18 @@ impl Drop for Block {
     }
 }
 
+/// Free blocks of one size.
+#[derive(Default)]
+struct Class {
+    blocks: Vec<Block>,
+    /// When one was last asked for.
+    used: u64,
+}
+
 #[derive(Default)]
 struct State {
-    free: BTreeMap<usize, Vec<Block>>,
+    classes: BTreeMap<usize, Class>,
+    clock: u64,
     cached: usize,
     live: usize,
     peak: usize,
@@ -73,7 +82,7 @@ struct State {
 }
 
 /// Keeps the memory of dropped buffers by size class. A class never holds more blocks than were alive at once, and
-/// all of them together at most twice the bytes that were.
+/// all of them together at most twice the bytes that were: beyond that, sizes that nobody asks for any more go.
 #[derive(Default)]
 pub(crate) struct Pool(Mutex<State>);
 
@@ -97,8 +106,11 @@ impl Pool {
     pub(crate) fn buffer(self: &Arc<Self>, bytes: usize) -> Result<Buffer> {
         let class = size_class(bytes);
         let mut state = self.state();
-        let recycled = state.free.get_mut(&class).and_then(Vec::pop);
-        let block = if let Some(block) = recycled {
+        state.clock += 1;
+        let now = state.clock;
+        let entry = state.classes.entry(class).or_default();
+        entry.used = now;
+        let block = if let Some(block) = entry.blocks.pop() {
             state.cached -= class;
             block
         } else {
@@ -114,10 +126,22 @@ impl Pool {
     fn give_back(&self, block: Block) {
         let mut state = self.state();
         state.live -= block.bytes;
-        if state.cached + block.bytes <= 2 * state.peak {
-            state.cached += block.bytes;
-            state.free.entry(block.bytes).or_default().push(block);
+        state.cached += block.bytes;
+        state.classes.entry(block.bytes).or_default().blocks.push(block);
+        let mut surplus = Vec::new();
+        while state.cached > 2 * state.peak {
+            let idle = state.classes.iter_mut().filter(|(_, class)| !class.blocks.is_empty());
+            let Some(block) =
+                idle.min_by_key(|(_, class)| class.used).and_then(|(_, class)| class.blocks.pop())
+            else {
+                break;
+            };
+            state.cached -= block.bytes;
+            surplus.push(block);
         }
+        // Freed after the lock.
+        drop(state);
+        drop(surplus);
     }
 }
 
@@ -210,6 +234,9 @@ mod tests {
             drop(pool.buffer(kib * 1024).unwrap());
         }
         assert!(pool.bytes() <= 2 * 224 * 1024);
+        let misses = pool.misses();
+        (0..10).for_each(|_| drop(pool.buffer(199 * 1024).unwrap()));
+        assert_eq!(pool.misses(), misses, "sizes in use stay");
         assert!(pool.buffer(usize::MAX / 2).is_err());
     }
 }

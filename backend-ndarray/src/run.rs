@@ -324,7 +324,7 @@ impl<'a> Target<'a> {
             // SAFETY: the function's own contract.
             let (x, y) =
                 unsafe { (worker.register(*register, results * len), shared.range(first, first + results)) };
-            fold_runs(*op, x, len, y);
+            fold_of(y, *op)(x, y);
         });
     }
 
@@ -350,11 +350,9 @@ impl<'a> Target<'a> {
     }
 }
 
-fn fold_runs<T: Loops>(op: Reduce, x: &[T], len: usize, y: &mut [T]) {
-    let fold = T::reduction(op).0;
-    for (y, run) in y.iter_mut().zip(x.chunks_exact(len)) {
-        *y = fold(run);
-    }
+/// The fold of the elements' type.
+fn fold_of<T: Loops>(_: &[T], op: Reduce) -> crate::loops::Fold<T> {
+    T::reduction(op).0
 }
 
 fn accumulate_rows<T: Loops>(op: Reduce, x: &[T], acc: &mut [T], fresh: bool) {

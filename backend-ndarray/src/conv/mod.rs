@@ -314,7 +314,14 @@ fn grad_kernel<T: Gemm>(site: Site<'_>, conv: &Conv, x: &Tensor, grad: &Tensor, 
     let (channels, each) = (conv.windows.channels / groups, filters / groups);
     let (positions, depth) = (patches.len(), patches.taps() * channels);
     let work = 2 * positions * depth * filters;
-    let most = (work / GRAIN).clamp(1, (1_usize << 23).div_ceil(out.len()).clamp(2, 16));
+    // Parts cost memory and a sum; columns of one group can be cut as well, at the price of copying patches again.
+    let strip = if groups == 1 && out.len() > 1 << 16 && each >= 128 {
+        whole_vectors(each.div_ceil(4)).max(64)
+    } else {
+        each
+    };
+    let strips = each.div_ceil(strip);
+    let most = (work / GRAIN / strips).clamp(1, (1_usize << 22).div_ceil(out.len()).clamp(2, 16));
     let part = whole_vectors(positions.div_ceil(most));
     let parts = positions.div_ceil(part);
     let mut memory = Out::new(site.pool, &[parts, out.len()], dtype_of::<T>())?;
@@ -322,8 +329,6 @@ fn grad_kernel<T: Gemm>(site: Site<'_>, conv: &Conv, x: &Tensor, grad: &Tensor, 
         depthwise::kernel_parts(site, &patches, x, grad, filters, part, memory.slice());
     } else {
         let block = whole_vectors(2 * BLOCK / depth).clamp(128, 2048).min(part);
-        let strip = if parts < 8 && each >= 128 { whole_vectors(each.div_ceil(4)) } else { each };
-        let strips = each.div_ceil(strip);
         let identity = patches.is_identity();
         let partials = Shared::new(memory.slice::<T>());
         site.threads.run(parts * strips, |unit| {
