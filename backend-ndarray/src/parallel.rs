@@ -2,7 +2,10 @@
 //! changes when a task runs and never what it computes.
 
 use keras_core::{Error, Result};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The environment variable that sets the number of threads.
 const THREADS: &str = "KERAS_NUM_THREADS";
@@ -45,27 +48,24 @@ impl Threads {
         self.count
     }
 
-    /// Runs `task(0)` to `task(tasks - 1)`, in any order and on any thread. The caller works too, so an idle pool
-    /// costs no waiting, and a busy one no standstill.
+    /// Runs `task(0)` to `task(tasks - 1)`, in any order and on any thread. The caller works too and waits for tasks
+    /// that a helper has begun, never for a helper to come.
     pub(crate) fn run(&self, tasks: usize, task: impl Fn(usize) + Sync) {
-        let next = AtomicUsize::new(0);
-        let work = || {
-            loop {
-                let i = next.fetch_add(1, Ordering::Relaxed);
-                if i >= tasks {
-                    break;
-                }
-                task(i);
-            }
+        let Some(pool) = self.helpers.as_ref().filter(|_| tasks > 1) else {
+            (0..tasks).for_each(task);
+            return;
         };
-        match &self.helpers {
-            Some(pool) if tasks > 1 => pool.in_place_scope(|scope| {
-                for _ in 1..self.count.min(tasks) {
-                    scope.spawn(|_| work());
-                }
-                work();
-            }),
-            _ => work(),
+        let job = Arc::new(Job::new(tasks, &task));
+        for _ in 1..self.count.min(tasks) {
+            let job = Arc::clone(&job);
+            pool.spawn(move || job.help());
+        }
+        let closing = Closing(&job);
+        job.work(&task);
+        drop(closing);
+        let panic = job.panic.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(panic) = panic {
+            resume_unwind(panic);
         }
     }
 
@@ -78,6 +78,86 @@ impl Threads {
             // SAFETY: `run` calls every task once, and the chunks of different tasks are disjoint.
             task(i, unsafe { shared.range(i * len, end) });
         });
+    }
+}
+
+/// The tasks of one call of [`Threads::run`].
+struct Job {
+    /// The caller's function, valid until the job is closed and nobody is inside.
+    task: *const (dyn Fn(usize) + Sync),
+    tasks: usize,
+    next: AtomicUsize,
+    /// Helpers that may be using the function.
+    inside: AtomicUsize,
+    closed: AtomicBool,
+    /// The panic of a helper, for the caller.
+    panic: Mutex<Option<Box<dyn Any + Send>>>,
+}
+
+// SAFETY: the function is `Sync`, and `help` follows the pointer only while it is valid; the rest is for sharing.
+unsafe impl Send for Job {}
+// SAFETY: as above.
+unsafe impl Sync for Job {}
+
+impl Job {
+    fn new<'a>(tasks: usize, task: &'a (dyn Fn(usize) + Sync + 'a)) -> Self {
+        // SAFETY: only the lifetime of a pointer changes; `help` says when it is followed.
+        let task = unsafe {
+            std::mem::transmute::<*const (dyn Fn(usize) + Sync + 'a), *const (dyn Fn(usize) + Sync + 'static)>(
+                task,
+            )
+        };
+        Self {
+            task,
+            tasks,
+            next: AtomicUsize::new(0),
+            inside: AtomicUsize::new(0),
+            closed: AtomicBool::new(false),
+            panic: Mutex::new(None),
+        }
+    }
+
+    fn work(&self, task: &(dyn Fn(usize) + Sync)) {
+        loop {
+            let i = self.next.fetch_add(1, Ordering::Relaxed);
+            if i >= self.tasks {
+                break;
+            }
+            task(i);
+        }
+    }
+
+    /// A helper's part. It enters before it looks whether the job is closed, and the caller closes the job before it
+    /// looks who is inside; so either the helper leaves at once, or the caller waits for it.
+    fn help(&self) {
+        self.inside.fetch_add(1, Ordering::SeqCst);
+        if !self.closed.load(Ordering::SeqCst) {
+            // SAFETY: the caller is inside `run` until this helper has left, so its function is there.
+            let task = unsafe { &*self.task };
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.work(task))) {
+                self.next.store(self.tasks, Ordering::Relaxed);
+                *self.panic.lock().unwrap_or_else(PoisonError::into_inner) = Some(panic);
+            }
+        }
+        self.inside.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Closes a job when the caller leaves it, be it by a panic.
+struct Closing<'a>(&'a Job);
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        self.0.closed.store(true, Ordering::SeqCst);
+        let mut spins = 0;
+        while self.0.inside.load(Ordering::SeqCst) > 0 {
+            spins += 1;
+            if spins < 4096 {
+                std::hint::spin_loop();
+            } else {
+                std::thread::yield_now();
+            }
+        }
     }
 }
 
@@ -144,6 +224,20 @@ mod tests {
             assert!(data.iter().enumerate().all(|(k, &x)| x == k / 10 + 1));
         }
         assert!(Threads::new(0).is_err());
+    }
+
+    #[test]
+    fn a_panic_in_a_task_reaches_the_caller() {
+        let threads = Threads::new(3).unwrap();
+        for bad in [0, 57] {
+            let result = catch_unwind(AssertUnwindSafe(|| threads.run(100, |i| assert!(i != bad))));
+            assert!(result.is_err());
+        }
+        let count = AtomicUsize::new(0);
+        threads.run(100, |_| {
+            count.fetch_add(1, Ordering::Relaxed);
+        });
+        assert_eq!(count.into_inner(), 100);
     }
 
     #[test]

@@ -11,15 +11,35 @@ use crate::plan::TILE;
 use crate::pool::Pool;
 use crate::tensor::{Out, Tensor, with_storage};
 use keras_core::backend::{Arg, Scalar};
-use keras_core::graph::{Instr, Kernel, KernelInput, KernelOutput, Reduce};
+use keras_core::graph::{Binary, Instr, Kernel, KernelInput, KernelOutput, Reduce, Unary};
 use keras_core::{DType, Error, Result};
 use std::sync::Arc;
 
 /// Rows that a reduction over leading axes adds in order before blocks are combined.
 const ROWS: usize = 64;
 
-/// Elements × instructions of a task, about 20 µs.
-const GRAIN: usize = 1 << 16;
+/// Elements × costs of a task, about 30 µs.
+const GRAIN: usize = 1 << 18;
+
+/// What an instruction costs at one place, where an addition costs 1.
+fn cost(instr: &Instr) -> usize {
+    match instr {
+        Instr::Unary(op, _) => match op {
+            Unary::Exp | Unary::Expm1 | Unary::Log | Unary::Sigmoid | Unary::Tanh | Unary::Erf => 8,
+            Unary::Softplus | Unary::Log1p | Unary::Sinh | Unary::Cosh => 16,
+            Unary::Sin | Unary::Cos | Unary::Tan | Unary::Asin | Unary::Acos | Unary::Atan => 64,
+            Unary::Sqrt | Unary::Rsqrt | Unary::Recip => 2,
+            _ => 1,
+        },
+        Instr::Binary(op, ..) => match op {
+            Binary::Pow => 32,
+            Binary::Mod | Binary::Atan2 => 64,
+            Binary::Div => 2,
+            _ => 1,
+        },
+        _ => 1,
+    }
+}
 
 /// Where kernels run.
 #[derive(Clone, Copy)]
@@ -201,7 +221,7 @@ fn reduce_once(
 
 /// Tiles of a task over that many places per tile.
 fn tiles_per_task(kernel: &Kernel, places: usize) -> usize {
-    pieces_per_task(places * kernel.code.len(), GRAIN)
+    pieces_per_task(places * kernel.code.iter().map(|(instr, _)| cost(instr)).sum::<usize>(), GRAIN)
 }
 
 fn flat(site: Site<'_>, session: &Session<'_>, kernel: &Kernel) {
@@ -392,7 +412,7 @@ pub(crate) fn tree<T: Loops>(
     let width = inner.min(8 * TILE);
     let strips = inner.div_ceil(width);
     let units = (out.len() / inner) * strips;
-    let step = pieces_per_task(parts * width, GRAIN);
+    let step = pieces_per_task(parts * width, GRAIN / 4);
     let (partials, out) = (Shared::new(partials), Shared::new(out));
     threads.run(units.div_ceil(step), |task| {
         for unit in task * step..units.min((task + 1) * step) {
