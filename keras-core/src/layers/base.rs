@@ -30,7 +30,8 @@ impl Base {
             base.dtype = Some(DType::from_name(&name)?);
         }
         if let Some(shape) = reader.value("batch_input_shape") {
-            let shape = read_shape(shape).ok_or_else(|| reader.wrong("batch_input_shape", "a list of lengths and nulls"))?;
+            let shape = read_shape(shape)
+                .ok_or_else(|| reader.wrong("batch_input_shape", "a list of lengths and nulls"))?;
             if let Some((batch, rest)) = shape.split_first() {
                 base.batch_size = *batch;
                 base.input_shape = Some(rest.to_vec());
@@ -41,7 +42,9 @@ impl Base {
 
     /// The full input shape, batch first.
     pub fn batch_input_shape(&self) -> Option<Vec<Option<usize>>> {
-        self.input_shape.as_ref().map(|shape| std::iter::once(self.batch_size).chain(shape.iter().copied()).collect())
+        self.input_shape
+            .as_ref()
+            .map(|shape| std::iter::once(self.batch_size).chain(shape.iter().copied()).collect())
     }
 }
 
@@ -107,6 +110,12 @@ pub type Outputs = Inputs;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShapeArgument(pub Vec<Option<usize>>);
 
+impl From<usize> for ShapeArgument {
+    fn from(length: usize) -> Self {
+        Self(vec![Some(length)])
+    }
+}
+
 impl<const N: usize> From<[usize; N]> for ShapeArgument {
     fn from(shape: [usize; N]) -> Self {
         Self(shape.into_iter().map(Some).collect())
@@ -131,12 +140,12 @@ impl From<Vec<Option<usize>>> for ShapeArgument {
     }
 }
 
-/// Gives a layer type with a field `base: Base` the setters that every layer has, its conversion to a [`LayerRef`],
-/// and `call`.
+/// Gives a layer type with a field `base: Base` the setters that every layer has, and `call`. Of a generic type,
+/// parameters go in front: `layer_verbs!([const N: usize] Conv<N>)`.
 #[macro_export]
 macro_rules! layer_verbs {
-    ($type:ty) => {
-        impl $type {
+    ([$($generics:tt)*] $type:ty) => {
+        impl<$($generics)*> $type {
             /// The name, instead of an automatic one.
             pub fn name(mut self, name: impl Into<String>) -> Self {
                 self.base.name = Some(name.into());
@@ -168,6 +177,9 @@ macro_rules! layer_verbs {
                 $crate::layers::LayerRef::new(self)?.call(inputs)
             }
         }
+    };
+    ($type:ty) => {
+        $crate::layer_verbs!([] $type);
     };
 }
 

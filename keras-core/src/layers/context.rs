@@ -1,6 +1,6 @@
 //! What a layer sees while it is built and while it is called.
 
-use super::{LayerRef, Layer};
+use super::LayerRef;
 use crate::array::DType;
 use crate::backend::Variable;
 use crate::constraints::ConstraintRef;
@@ -52,7 +52,12 @@ impl Build {
     }
 
     /// Starts a weight of that name and shape; [`WeightBuilder::add`] makes it.
-    pub fn weight(&mut self, name: &str, shape: impl Into<Vec<usize>>, initializer: &InitializerRef) -> WeightBuilder<'_> {
+    pub fn weight(
+        &mut self,
+        name: &str,
+        shape: impl Into<Vec<usize>>,
+        initializer: &InitializerRef,
+    ) -> WeightBuilder<'_> {
         WeightBuilder {
             build: self,
             name: name.to_owned(),
@@ -106,7 +111,8 @@ impl WeightBuilder<'_> {
         let path = format!("{}/{}", build.layer, self.name);
         // A seed of the weight's own keeps equal names in different layers apart.
         let stream = Stream::new(build.seed, stream_id("", build.weights.len(), &self.name), 0);
-        let value = self.initializer.init(&self.shape, build.dtype, &stream).map_err(|error| error.within(&path))?;
+        let value =
+            self.initializer.init(&self.shape, build.dtype, &stream).map_err(|error| error.within(&path))?;
         let variable = Variable::new(path, value);
         build.weights.push(Weight {
             name: self.name,
@@ -126,9 +132,19 @@ pub struct Call<'a> {
     pub(super) masks: Vec<Option<Tensor>>,
     pub(super) path: String,
     pub(super) index: usize,
+    pub(super) output_masks: Vec<Option<Tensor>>,
 }
 
 impl<'a> Call<'a> {
+    /// Keeps the masks that a model's `call` finds, for its `compute_mask`.
+    pub(crate) fn set_output_masks(&mut self, masks: Vec<Option<Tensor>>) {
+        self.output_masks = masks;
+    }
+
+    pub(crate) fn take_output_masks(&mut self) -> Vec<Option<Tensor>> {
+        std::mem::take(&mut self.output_masks)
+    }
+
     /// The trace.
     pub fn trace(&self) -> &'a Trace {
         self.trace
@@ -156,7 +172,11 @@ impl<'a> Call<'a> {
         let found = weights.iter().find(|weight| weight.name == name);
         found.map(|weight| weight.variable.clone()).ok_or_else(|| {
             let names: Vec<&str> = weights.iter().map(|weight| weight.name.as_str()).collect();
-            Error::name(format!("layer {}", self.layer.name()), format!("a weight among {names:?}"), format!("{name:?}"))
+            Error::name(
+                format!("layer {}", self.layer.name()),
+                format!("a weight among {names:?}"),
+                format!("{name:?}"),
+            )
         })
     }
 
@@ -181,7 +201,13 @@ impl<'a> Call<'a> {
     }
 
     /// Random numbers of a name: the same bits for the same seed, step, layer, call and name, on every backend.
-    pub fn random(&self, name: &str, shape: &[usize], dtype: DType, distribution: Distribution) -> Result<Tensor> {
+    pub fn random(
+        &self,
+        name: &str,
+        shape: &[usize],
+        dtype: DType,
+        distribution: Distribution,
+    ) -> Result<Tensor> {
         self.draw(stream_id(&self.path, self.index, name), shape, dtype, distribution)
     }
 

@@ -1,5 +1,6 @@
 //! `Input`: where data enters a model.
 
+use super::registry::Read;
 use super::{Base, Call, Layer, LayerRef, ShapeArgument};
 use crate::array::DType;
 use crate::error::{Error, Result};
@@ -48,20 +49,22 @@ impl Input {
     /// The Keras tensor that is fed.
     pub fn tensor(self) -> Result<Tensor> {
         let layer = LayerRef::new(self)?;
-        layer.open()
-    }
-
-    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self> {
-        let base = Base::read(reader)?;
-        if reader.boolean("sparse", false)? {
-            return Err(reader.wrong("sparse", "false: sparse inputs do not exist here"));
-        }
-        Ok(Self { base, sparse: false })
+        layer.call_input()
     }
 
     pub(super) fn spec(&self) -> Spec {
         let shape = self.base.batch_input_shape().unwrap_or_default();
         Spec::new(shape, self.base.dtype.unwrap_or_else(crate::k::floatx))
+    }
+}
+
+impl Read for Input {
+    fn read(reader: &mut Reader<'_>) -> Result<Self> {
+        let base = Base::read(reader)?;
+        if reader.boolean("sparse", false)? {
+            return Err(reader.wrong("sparse", "false: sparse inputs do not exist here"));
+        }
+        Ok(Self { base, sparse: false })
     }
 }
 

@@ -38,14 +38,16 @@ struct Cell {
 struct Built {
     weights: Arc<Vec<Weight>>,
     children: Arc<Vec<(String, LayerRef)>>,
-    /// What the layer was built for: ranks and last lengths must stay.
+    /// What the layer was built for.
     inputs: Arc<Vec<Spec>>,
 }
 
 impl LayerRef {
     /// Gives a definition a name (its own or the next automatic one) and makes it a layer.
     pub fn new(definition: impl Layer) -> Result<Self> {
-        let base = definition.base().cloned().unwrap_or_default();
+        let mut base = definition.base().cloned().unwrap_or_default();
+        // A later change of the default is for layers made after it.
+        base.dtype.get_or_insert_with(crate::k::floatx);
         let class_name = definition.config().class_name;
         let prefix = if class_name == "InputLayer" { "input".to_owned() } else { snake_case(&class_name) };
         let name = match &base.name {
@@ -53,7 +55,11 @@ impl LayerRef {
             None => automatic_name(&prefix),
         };
         if name.is_empty() || name.contains('\0') {
-            return Err(Error::value(format!("layer of class {class_name}"), "a name that is not empty", format!("{name:?}")));
+            return Err(Error::value(
+                format!("layer of class {class_name}"),
+                "a name that is not empty",
+                format!("{name:?}"),
+            ));
         }
         if base.batch_size == Some(0) {
             return Err(Error::value(format!("layer {name}"), "a batch size of at least 1", "0"));
@@ -173,8 +179,9 @@ impl LayerRef {
     pub fn call_all(&self, inputs: impl Into<Inputs>) -> Result<Vec<Tensor>> {
         let place = std::panic::Location::caller();
         let inputs = inputs.into().0;
-        self.record(inputs)
-            .map_err(|error| error.within(format!("layer {} at {}:{}", self.name(), place.file(), place.line())))
+        self.record(inputs).map_err(|error| {
+            error.within(format!("layer {} at {}:{}", self.name(), place.file(), place.line()))
+        })
     }
 
     fn record(&self, inputs: Vec<Tensor>) -> Result<Vec<Tensor>> {
@@ -182,14 +189,19 @@ impl LayerRef {
             return Err(Error::value("call", "at least one input", "none"));
         }
         let specs = inputs.iter().map(Tensor::spec).collect::<Result<Vec<_>>>()?;
+        let before = self.built();
         self.build(&specs)?;
+        // Weights made for other inputs may not fit these: stated shapes do not know, a trace does.
+        if before.is_some_and(|built| !built.weights.is_empty() && *built.inputs != specs) {
+            self.probe(&specs)?;
+        }
         let masked: Vec<bool> = inputs.iter().map(Tensor::is_masked).collect();
         let (outputs, masks) = self.settle(&specs, &masked)?;
         Ok(self.attach(inputs, outputs, &masks))
     }
 
     /// The Keras tensor of an input layer.
-    pub(super) fn open(&self) -> Result<Tensor> {
+    pub(crate) fn call_input(&self) -> Result<Tensor> {
         let Some(input) = self.downcast::<Input>() else {
             return Err(Error::state(format!("layer {}", self.name()), "an input layer", self.class_name()));
         };
@@ -206,11 +218,17 @@ impl LayerRef {
 
     fn attach(&self, inputs: Vec<Tensor>, outputs: Vec<Spec>, masks: &[bool]) -> Vec<Tensor> {
         let mut nodes = self.nodes();
-        let node = LayerNode { layer: self.clone(), inputs, outputs: outputs.clone(), index: nodes.len() };
+        let index = nodes.len() + self.first_index();
+        let node = LayerNode { layer: self.clone(), inputs, outputs: outputs.clone(), index };
         let producer: Arc<dyn Producer> = Arc::new(node);
         nodes.push(Arc::downgrade(&producer));
         drop(nodes);
         masked_symbols(&producer, outputs, masks)
+    }
+
+    /// The index of the first call: a model's node 0 is its own definition.
+    pub(crate) fn first_index(&self) -> usize {
+        usize::from(self.0.definition.is_model())
     }
 
     fn nodes(&self) -> MutexGuard<'_, Vec<Weak<dyn Producer>>> {
@@ -220,11 +238,15 @@ impl LayerRef {
     /// The Keras tensors of call `index` whose models still exist.
     fn node_at(&self, index: usize) -> Result<Arc<dyn Producer>> {
         let nodes = self.nodes();
-        nodes.get(index).and_then(Weak::upgrade).ok_or_else(|| {
+        let at = index.checked_sub(self.first_index());
+        at.and_then(|at| nodes.get(at)).and_then(Weak::upgrade).ok_or_else(|| {
             Error::state(
                 format!("layer {}", self.name()),
                 format!("a call number {index}"),
-                format!("{} calls that still exist", nodes.iter().filter(|node| node.strong_count() > 0).count()),
+                format!(
+                    "{} calls that still exist",
+                    nodes.iter().filter(|node| node.strong_count() > 0).count()
+                ),
             )
         })
     }
@@ -233,7 +255,11 @@ impl LayerRef {
         let alive: Vec<Arc<dyn Producer>> = self.nodes().iter().filter_map(Weak::upgrade).collect();
         match alive.as_slice() {
             [node] => Ok(Arc::clone(node)),
-            [] => Err(Error::state(format!("layer {}", self.name()), format!("an {what}"), "none: it was never called")),
+            [] => Err(Error::state(
+                format!("layer {}", self.name()),
+                format!("an {what}"),
+                "none: it was never called",
+            )),
             nodes => Err(Error::state(
                 format!("layer {}", self.name()),
                 format!("one {what}"),
@@ -287,8 +313,8 @@ impl LayerRef {
 
     /// Makes weights and children for inputs of those specs, once.
     pub fn build(&self, inputs: &[Spec]) -> Result<()> {
-        if let Some(built) = self.built() {
-            return self.check_rebuilt(&built, inputs);
+        if self.is_built() {
+            return Ok(());
         }
         let mut build = Build::new(self.name(), self.dtype());
         self.0.definition.build(&mut build, inputs)?;
@@ -299,23 +325,6 @@ impl LayerRef {
         };
         let mut slot = self.0.built.lock().unwrap_or_else(PoisonError::into_inner);
         slot.get_or_insert(built);
-        Ok(())
-    }
-
-    /// A layer with weights can be called again only on inputs that its weights fit.
-    fn check_rebuilt(&self, built: &Built, inputs: &[Spec]) -> Result<()> {
-        if built.weights.is_empty() || built.inputs.len() != inputs.len() {
-            return Ok(());
-        }
-        for (known, given) in built.inputs.iter().zip(inputs) {
-            if known.rank() != given.rank() {
-                return Err(Error::shape(
-                    format!("layer {}", self.name()),
-                    format!("an input of rank {}, as at its first call", known.rank()),
-                    given.to_string(),
-                ));
-            }
-        }
         Ok(())
     }
 
@@ -341,10 +350,7 @@ impl LayerRef {
         }
         let outputs = match self.0.definition.compute_output_shape(specs)? {
             Some(outputs) => outputs,
-            None => crate::tensor::record::probe(specs, |trace, inputs| {
-                let masks = vec![None; inputs.len()];
-                Ok(self.replay(trace, inputs, &masks)?.into_iter().map(|(tensor, _)| tensor).collect())
-            })?,
+            None => self.probe(specs)?,
         };
         let masks = if any_masked || self.0.definition.creates_mask() {
             self.probe_masks(specs, masked)?
@@ -354,25 +360,36 @@ impl LayerRef {
         Ok((outputs, masks))
     }
 
-    /// Which results are masked: traced once on inputs of some length.
+    /// The specs of the results, found by tracing.
+    fn probe(&self, specs: &[Spec]) -> Result<Vec<Spec>> {
+        crate::tensor::record::probe(specs, |trace, inputs| {
+            let masks = vec![None; inputs.len()];
+            Ok(self.replay(trace, inputs, &masks)?.into_iter().map(|(tensor, _)| tensor).collect())
+        })
+    }
+
+    /// Which results are masked, found by tracing: on inputs of some length, else of one that most things divide.
     fn probe_masks(&self, specs: &[Spec], masked: &[bool]) -> Result<Vec<bool>> {
-        let trace = Trace::new(TraceOptions::default());
-        let mut inputs = Vec::with_capacity(specs.len());
-        let mut masks = Vec::with_capacity(specs.len());
-        for (spec, &masked) in specs.iter().zip(masked) {
-            let shape: Vec<usize> = spec.shape.iter().map(|len| len.unwrap_or(83)).collect();
-            let leading = shape.get(..2.min(shape.len())).unwrap_or_default().to_vec();
-            inputs.push(trace.input(Type::new(shape, spec.dtype)));
-            masks.push(masked.then(|| trace.input(Type::new(leading, DType::Bool))));
-        }
-        Ok(self.replay(&trace, &inputs, &masks)?.into_iter().map(|(_, mask)| mask.is_some()).collect())
+        let once = |length: usize| -> Result<Vec<bool>> {
+            let trace = Trace::new(TraceOptions::default());
+            let mut inputs = Vec::with_capacity(specs.len());
+            let mut masks = Vec::with_capacity(specs.len());
+            for (spec, &masked) in specs.iter().zip(masked) {
+                let shape: Vec<usize> = spec.shape.iter().map(|len| len.unwrap_or(length)).collect();
+                let leading: Vec<usize> = shape.iter().copied().take(2).collect();
+                inputs.push(trace.input(Type::new(shape, spec.dtype)));
+                masks.push(masked.then(|| trace.input(Type::new(leading, DType::Bool))));
+            }
+            Ok(self.replay(&trace, &inputs, &masks)?.into_iter().map(|(_, mask)| mask.is_some()).collect())
+        };
+        once(83).or_else(|error| once(5040).map_err(|_| error))
     }
 
     /// Writes a call of the layer into a trace: results and their masks.
     pub fn replay(&self, trace: &Trace, inputs: &[Tensor], masks: &[Option<Tensor>]) -> Result<Replayed> {
         let definition = self.definition();
         let specs = inputs.iter().map(Tensor::spec).collect::<Result<Vec<_>>>()?;
-        self.build(&specs)?;
+        self.build(&specs).map_err(|error| error.within(format!("layer {}", self.name())))?;
         if masks.iter().any(Option::is_some) && !definition.supports_masking() {
             return Err(Error::state(
                 format!("layer {}", self.name()),
@@ -382,7 +399,8 @@ impl LayerRef {
         }
         let path = format!("{}{}", trace.path(), self.name());
         let index = trace.count_call(&path);
-        let mut cx = Call { trace, layer: self, masks: masks.to_vec(), path, index };
+        let mut cx =
+            Call { trace, layer: self, masks: masks.to_vec(), path, index, output_masks: Vec::new() };
         let within = |error: Error| error.within(format!("layer {}", self.name()));
         let outputs = definition.call(&mut cx, inputs).map_err(within)?;
         for output in &outputs {
@@ -395,7 +413,11 @@ impl LayerRef {
         }
         let masks = definition.compute_mask(&mut cx, inputs, &outputs).map_err(within)?;
         if masks.len() != outputs.len() {
-            return Err(within(Error::state("compute_mask", format!("{} masks", outputs.len()), masks.len().to_string())));
+            return Err(within(Error::state(
+                "compute_mask",
+                format!("{} masks", outputs.len()),
+                masks.len().to_string(),
+            )));
         }
         Ok(outputs.into_iter().zip(masks).collect())
     }
@@ -410,7 +432,9 @@ impl LayerRef {
 
     /// The layers it calls.
     pub fn children(&self) -> Vec<LayerRef> {
-        self.built().map(|built| built.children.iter().map(|(_, child)| child.clone()).collect()).unwrap_or_default()
+        self.built()
+            .map(|built| built.children.iter().map(|(_, child)| child.clone()).collect())
+            .unwrap_or_default()
     }
 
     /// The child of that name.

@@ -1,24 +1,57 @@
 //! Layers: immutable definitions that write graph nodes. Everything that changes (names, weights, the `trainable`
 //! flag, the nodes of calls) belongs to [`LayerRef`].
 
+mod affine;
 mod base;
+mod check;
 mod context;
+mod conv_geometry;
+mod convolutional;
+mod core;
+mod embeddings;
 mod input;
+mod lambda;
 mod layer;
+mod merge;
 mod names;
 mod node;
+mod normalization;
+mod options;
+mod pooling;
+mod registry;
+mod shape;
 
-pub use base::{Base, Inputs, IntoLayer, Outputs, ShapeArgument};
+pub use self::core::{Activation, ActivityRegularization, Dense, Dropout, Masking};
 pub(crate) use base::read_shape;
+pub use base::{Base, Inputs, IntoLayer, Outputs, ShapeArgument};
 pub use context::{Build, Call, Weight, WeightBuilder};
+pub use convolutional::{
+    Conv, Conv1D, Conv2D, Conv3D, ZeroPadding, ZeroPadding1D, ZeroPadding2D, ZeroPadding3D,
+};
+pub use embeddings::Embedding;
 pub use input::Input;
+pub use lambda::{Arguments, Lambda, register_lambda};
+pub(crate) use layer::set_variables;
 pub use layer::{LayerRef, WeakLayer};
+pub use merge::{
+    Add, Average, Concatenate, Maximum, Minimum, Multiply, Subtract, add, average, concatenate, maximum,
+    minimum, multiply, subtract,
+};
 pub use names::{automatic_name, reset_names, snake_case};
 pub use node::LayerNode;
+pub use normalization::BatchNormalization;
+pub use options::{Choice, Named, Padding, PerAxis, Sides};
+pub use pooling::{
+    AveragePooling1D, AveragePooling2D, AveragePooling3D, GlobalAveragePooling1D, GlobalAveragePooling2D,
+    GlobalAveragePooling3D, GlobalMaxPooling1D, GlobalMaxPooling2D, GlobalMaxPooling3D, GlobalPooling,
+    MaxPooling1D, MaxPooling2D, MaxPooling3D, Pooling, PoolingKind,
+};
+pub use registry::{deserialize, register};
+pub use shape::{Flatten, Permute, RepeatVector, Reshape};
 
 use crate::error::Result;
-use crate::regularizers::RegularizerRef;
 use crate::registry::Config;
+use crate::regularizers::RegularizerRef;
 use crate::tensor::{Spec, Tensor};
 use std::any::Any;
 
@@ -86,7 +119,12 @@ pub trait Layer: Any + Send + Sync {
     }
 
     /// The masks of the results. Keras's rule: a layer that supports masking hands its input's mask on.
-    fn compute_mask(&self, cx: &mut Call, inputs: &[Tensor], outputs: &[Tensor]) -> Result<Vec<Option<Tensor>>> {
+    fn compute_mask(
+        &self,
+        cx: &mut Call,
+        inputs: &[Tensor],
+        outputs: &[Tensor],
+    ) -> Result<Vec<Option<Tensor>>> {
         let _ = inputs;
         let mask = if self.supports_masking() { cx.mask(0).cloned() } else { None };
         Ok(vec![mask; outputs.len()])

@@ -95,7 +95,10 @@ mod tests {
     #[test]
     fn every_prefix_counts_for_itself_and_anew_after_a_reset() {
         std::thread::spawn(|| {
-            assert_eq!([automatic_name("a"), automatic_name("b"), automatic_name("a")], ["a_1", "b_1", "a_2"]);
+            assert_eq!(
+                [automatic_name("a"), automatic_name("b"), automatic_name("a")],
+                ["a_1", "b_1", "a_2"]
+            );
             reset_names();
             assert_eq!(automatic_name("a"), "a_1");
         })

@@ -160,7 +160,7 @@ impl Tensor {
 
     /// What a Keras tensor is known by, the same for clones of it; none for other tensors.
     pub fn symbol_id(&self) -> Option<SymbolId> {
-        self.symbol().map(|symbol| SymbolId::new(&symbol.producer, symbol.output))
+        self.symbol().map(|symbol| SymbolId::of(&symbol.producer, symbol.output))
     }
 }
 

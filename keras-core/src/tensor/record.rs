@@ -29,7 +29,7 @@ pub struct SymbolId {
 }
 
 impl SymbolId {
-    pub(super) fn new(producer: &Arc<dyn Producer>, output: usize) -> Self {
+    pub(crate) fn of(producer: &Arc<dyn Producer>, output: usize) -> Self {
         Self { producer: Arc::as_ptr(producer).cast::<()>() as usize, output }
     }
 }

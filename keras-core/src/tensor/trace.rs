@@ -179,7 +179,7 @@ impl Trace {
             let results: Replayed = symbol.producer.replay(self, &inputs, &masks)?;
             for (output, result) in results.into_iter().enumerate() {
                 result.0.check()?;
-                self.known().insert(SymbolId::new(&symbol.producer, output), result);
+                self.known().insert(SymbolId::of(&symbol.producer, output), result);
             }
             if known(top).is_none() {
                 return Err(Error::state(symbol.producer.name(), "a result for every output", "fewer"));

@@ -1,0 +1,294 @@
+//! Model configs: the JSON that Keras 2 writes and reads.
+
+use super::network::{Kind, Network};
+use super::{Model, Sequential};
+use crate::error::{Error, Result};
+use crate::layers::{self, Input, LayerNode, LayerRef, read_shape};
+use crate::registry::Config;
+use crate::tensor::Tensor;
+use serde_json::{Map, Value, json};
+use std::collections::HashMap;
+
+/// The version of Keras whose files ours are.
+const KERAS_VERSION: &str = "2.3.1";
+/// Our kernels are correlations, as TensorFlow's are.
+const BACKEND: &str = "tensorflow";
+
+impl Model {
+    /// `{"class_name", "config"}` of the model: its layers and how they are connected.
+    pub fn get_config(&self) -> Result<Config> {
+        let mut config = self.with_network(network_config_checked)??;
+        if self.kind() == Kind::Sequential {
+            let layers = self.layers();
+            let sized = layers.first().is_some_and(|first| {
+                first.base().input_shape.is_some() || first.downcast::<Network>().is_some()
+            });
+            if let (false, Some(input)) = (sized, self.input_specs()?.first()) {
+                config.config.insert("build_input_shape".into(), json!(input.shape));
+            }
+        }
+        Ok(config)
+    }
+
+    /// The architecture as JSON that Keras 2 reads: no weights, no training configuration.
+    ///
+    /// ```
+    /// use keras_core::{layers::Dense, models::{Sequential, model_from_json}};
+    /// let mut model = Sequential::new();
+    /// model.add(Dense::new(32).input_shape([16]))?;
+    /// let text = model.to_json()?.replace("32", "64");
+    /// assert_eq!(model_from_json(&text)?.count_params()?, 17 * 64);
+    /// # Ok::<(), keras_core::Error>(())
+    /// ```
+    pub fn to_json(&self) -> Result<String> {
+        let config = self.get_config()?;
+        let value = json!({
+            "class_name": config.class_name,
+            "config": config.config,
+            "keras_version": KERAS_VERSION,
+            "backend": BACKEND,
+        });
+        Ok(value.to_string())
+    }
+}
+
+/// The config of a network; where an operation has no layer, its place stays empty (see the checked form).
+pub(super) fn network_config(network: &Network) -> Config {
+    network_config_checked(network).unwrap_or_else(|_| Config::new(class_name(network.kind)))
+}
+
+fn class_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Functional => "Model",
+        Kind::Sequential => "Sequential",
+    }
+}
+
+fn network_config_checked(network: &Network) -> Result<Config> {
+    let config = Config::new(class_name(network.kind)).with("name", network.name());
+    match network.kind {
+        Kind::Sequential => {
+            let layers: Vec<Value> = network
+                .layers
+                .iter()
+                .filter(|layer| layer.downcast::<Input>().is_none())
+                .map(LayerRef::config_value)
+                .collect();
+            Ok(config.with("layers", layers))
+        }
+        Kind::Functional => functional_config(network, config),
+    }
+}
+
+fn functional_config(network: &Network, config: Config) -> Result<Config> {
+    // Calls are numbered anew over those that belong to this network.
+    let mut numbers: HashMap<(u64, usize), usize> = HashMap::new();
+    for layer in &network.layers {
+        for (i, call) in calls_of(network, layer).into_iter().enumerate() {
+            numbers.insert((layer.id(), call.index), i + layer.first_index());
+        }
+    }
+    let reference = |tensor: &Tensor| -> Result<(String, usize, usize)> {
+        let (node, output) = tensor.layer_node().ok_or_else(|| {
+            Error::state(
+                format!("config of model {}", network.name()),
+                "layers alone",
+                format!("the operation {tensor:?} between them"),
+            )
+            .advice("wrap the operation in a Lambda layer")
+        })?;
+        let number = numbers.get(&(node.layer.id(), node.index)).copied().unwrap_or(0);
+        Ok((node.layer.name().to_owned(), number, output))
+    };
+    let mut layers = Vec::with_capacity(network.layers.len());
+    for layer in &network.layers {
+        let mut inbound = Vec::new();
+        for call in calls_of(network, layer).into_iter().filter(|call| !call.inputs.is_empty()) {
+            let mut sources = Vec::with_capacity(call.inputs.len());
+            for input in &call.inputs {
+                let (name, node, tensor) = reference(input)?;
+                sources.push(json!([name, node, tensor, {}]));
+            }
+            inbound.push(Value::Array(sources));
+        }
+        let own = layer.config();
+        layers.push(json!({
+            "name": layer.name(),
+            "class_name": own.class_name,
+            "config": own.config,
+            "inbound_nodes": inbound,
+        }));
+    }
+    let ends = |tensors: &[Tensor]| -> Result<Vec<Value>> {
+        tensors
+            .iter()
+            .map(|tensor| reference(tensor).map(|(name, node, output)| json!([name, node, output])))
+            .collect()
+    };
+    let (inputs, outputs) = (ends(&network.inputs)?, ends(&network.outputs)?);
+    Ok(config.with("layers", layers).with("input_layers", inputs).with("output_layers", outputs))
+}
+
+fn calls_of<'a>(network: &'a Network, layer: &LayerRef) -> Vec<&'a LayerNode> {
+    let mut calls: Vec<&LayerNode> =
+        network.nodes.iter().filter_map(super::network::NetworkNode::call).filter(|call| call.layer == *layer).collect();
+    calls.sort_by_key(|call| call.index);
+    calls
+}
+
+/// The model of a JSON text that Keras 2 or [`Model::to_json`] wrote; its weights are fresh.
+pub fn model_from_json(text: &str) -> Result<Model> {
+    let value: Value = serde_json::from_str(text).map_err(|error| {
+        let place = format!("line {}, column {}", error.line(), error.column());
+        Error::file("model from JSON", "JSON", format!("{error} ({place})"))
+    })?;
+    let config = read_config(&value)
+        .ok_or_else(|| Error::file("model from JSON", "an object with class_name and config", "something else"))?;
+    model_from_config(&config)
+}
+
+/// The model of a config that Keras 2 or [`Model::get_config`] made; its weights are fresh.
+pub fn model_from_config(config: &Config) -> Result<Model> {
+    match config.class_name.as_str() {
+        "Sequential" => Ok(sequential_from(config)?.model().clone()),
+        "Model" | "Functional" => functional_from(config),
+        other => Err(Error::name("model from config", "the class Sequential or Model", format!("{other:?}"))),
+    }
+}
+
+/// Reads `{"class_name", "config"}`; the config of an old `Sequential` is the bare list of its layers.
+fn read_config(value: &Value) -> Option<Config> {
+    let class_name = value.get("class_name")?.as_str()?.to_owned();
+    let config = match value.get("config")? {
+        Value::Object(config) => config.clone(),
+        Value::Array(layers) => Map::from_iter([("layers".to_owned(), Value::Array(layers.clone()))]),
+        _ => return None,
+    };
+    Some(Config { class_name, config })
+}
+
+/// A layer of a config; a model is one too.
+fn layer_from(value: &Value) -> Result<LayerRef> {
+    let config = read_config(value)
+        .ok_or_else(|| Error::file("layer from config", "an object with class_name and config", value.to_string()))?;
+    match config.class_name.as_str() {
+        "Sequential" | "Model" | "Functional" => model_from_config(&config)?.as_layer(),
+        _ => layers::deserialize(&config),
+    }
+}
+
+fn malformed(what: &str, expected: &str) -> Error {
+    Error::file(what.to_owned(), expected.to_owned(), "something else")
+}
+
+fn sequential_from(config: &Config) -> Result<Sequential> {
+    let mut reader = config.reader();
+    let name = reader.text_or_none("name")?;
+    let layers = reader.value("layers").and_then(Value::as_array).ok_or_else(|| malformed("Sequential config", "a list of layers"))?;
+    let shape = reader.value("build_input_shape").and_then(read_shape);
+    reader.finish()?;
+    let mut model = name.map_or_else(Sequential::new, |name| Sequential::named(&name));
+    for layer in layers {
+        model.add(layer_from(layer)?)?;
+    }
+    if let (Some(shape), Err(_)) = (shape, model.as_layer()) {
+        model.build(shape)?;
+    }
+    Ok(model)
+}
+
+/// A call that waits for what it reads.
+struct Pending<'a> {
+    layer: &'a str,
+    sources: Vec<(&'a str, usize, usize)>,
+}
+
+fn functional_from(config: &Config) -> Result<Model> {
+    let mut reader = config.reader();
+    let name = reader.text_or_none("name")?;
+    let list = |reader: &mut crate::registry::Reader<'_>, key: &str| -> Result<Vec<Value>> {
+        reader.value(key).and_then(Value::as_array).cloned().ok_or_else(|| malformed("Model config", &format!("a list under {key:?}")))
+    };
+    let described = list(&mut reader, "layers")?;
+    let (inputs, outputs) = (list(&mut reader, "input_layers")?, list(&mut reader, "output_layers")?);
+    reader.finish()?;
+    let mut made: HashMap<&str, LayerRef> = HashMap::new();
+    let mut tensors: HashMap<(&str, usize), Vec<Tensor>> = HashMap::new();
+    let mut calls: HashMap<&str, usize> = HashMap::new();
+    let mut pending: Vec<Pending<'_>> = Vec::new();
+    for value in &described {
+        let name = value.get("name").and_then(Value::as_str).ok_or_else(|| malformed("Model config", "a name for every layer"))?;
+        let layer = layer_from(value)?;
+        if layer.downcast::<Input>().is_some() {
+            tensors.insert((name, 0), vec![layer.call_input()?]);
+        }
+        calls.insert(name, layer.first_index());
+        if made.insert(name, layer).is_some() {
+            return Err(Error::name("Model config", "layer names that are unique", format!("{name:?} twice")));
+        }
+        let inbound = value.get("inbound_nodes").and_then(Value::as_array);
+        for node in inbound.into_iter().flatten() {
+            let sources = node.as_array().and_then(|sources| sources.iter().map(read_reference).collect::<Option<Vec<_>>>());
+            let sources = sources.ok_or_else(|| malformed(&format!("layer {name:?}"), "inbound nodes [name, node, tensor, {}]"))?;
+            pending.push(Pending { layer: name, sources });
+        }
+    }
+    // Calls whose inputs are there, round after round, each layer's in their own order.
+    while !pending.is_empty() {
+        let before = pending.len();
+        let mut waiting = Vec::new();
+        let mut blocked: Vec<&str> = Vec::new();
+        for call in pending {
+            let ready: Option<Vec<Tensor>> = call
+                .sources
+                .iter()
+                .map(|(name, node, output)| tensors.get(&(*name, *node))?.get(*output).cloned())
+                .collect();
+            match ready {
+                Some(inputs) if !blocked.contains(&call.layer) => {
+                    let Some(layer) = made.get(call.layer) else { continue };
+                    let results = layer.call_all(inputs)?;
+                    let count = calls.entry(call.layer).or_default();
+                    tensors.insert((call.layer, *count), results);
+                    *count += 1;
+                }
+                _ => {
+                    blocked.push(call.layer);
+                    waiting.push(call);
+                }
+            }
+        }
+        if waiting.len() == before {
+            let names: Vec<&str> = waiting.iter().map(|call| call.layer).collect();
+            return Err(Error::file(
+                "Model config",
+                "layers connected without gaps or cycles",
+                format!("inputs that never appear for {}", names.join(", ")),
+            ));
+        }
+        pending = waiting;
+    }
+    let find = |ends: &[Value]| -> Result<Vec<Tensor>> {
+        // One input or output may stand without a list around it.
+        let single = ends.first().is_some_and(Value::is_string);
+        let whole = Value::Array(ends.to_vec());
+        let ends: Vec<&Value> = if single { vec![&whole] } else { ends.iter().collect() };
+        ends.into_iter()
+            .map(|end| {
+                let found = read_reference(end).and_then(|(name, node, output)| tensors.get(&(name, node))?.get(output).cloned());
+                found.ok_or_else(|| malformed("Model config", "input and output layers that exist"))
+            })
+            .collect()
+    };
+    let (inputs, outputs) = (find(&inputs)?, find(&outputs)?);
+    match name {
+        Some(name) => Model::named(&name, inputs, outputs),
+        None => Model::new(inputs, outputs),
+    }
+}
+
+fn read_reference(value: &Value) -> Option<(&str, usize, usize)> {
+    let parts = value.as_array()?;
+    let index = |i: usize| parts.get(i)?.as_u64().and_then(|n| usize::try_from(n).ok());
+    Some((parts.first()?.as_str()?, index(1)?, index(2)?))
+}

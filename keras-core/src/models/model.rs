@@ -1,0 +1,347 @@
+//! [`Model`]: what users hold.
+
+use super::network::{Kind, Network, names_of};
+use crate::array::{Array, DType};
+use crate::backend::{Backend, Engine, Runtime, Variable, registry};
+use crate::error::{Error, Result};
+use crate::layers::{Inputs, LayerRef, Weight, automatic_name, set_variables};
+use crate::random;
+use crate::semantics::Semantics;
+use crate::tensor::{Spec, Tensor};
+use crate::training::{Compile, Compiled, PredictCache};
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+/// A model: layers between inputs and outputs. Clones are the same model.
+///
+/// It has no backend in its type: it holds an engine chosen at run time, by `model.on(&engine)`, or else the
+/// configured one at its first use.
+///
+/// ```
+/// use keras_core::layers::{Dense, Input};
+/// use keras_core::models::Model;
+/// let x = Input::new([4]).tensor()?;
+/// let y = Dense::new(2).activation("softmax").call(&x)?;
+/// let model = Model::new(&x, &y)?;
+/// assert_eq!(model.count_params()?, 10);
+/// # Ok::<(), keras_core::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Model(pub(crate) Arc<ModelCell>);
+
+pub(crate) struct ModelCell {
+    pub(super) kind: Kind,
+    pub(super) name: String,
+    /// The network as a layer; none while a `Sequential` does not know its input shape.
+    pub(super) network: RwLock<Option<LayerRef>>,
+    /// The layers added to a `Sequential`.
+    pub(super) added: Mutex<Vec<LayerRef>>,
+    pub(super) trainable: AtomicBool,
+    pub(crate) semantics: Mutex<Semantics>,
+    pub(crate) runtime: Mutex<Option<Arc<dyn Runtime>>>,
+    /// Seed and step of the random streams.
+    pub(crate) random: (Variable, Variable),
+    pub(crate) compiled: Mutex<Option<Arc<Compiled>>>,
+    /// Options of a `compile` that waits for the first data.
+    pub(crate) deferred: Mutex<Option<Compile>>,
+    pub(crate) predict: PredictCache,
+    pub(crate) stop: AtomicBool,
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Model {
+    /// A model between Keras tensors, named `model_1`, ….
+    pub fn new(inputs: impl Into<Inputs>, outputs: impl Into<Inputs>) -> Result<Self> {
+        Self::named(&automatic_name("model"), inputs, outputs)
+    }
+
+    /// A model of a given name.
+    pub fn named(name: &str, inputs: impl Into<Inputs>, outputs: impl Into<Inputs>) -> Result<Self> {
+        let network = Network::new(Kind::Functional, name.to_owned(), inputs.into().0, outputs.into().0)?;
+        let model = Self::empty(Kind::Functional, name.to_owned());
+        model.set_network(network)?;
+        Ok(model)
+    }
+
+    pub(super) fn empty(kind: Kind, name: String) -> Self {
+        let seed = Variable::scalar("seed", 0.0, DType::I64);
+        // A fresh scalar of that shape and type always fits.
+        let _ = seed.set(&Array::from(random::fresh_seed() as i64));
+        Self(Arc::new(ModelCell {
+            kind,
+            name,
+            network: RwLock::new(None),
+            added: Mutex::default(),
+            trainable: AtomicBool::new(true),
+            semantics: Mutex::default(),
+            runtime: Mutex::default(),
+            random: (seed, Variable::scalar("step", 0.0, DType::I64)),
+            compiled: Mutex::default(),
+            deferred: Mutex::default(),
+            predict: PredictCache::default(),
+            stop: AtomicBool::new(false),
+        }))
+    }
+
+    pub(super) fn set_network(&self, network: Network) -> Result<()> {
+        let layer = LayerRef::new(network)?;
+        layer.build(&[])?;
+        layer.set_trainable(self.0.trainable.load(Ordering::Relaxed));
+        *self.0.network.write().unwrap_or_else(PoisonError::into_inner) = Some(layer);
+        self.0.predict.clear();
+        Ok(())
+    }
+
+    /// The model as a layer: callable on other tensors, with the same weights.
+    pub fn as_layer(&self) -> Result<LayerRef> {
+        let network = self.0.network.read().unwrap_or_else(PoisonError::into_inner);
+        network.clone().ok_or_else(|| {
+            Error::state(format!("model {}", self.name()), "a built model", "one that has not yet been built")
+                .advice("give the first layer an input_shape, or call build() or fit() with some data")
+        })
+    }
+
+    /// Calls the model like a layer.
+    #[track_caller]
+    pub fn call(&self, inputs: impl Into<Inputs>) -> Result<Tensor> {
+        self.as_layer()?.call(inputs)
+    }
+
+    pub(crate) fn with_network<R>(&self, read: impl FnOnce(&Network) -> R) -> Result<R> {
+        let layer = self.as_layer()?;
+        let network = layer.downcast::<Network>();
+        network.map(read).ok_or_else(|| Error::state(format!("model {}", self.name()), "a network", "another layer"))
+    }
+
+    /// Whether it was made layer by layer.
+    pub fn kind(&self) -> Kind {
+        self.0.kind
+    }
+
+    /// The name.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// The layers: of a functional model by decreasing depth, inputs included; of a `Sequential` as added.
+    pub fn layers(&self) -> Vec<LayerRef> {
+        match self.0.kind {
+            Kind::Sequential => lock(&self.0.added).clone(),
+            Kind::Functional => self.with_network(|network| network.layers.clone()).unwrap_or_default(),
+        }
+    }
+
+    /// The layer of that name.
+    pub fn get_layer(&self, name: &str) -> Result<LayerRef> {
+        let layers = self.layers();
+        layers.iter().find(|layer| layer.name() == name).cloned().ok_or_else(|| {
+            let names: Vec<&str> = layers.iter().map(LayerRef::name).collect();
+            Error::name(format!("get_layer of model {}", self.name()), format!("one of {}", names.join(", ")), format!("{name:?}"))
+        })
+    }
+
+    /// The layer at that position of [`Model::layers`].
+    pub fn get_layer_at(&self, index: usize) -> Result<LayerRef> {
+        let layers = self.layers();
+        layers.get(index).cloned().ok_or_else(|| {
+            Error::value(format!("get_layer of model {}", self.name()), format!("an index below {}", layers.len()), index.to_string())
+        })
+    }
+
+    /// The tensors that are fed.
+    pub fn inputs(&self) -> Result<Vec<Tensor>> {
+        self.with_network(|network| network.inputs.clone())
+    }
+
+    /// The tensors that are computed.
+    pub fn outputs(&self) -> Result<Vec<Tensor>> {
+        self.with_network(|network| network.outputs.clone())
+    }
+
+    /// The only input.
+    pub fn input(&self) -> Result<Tensor> {
+        only(self.inputs()?, "input", self.name())
+    }
+
+    /// The only output.
+    pub fn output(&self) -> Result<Tensor> {
+        only(self.outputs()?, "output", self.name())
+    }
+
+    /// The names of the inputs: those of their layers.
+    pub fn input_names(&self) -> Result<Vec<String>> {
+        self.with_network(|network| names_of(&network.inputs))
+    }
+
+    /// The names of the outputs: those of their layers.
+    pub fn output_names(&self) -> Result<Vec<String>> {
+        self.with_network(|network| names_of(&network.outputs))
+    }
+
+    pub(crate) fn input_specs(&self) -> Result<Vec<Spec>> {
+        self.inputs()?.iter().map(Tensor::spec).collect()
+    }
+
+    pub(crate) fn output_specs(&self) -> Result<Vec<Spec>> {
+        self.outputs()?.iter().map(Tensor::spec).collect()
+    }
+
+    /// Whether its weights are trained, at the next `compile`.
+    pub fn trainable(&self) -> bool {
+        self.0.trainable.load(Ordering::Relaxed)
+    }
+
+    /// Freezes the whole model or lets it learn; it takes effect at the next `compile`.
+    pub fn set_trainable(&self, trainable: bool) {
+        self.0.trainable.store(trainable, Ordering::Relaxed);
+        if let Ok(layer) = self.as_layer() {
+            layer.set_trainable(trainable);
+        }
+    }
+
+    /// The weights that learn, layer by layer.
+    pub fn trainable_weights(&self) -> Vec<Weight> {
+        if !self.trainable() {
+            return Vec::new();
+        }
+        unique(self.all_layers().iter().flat_map(LayerRef::trainable_weights))
+    }
+
+    /// The weights that do not.
+    pub fn non_trainable_weights(&self) -> Vec<Weight> {
+        let layers = self.all_layers();
+        let fixed = layers.iter().flat_map(LayerRef::non_trainable_weights);
+        if self.trainable() {
+            return unique(fixed);
+        }
+        unique(layers.iter().flat_map(LayerRef::trainable_weights).chain(fixed))
+    }
+
+    /// The layers with weights: of a `Sequential` the added ones.
+    fn all_layers(&self) -> Vec<LayerRef> {
+        self.layers()
+    }
+
+    /// Every weight once, in the order of `get_weights`: layer by layer.
+    pub fn weights(&self) -> Vec<Weight> {
+        unique(self.all_layers().iter().flat_map(LayerRef::weights))
+    }
+
+    /// The values of all weights, layer by layer; within a layer those that learn first.
+    pub fn get_weights(&self) -> Result<Vec<Array>> {
+        self.as_layer()?;
+        self.weights().iter().map(|weight| weight.variable.value()).collect()
+    }
+
+    /// Replaces the values of all weights: all of them or, if one does not fit, none.
+    pub fn set_weights(&self, values: &[Array]) -> Result<()> {
+        self.as_layer()?;
+        let variables: Vec<Variable> = self.weights().into_iter().map(|weight| weight.variable).collect();
+        set_variables(&format!("model {}", self.name()), &variables, values)
+    }
+
+    /// The number of scalars in its weights.
+    pub fn count_params(&self) -> Result<usize> {
+        self.as_layer()?;
+        Ok(self.weights().iter().map(|weight| weight.variable.shape().iter().product::<usize>()).sum())
+    }
+
+    /// The penalties on weights: each weight with a regularizer once.
+    pub(crate) fn regularized(&self) -> Vec<Weight> {
+        self.weights().into_iter().filter(|weight| weight.regularizer.is_some()).collect()
+    }
+
+    /// The ids of the layers that do not learn.
+    pub(crate) fn frozen(&self) -> HashSet<u64> {
+        let mut found = HashSet::new();
+        for layer in self.all_layers() {
+            layer.frozen(self.trainable(), &mut found);
+        }
+        found
+    }
+
+    /// Runs on that engine from now on, instead of the configured one.
+    pub fn on<B: Backend>(&self, engine: &Engine<B>) -> &Self {
+        self.on_runtime(Arc::new(engine.clone()))
+    }
+
+    /// Runs on that engine, chosen at run time.
+    pub fn on_runtime(&self, runtime: Arc<dyn Runtime>) -> &Self {
+        *lock(&self.0.runtime) = Some(runtime);
+        self
+    }
+
+    /// The engine it runs on.
+    pub fn runtime(&self) -> Result<Arc<dyn Runtime>> {
+        let mut slot = lock(&self.0.runtime);
+        if let Some(runtime) = slot.as_ref() {
+            return Ok(Arc::clone(runtime));
+        }
+        let runtime = registry::current()?;
+        *slot = Some(Arc::clone(&runtime));
+        Ok(runtime)
+    }
+
+    /// The choices among versions of Keras.
+    pub fn semantics(&self) -> Semantics {
+        *lock(&self.0.semantics)
+    }
+
+    /// Computes like another version of Keras from the next `compile` on.
+    pub fn set_semantics(&self, semantics: Semantics) {
+        *lock(&self.0.semantics) = semantics;
+        self.0.predict.clear();
+    }
+
+    /// Keys dropout, noise and everything random that the model draws from now on.
+    pub fn set_seed(&self, seed: u64) -> Result<()> {
+        self.0.random.0.set(&Array::from(seed as i64))?;
+        self.0.random.1.set(&Array::from(0_i64))
+    }
+
+    /// Asks a running `fit` to stop after the current batch.
+    pub fn stop_training(&self, stop: bool) {
+        self.0.stop.store(stop, Ordering::Relaxed);
+    }
+
+    /// Whether it was asked to.
+    pub fn is_stopped(&self) -> bool {
+        self.0.stop.load(Ordering::Relaxed)
+    }
+}
+
+fn unique(weights: impl Iterator<Item = Weight>) -> Vec<Weight> {
+    let mut seen = HashSet::new();
+    weights.filter(|weight| seen.insert(weight.variable.id())).collect()
+}
+
+fn only(mut tensors: Vec<Tensor>, what: &str, name: &str) -> Result<Tensor> {
+    match tensors.len() {
+        1 => tensors.pop().ok_or_else(|| Error::state("model", "a tensor", "none")),
+        n => Err(Error::state(format!("model {name}"), format!("one {what}"), n.to_string())
+            .advice(format!("use {what}s()"))),
+    }
+}
+
+impl crate::layers::IntoLayer for &Model {
+    fn into_layer(self) -> Result<LayerRef> {
+        self.as_layer()
+    }
+}
+
+impl crate::layers::IntoLayer for Model {
+    fn into_layer(self) -> Result<LayerRef> {
+        self.as_layer()
+    }
+}
+
+impl fmt::Debug for Model {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}({}, {} layers)", self.0.kind, self.name(), self.layers().len())
+    }
+}

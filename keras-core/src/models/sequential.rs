@@ -1,0 +1,189 @@
+//! [`Sequential`]: a model made layer by layer.
+
+use super::network::{Kind, Network};
+use super::{Model, model::lock};
+use crate::error::{Error, Result};
+use crate::layers::{Input, IntoLayer, LayerRef, ShapeArgument, automatic_name};
+use crate::tensor::{Spec, Tensor};
+use std::ops::Deref;
+use std::sync::PoisonError;
+
+/// A stack of layers, each with one input and one output. It is a [`Model`] (all of whose verbs it has) to which
+/// layers can be added and from which the last can be taken.
+///
+/// ```
+/// use keras_core::layers::Dense;
+/// use keras_core::models::Sequential;
+/// let mut model = Sequential::new();
+/// model.add(Dense::new(32).activation("relu").input_shape([784]))?;
+/// model.add(Dense::new(10).activation("softmax"))?;
+/// assert_eq!(model.count_params()?, 25_450);
+/// model.pop()?;
+/// assert_eq!(model.layers().len(), 1);
+/// # Ok::<(), keras_core::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Sequential(Model);
+
+impl Deref for Sequential {
+    type Target = Model;
+    fn deref(&self) -> &Model {
+        &self.0
+    }
+}
+
+impl Default for Sequential {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Sequential {
+    /// An empty stack named `sequential_1`, ….
+    pub fn new() -> Self {
+        Self::named(&automatic_name("sequential"))
+    }
+
+    /// An empty stack of a given name.
+    pub fn named(name: &str) -> Self {
+        Self(Model::empty(Kind::Sequential, name.to_owned()))
+    }
+
+    /// The model as a functional one holds it.
+    pub fn model(&self) -> &Model {
+        &self.0
+    }
+
+    pub(super) fn of(model: Model) -> Self {
+        Self(model)
+    }
+
+    /// Adds a layer. The first one should have an `input_shape` (or be an [`Input`]); else the model is built when it
+    /// first sees data.
+    #[track_caller]
+    pub fn add(&mut self, layer: impl IntoLayer) -> Result<()> {
+        let layer = layer.into_layer()?;
+        if layer.downcast::<Input>().is_some() {
+            return self.start_with(&layer);
+        }
+        let output = match self.0.outputs() {
+            Ok(outputs) => outputs.into_iter().next(),
+            Err(_) if lock(&self.0.0.added).is_empty() => first_tensor(&layer)?,
+            Err(_) => None,
+        };
+        let mut added = lock(&self.0.0.added).clone();
+        if added.iter().any(|known| known.name() == layer.name()) {
+            return Err(Error::name(
+                format!("model {}", self.name()),
+                "layer names that are unique",
+                format!("the name \"{}\" used 2 times", layer.name()),
+            )
+            .advice("all layer names should be unique"));
+        }
+        added.push(layer.clone());
+        if let Some(tensor) = output {
+            let source = match self.0.inputs() {
+                Ok(inputs) => inputs,
+                Err(_) => vec![tensor.clone()],
+            };
+            let result = single(&layer, &tensor)?;
+            self.connect(source, result)?;
+        }
+        *lock(&self.0.0.added) = added;
+        Ok(())
+    }
+
+    fn start_with(&mut self, input: &LayerRef) -> Result<()> {
+        if !lock(&self.0.0.added).is_empty() || self.0.inputs().is_ok() {
+            return Err(Error::state(format!("model {}", self.name()), "an Input as its first layer", "one further on"));
+        }
+        let tensor = input.call_input()?;
+        self.connect(vec![tensor.clone()], tensor)
+    }
+
+    fn connect(&self, inputs: Vec<Tensor>, output: Tensor) -> Result<()> {
+        self.0.set_network(Network::new(Kind::Sequential, self.name().to_owned(), inputs, vec![output])?)
+    }
+
+    /// Takes the last layer away; the model ends with the one before and is usable at once (after a new `compile`,
+    /// for training).
+    pub fn pop(&mut self) -> Result<LayerRef> {
+        let mut added = lock(&self.0.0.added).clone();
+        let Some(last) = added.pop() else {
+            return Err(Error::state(format!("pop from model {}", self.name()), "at least one layer", "none"));
+        };
+        if let (Ok(inputs), Ok(output)) = (self.0.inputs(), self.0.output()) {
+            let before = output.layer_node().and_then(|(node, _)| node.inputs.first().cloned());
+            match before.filter(|_| !added.is_empty()) {
+                Some(tensor) => self.connect(inputs, tensor)?,
+                None => *self.0.0.network.write().unwrap_or_else(PoisonError::into_inner) = None,
+            }
+        }
+        *lock(&self.0.0.added) = added;
+        *lock(&self.0.0.compiled) = None;
+        Ok(last)
+    }
+
+    /// Builds a model whose first layer has no input shape, for inputs of that shape (batch first).
+    pub fn build(&self, batch_input_shape: impl Into<ShapeArgument>) -> Result<()> {
+        let shape = batch_input_shape.into().0;
+        let added = lock(&self.0.0.added).clone();
+        let Some(first) = added.first() else {
+            return Err(Error::state(format!("model {}", self.name()), "at least one layer", "none"));
+        };
+        let Some((&batch, rest)) = shape.split_first() else {
+            return Err(Error::shape(format!("model {}", self.name()), "a shape with a batch axis", "()"));
+        };
+        let mut input = Input::new(rest.to_vec()).name(format!("{}_input", first.name())).dtype(first.dtype());
+        if let Some(size) = batch {
+            input = input.batch_size(size);
+        }
+        let source = input.tensor()?;
+        let mut tensor = source.clone();
+        for layer in &added {
+            tensor = single(layer, &tensor)?;
+        }
+        self.connect(vec![source], tensor)
+    }
+}
+
+impl Model {
+    /// Builds a `Sequential` that has not seen an input shape, from the data at hand.
+    pub(crate) fn build_from(&self, spec: &Spec) -> Result<()> {
+        if self.as_layer().is_ok() || self.kind() == Kind::Functional {
+            return Ok(());
+        }
+        let mut shape = spec.shape.clone();
+        if let Some(batch) = shape.first_mut() {
+            *batch = None;
+        }
+        Sequential::of(self.clone()).build(shape)
+    }
+}
+
+/// The input tensor that a first layer asks for: from its own input shape, or that of the model it is.
+fn first_tensor(layer: &LayerRef) -> Result<Option<Tensor>> {
+    let spec = match layer.base().batch_input_shape() {
+        Some(shape) => Some(Spec::new(shape, layer.dtype())),
+        None => match layer.downcast::<Network>() {
+            Some(network) => network.inputs.first().map(Tensor::spec).transpose()?,
+            None => None,
+        },
+    };
+    let Some(spec) = spec else { return Ok(None) };
+    let Some((&batch, rest)) = spec.shape.split_first() else { return Ok(None) };
+    let mut input = Input::new(rest.to_vec()).name(format!("{}_input", layer.name())).dtype(spec.dtype);
+    if let Some(size) = batch {
+        input = input.batch_size(size);
+    }
+    input.tensor().map(Some)
+}
+
+fn single(layer: &LayerRef, tensor: &Tensor) -> Result<Tensor> {
+    let mut outputs = layer.call_all(tensor)?;
+    match outputs.len() {
+        1 => outputs.pop().ok_or_else(|| Error::state("model", "a tensor", "none")),
+        n => Err(Error::state(format!("layer {} in a Sequential", layer.name()), "a single output tensor", n.to_string())
+            .advice("for layers with several outputs use the functional API")),
+    }
+}

@@ -1,0 +1,203 @@
+//! One batch: `train_on_batch`, `test_on_batch`, and what `fit` and `evaluate` do per batch.
+
+use super::compile::Compiled;
+use super::data::{Data, column, sample_count};
+use super::step::StepKey;
+use super::weights::{ClassWeight, SampleWeight};
+use crate::array::{Array, DType};
+use crate::error::{Error, Result};
+use crate::graph::Type;
+use crate::models::Model;
+use crate::tensor::{Phase, Spec};
+
+/// Data of one split (training or validation) after all checks: what batches are drawn from.
+pub(crate) struct Samples {
+    pub(crate) inputs: Vec<Array>,
+    pub(crate) targets: Vec<Array>,
+    /// Per output with a target.
+    pub(crate) weights: Vec<Option<Array>>,
+    pub(crate) count: usize,
+}
+
+impl Samples {
+    /// The rows of a batch.
+    fn map(&self, draw: impl Fn(&Array) -> Result<Array>, count: usize) -> Result<Self> {
+        let all = |arrays: &[Array]| arrays.iter().map(&draw).collect::<Result<Vec<_>>>();
+        Ok(Self {
+            inputs: all(&self.inputs)?,
+            targets: all(&self.targets)?,
+            weights: self.weights.iter().map(|weight| weight.as_ref().map(&draw).transpose()).collect::<Result<Vec<_>>>()?,
+            count,
+        })
+    }
+
+    /// The samples of those numbers.
+    pub(crate) fn take(&self, indices: &[usize]) -> Result<Self> {
+        self.map(|array| array.take(indices), indices.len())
+    }
+
+    /// The samples `start..stop`.
+    pub(crate) fn rows(&self, start: usize, stop: usize) -> Result<Self> {
+        self.map(|array| array.rows(start, stop), stop.min(self.count).saturating_sub(start))
+    }
+}
+
+impl Model {
+    /// Checks data against the model and what it was compiled for.
+    pub(crate) fn samples(
+        &self,
+        compiled: &Compiled,
+        x: Data,
+        y: Data,
+        sample_weight: Option<&SampleWeight>,
+        class_weight: Option<&ClassWeight>,
+    ) -> Result<Samples> {
+        let inputs = self.checked_inputs(x)?;
+        let specs = self.output_specs()?;
+        let wanted: Vec<usize> = compiled
+            .outputs
+            .iter()
+            .enumerate()
+            .filter(|(_, plan)| plan.loss.is_some() || !plan.metrics.is_empty())
+            .map(|(i, _)| i)
+            .collect();
+        let names: Vec<String> =
+            wanted.iter().filter_map(|&i| compiled.outputs.get(i)).map(|plan| plan.name.clone()).collect();
+        let arrays = y.in_order("target", &names)?;
+        let mut targets = Vec::with_capacity(arrays.len());
+        for (array, &i) in arrays.into_iter().zip(&wanted) {
+            let (Some(spec), Some(plan)) = (specs.get(i), compiled.outputs.get(i)) else { continue };
+            let loss = plan.loss.as_ref().map(|loss| loss.name()).unwrap_or_default();
+            targets.push(check_target(array, spec, &plan.name, loss)?);
+        }
+        let labelled: Vec<(&str, &Array)> = names.iter().map(String::as_str).zip(&targets).collect();
+        let count = sample_count(&inputs, &labelled)?;
+        let mut weights = Vec::with_capacity(targets.len());
+        for (name, target) in names.iter().zip(&targets) {
+            let own = sample_weight.map(|weight| weight.of(name, names.len(), target)).transpose()?.flatten();
+            let by_class = class_weight.map(|weight| weight.of(name, names.len(), target)).transpose()?.flatten();
+            weights.push(match (own, by_class) {
+                (Some(a), Some(b)) => Some(product(&a, &b)?),
+                (a, b) => a.or(b),
+            });
+        }
+        Ok(Samples { inputs, targets, weights, count })
+    }
+
+    /// Runs a step on a batch: the values of `metrics_names`.
+    pub(crate) fn run_step(&self, compiled: &Compiled, phase: Phase, batch: &Samples) -> Result<Vec<f64>> {
+        let ty = |array: &Array| Type::new(array.shape(), array.dtype());
+        let mut placed = vec![None; compiled.outputs.len()];
+        let mut by_target = batch.weights.iter();
+        for (plan, slot) in compiled.outputs.iter().zip(&mut placed) {
+            if plan.loss.is_some() || !plan.metrics.is_empty() {
+                *slot = by_target.next().and_then(|weight| weight.as_ref().map(ty));
+            }
+        }
+        let key = StepKey {
+            runtime: self.runtime()?.id(),
+            phase,
+            inputs: batch.inputs.iter().map(ty).collect(),
+            targets: batch.targets.iter().map(ty).collect(),
+            weights: placed,
+        };
+        let program = self.step_program(compiled, key)?;
+        let mut feeds = batch.inputs.clone();
+        feeds.extend(batch.targets.iter().cloned());
+        feeds.extend(batch.weights.iter().flatten().cloned());
+        program.run(&feeds)?.iter().map(Array::item).collect()
+    }
+
+    /// One update of the weights on one batch; the values of [`Model::metrics_names`]. Metrics are those of this
+    /// batch alone.
+    pub fn train_on_batch(&self, x: impl Into<Data>, y: impl Into<Data>) -> Result<Vec<f64>> {
+        self.train_on_weighted_batch(x, y, None, None)
+    }
+
+    /// [`Model::train_on_batch`] with sample and class weights.
+    pub fn train_on_weighted_batch(
+        &self,
+        x: impl Into<Data>,
+        y: impl Into<Data>,
+        sample_weight: Option<&SampleWeight>,
+        class_weight: Option<&ClassWeight>,
+    ) -> Result<Vec<f64>> {
+        self.on_batch(Phase::Train, x.into(), y.into(), sample_weight, class_weight)
+    }
+
+    /// The loss and metrics of one batch, without an update.
+    pub fn test_on_batch(&self, x: impl Into<Data>, y: impl Into<Data>) -> Result<Vec<f64>> {
+        self.on_batch(Phase::Test, x.into(), y.into(), None, None)
+    }
+
+    /// [`Model::test_on_batch`] with sample weights.
+    pub fn test_on_weighted_batch(
+        &self,
+        x: impl Into<Data>,
+        y: impl Into<Data>,
+        sample_weight: Option<&SampleWeight>,
+    ) -> Result<Vec<f64>> {
+        self.on_batch(Phase::Test, x.into(), y.into(), sample_weight, None)
+    }
+
+    fn on_batch(
+        &self,
+        phase: Phase,
+        x: Data,
+        y: Data,
+        sample_weight: Option<&SampleWeight>,
+        class_weight: Option<&ClassWeight>,
+    ) -> Result<Vec<f64>> {
+        if let Some(spec) = x.first_spec() {
+            self.build_from(&spec)?;
+            self.compile_deferred()?;
+        }
+        let compiled = self.compiled(if phase == Phase::Train { "train_on_batch" } else { "test_on_batch" })?;
+        let batch = self.samples(&compiled, x, y, sample_weight, class_weight)?;
+        self.check_fixed_batch(batch.count, batch.count, false)?;
+        compiled.reset_metrics()?;
+        self.run_step(&compiled, phase, &batch)
+    }
+}
+
+fn product(a: &Array, b: &Array) -> Result<Array> {
+    let values = a.to_vec::<f64>().iter().zip(b.to_vec::<f64>()).map(|(a, b)| a * b).collect();
+    Ok(Array::from_vec(a.shape(), values)?.cast(a.dtype()))
+}
+
+/// Checks a target against its output, as Keras does for its own losses; floats take the output's element type.
+fn check_target(array: Array, spec: &Spec, name: &str, loss: &str) -> Result<Array> {
+    let array = column(array)?;
+    let own = spec.shape.get(1..).unwrap_or_default();
+    let given = array.shape().get(1..).unwrap_or_default();
+    let shape = |lens: &[usize]| format!("{lens:?}");
+    let doing = format!("checking target {name}");
+    if loss == "sparse_categorical_crossentropy" {
+        let labels = own.split_last().map(|(_, rest)| rest).unwrap_or_default();
+        let fits = given.len() == own.len()
+            && given.last() == Some(&1)
+            && labels.iter().zip(given).all(|(own, len)| own.is_none_or(|own| own == *len));
+        if !fits && !(given.len() == labels.len()) {
+            return Err(Error::shape(doing, "one class number per prediction: a last axis of length 1", shape(array.shape())));
+        }
+        return Ok(array.cast(if array.dtype().is_float() { spec.dtype } else { DType::I64 }));
+    }
+    if loss == "categorical_crossentropy" && given.last() == Some(&1) && own.last() != Some(&Some(1)) {
+        return Err(Error::shape(
+            doing,
+            format!("one number per class, shape {}", crate::tensor::shape_text(&spec.shape)),
+            shape(array.shape()),
+        )
+        .advice("encode class numbers with to_categorical, or use the loss sparse_categorical_crossentropy"));
+    }
+    let strict = matches!(loss, "mean_squared_error" | "binary_crossentropy" | "categorical_crossentropy");
+    let fits = given.len() == own.len() && own.iter().zip(given).all(|(own, len)| own.is_none_or(|own| own == *len));
+    if strict && !fits || given.len() != own.len() {
+        return Err(Error::shape(
+            doing,
+            format!("the shape of the output, {}", crate::tensor::shape_text(&spec.shape)),
+            shape(array.shape()),
+        ));
+    }
+    Ok(array.cast(spec.dtype))
+}

@@ -1,0 +1,352 @@
+//! `compile`: what a model is trained for, taken as a snapshot.
+
+use super::step::StepKey;
+use crate::backend::{ProgramCache, Variable};
+use crate::array::{Array, DType};
+use crate::error::{Error, Result};
+use crate::layers::Weight;
+use crate::losses::{LossRef, LossSpec};
+use crate::metrics::{MetricRef, MetricSpec, resolve_metric};
+use crate::models::{Model, lock};
+use crate::optimizers::{OptimizerSpec, OptimizerState};
+use crate::semantics::{MetricNames, Semantics};
+use std::collections::HashSet;
+use std::sync::Arc;
+
+/// Options of [`Model::compile`]: optimizer, loss, metrics.
+///
+/// ```
+/// use keras_core::{optimizers::Adam, training::Compile};
+/// let options = Compile::new(Adam::new(), "categorical_crossentropy").metrics(["accuracy"]);
+/// ```
+pub struct Compile {
+    optimizer: OptimizerSpec,
+    loss: PerOutput<LossSpec>,
+    loss_weights: PerOutput<f64>,
+    metrics: PerOutput<Vec<MetricSpec>>,
+    weighted_metrics: PerOutput<Vec<MetricSpec>>,
+}
+
+/// Something for each output: nothing, one for all, in the model's order, or by output name.
+#[derive(Clone, Default)]
+pub enum PerOutput<T> {
+    /// Nothing for any output.
+    #[default]
+    None,
+    /// The same for every output.
+    All(T),
+    /// One for each output, in order; an output may have none.
+    List(Vec<Option<T>>),
+    /// By output name.
+    Named(Vec<(String, T)>),
+}
+
+impl<T: Clone> PerOutput<T> {
+    /// What each of the outputs has.
+    fn resolve(&self, what: &str, names: &[String]) -> Result<Vec<Option<T>>> {
+        match self {
+            Self::None => Ok(vec![None; names.len()]),
+            Self::All(value) => Ok(vec![Some(value.clone()); names.len()]),
+            Self::List(values) if values.len() == names.len() => Ok(values.clone()),
+            Self::List(values) => Err(Error::value(
+                format!("compile, {what}"),
+                format!("{} entries, one per output: {}", names.len(), names.join(", ")),
+                values.len().to_string(),
+            )),
+            Self::Named(values) => {
+                if let Some((name, _)) = values.iter().find(|(name, _)| !names.contains(name)) {
+                    return Err(Error::name(format!("compile, {what}"), format!("one of {}", names.join(", ")), format!("{name:?}")));
+                }
+                Ok(names
+                    .iter()
+                    .map(|name| values.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone()))
+                    .collect())
+            }
+        }
+    }
+}
+
+/// What may stand for the losses: one for all outputs, a list, or by output name.
+pub trait IntoLosses {
+    /// The losses per output.
+    fn into_losses(self) -> PerOutput<LossSpec>;
+}
+
+impl<T: Into<LossSpec>> IntoLosses for T {
+    fn into_losses(self) -> PerOutput<LossSpec> {
+        PerOutput::All(self.into())
+    }
+}
+
+impl<T: Into<LossSpec>, const N: usize> IntoLosses for [T; N] {
+    fn into_losses(self) -> PerOutput<LossSpec> {
+        PerOutput::List(self.into_iter().map(|loss| Some(loss.into())).collect())
+    }
+}
+
+impl<T: Into<LossSpec>> IntoLosses for Vec<Option<T>> {
+    fn into_losses(self) -> PerOutput<LossSpec> {
+        PerOutput::List(self.into_iter().map(|loss| loss.map(Into::into)).collect())
+    }
+}
+
+impl<T: Into<LossSpec>, const N: usize> IntoLosses for [(&str, T); N] {
+    fn into_losses(self) -> PerOutput<LossSpec> {
+        PerOutput::Named(self.into_iter().map(|(name, loss)| (name.to_owned(), loss.into())).collect())
+    }
+}
+
+impl IntoLosses for PerOutput<LossSpec> {
+    fn into_losses(self) -> PerOutput<LossSpec> {
+        self
+    }
+}
+
+impl Compile {
+    /// An optimizer and a loss (or one per output), by name or as values.
+    pub fn new(optimizer: impl Into<OptimizerSpec>, loss: impl IntoLosses) -> Self {
+        Self {
+            optimizer: optimizer.into(),
+            loss: loss.into_losses(),
+            loss_weights: PerOutput::None,
+            metrics: PerOutput::None,
+            weighted_metrics: PerOutput::None,
+        }
+    }
+
+    /// Weights of the outputs' losses in the total, in the order of the outputs; default 1.
+    pub fn loss_weights(mut self, weights: impl IntoIterator<Item = f64>) -> Self {
+        self.loss_weights = PerOutput::List(weights.into_iter().map(Some).collect());
+        self
+    }
+
+    /// Weights of losses by output name; the others are 1.
+    pub fn loss_weights_named<'a>(mut self, weights: impl IntoIterator<Item = (&'a str, f64)>) -> Self {
+        self.loss_weights = PerOutput::Named(weights.into_iter().map(|(name, w)| (name.to_owned(), w)).collect());
+        self
+    }
+
+    /// Metrics of every output.
+    pub fn metrics<M: Into<MetricSpec>>(mut self, metrics: impl IntoIterator<Item = M>) -> Self {
+        self.metrics = PerOutput::All(metrics.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Metrics per output, by list or by name.
+    pub fn metrics_per_output(mut self, metrics: PerOutput<Vec<MetricSpec>>) -> Self {
+        self.metrics = metrics;
+        self
+    }
+
+    /// Metrics in which samples count by their weights.
+    pub fn weighted_metrics<M: Into<MetricSpec>>(mut self, metrics: impl IntoIterator<Item = M>) -> Self {
+        self.weighted_metrics = PerOutput::All(metrics.into_iter().map(Into::into).collect());
+        self
+    }
+}
+
+/// A metric of one output, with the variables that accumulate it.
+pub(crate) struct Metered {
+    pub(crate) name: String,
+    pub(crate) metric: MetricRef,
+    pub(crate) states: Vec<Variable>,
+    pub(crate) weighted: bool,
+}
+
+/// What is known of one output.
+pub(crate) struct OutputPlan {
+    pub(crate) name: String,
+    pub(crate) loss: Option<LossRef>,
+    pub(crate) loss_weight: f64,
+    pub(crate) metrics: Vec<Metered>,
+}
+
+/// The snapshot that `compile` takes: traces read it, never the live flags.
+pub struct Compiled {
+    pub(crate) optimizer: OptimizerState,
+    pub(crate) outputs: Vec<OutputPlan>,
+    pub(crate) trainable: Vec<Weight>,
+    pub(crate) frozen: Arc<HashSet<u64>>,
+    pub(crate) semantics: Semantics,
+    pub(crate) metrics_names: Vec<String>,
+    /// Sum and count of the batches' losses, per output: the running mean that several outputs report.
+    pub(crate) loss_states: Vec<[Variable; 2]>,
+    pub(crate) steps: ProgramCache<StepKey>,
+}
+
+impl Compiled {
+    /// Starts every metric anew.
+    pub(crate) fn reset_metrics(&self) -> Result<()> {
+        let states = self.outputs.iter().flat_map(|output| &output.metrics).flat_map(|metered| &metered.states);
+        for state in states.chain(self.loss_states.iter().flatten()) {
+            state.set(&Array::zeros(state.dtype(), state.shape()))?;
+        }
+        Ok(())
+    }
+
+    /// Whether several outputs have losses, so that each is reported by itself.
+    pub(crate) fn reports_losses(&self) -> bool {
+        !self.loss_states.is_empty()
+    }
+}
+
+impl Model {
+    /// Makes the model trainable: resolves optimizer, losses and metrics, and remembers which weights learn.
+    /// Weights stay as they are; optimizer state starts fresh.
+    ///
+    /// # Errors
+    /// If a name is unknown, a list does not fit the outputs, or the model has not been built.
+    pub fn compile(&self, options: Compile) -> Result<()> {
+        if self.as_layer().is_err() && self.kind() == crate::models::Kind::Sequential {
+            *lock(&self.0.deferred) = Some(options);
+            return Ok(());
+        }
+        let compiled = self.compiled_from(&options)?;
+        *lock(&self.0.compiled) = Some(Arc::new(compiled));
+        Ok(())
+    }
+
+    /// Compiles a `Sequential` that had to see data first.
+    pub(crate) fn compile_deferred(&self) -> Result<()> {
+        let options = lock(&self.0.deferred).take();
+        match options {
+            Some(options) => self.compile(options),
+            None => Ok(()),
+        }
+    }
+
+    fn compiled_from(&self, options: &Compile) -> Result<Compiled> {
+        let names = self.output_names()?;
+        let specs = self.output_specs()?;
+        let semantics = self.semantics();
+        let losses = options.loss.resolve("loss", &names)?;
+        let weights = options.loss_weights.resolve("loss_weights", &names)?;
+        let metrics = options.metrics.resolve("metrics", &names)?;
+        let weighted = options.weighted_metrics.resolve("weighted_metrics", &names)?;
+        let several = names.len() > 1;
+        let mut outputs = Vec::with_capacity(names.len());
+        let mut taken: Vec<String> = Vec::new();
+        for (i, name) in names.iter().enumerate() {
+            let (Some(spec), Some(loss)) = (specs.get(i), losses.get(i)) else { continue };
+            let loss = loss.as_ref().map(LossSpec::resolve).transpose().map_err(|error| error.within("compile"))?;
+            let loss_name = loss.as_ref().map(|loss| loss.name().to_owned()).unwrap_or_default();
+            let mut metered = Vec::new();
+            let given = [(metrics.get(i), false), (weighted.get(i), true)];
+            for (list, weighted) in given {
+                for spec_of_metric in list.into_iter().flatten().flatten() {
+                    let metric = resolve_metric(spec_of_metric, &spec.shape, &loss_name).map_err(|error| error.within("compile"))?;
+                    let base = metric_name(spec_of_metric, &metric, semantics, weighted);
+                    let full = if several { format!("{name}_{base}") } else { base };
+                    let unique = unique_name(&full, &mut taken);
+                    let states = metric
+                        .states()
+                        .into_iter()
+                        .map(|(state, shape)| {
+                            Variable::new(format!("{unique}/{state}"), Array::zeros(metric_dtype(), &shape))
+                        })
+                        .collect();
+                    metered.push(Metered { name: unique, metric, states, weighted });
+                }
+            }
+            outputs.push(OutputPlan {
+                name: name.clone(),
+                loss,
+                loss_weight: weights.get(i).copied().flatten().unwrap_or(1.0),
+                metrics: metered,
+            });
+        }
+        let mut metrics_names = vec!["loss".to_owned()];
+        let mut loss_states = Vec::new();
+        if several {
+            for output in outputs.iter().filter(|output| output.loss.is_some()) {
+                metrics_names.push(format!("{}_loss", output.name));
+                let zero = || Array::zeros(metric_dtype(), &[]);
+                loss_states.push([Variable::new("loss/total", zero()), Variable::new("loss/count", zero())]);
+            }
+        }
+        metrics_names.extend(outputs.iter().flat_map(|output| &output.metrics).map(|metered| metered.name.clone()));
+        let trainable = self.trainable_weights();
+        let variables: Vec<Variable> = trainable.iter().map(|weight| weight.variable.clone()).collect();
+        let optimizer = options.optimizer.build(&variables)?;
+        Ok(Compiled {
+            optimizer,
+            outputs,
+            trainable,
+            frozen: Arc::new(self.frozen()),
+            semantics,
+            metrics_names,
+            loss_states,
+            steps: ProgramCache::new(),
+        })
+    }
+
+    /// The snapshot; an error that says what to do if there is none.
+    pub(crate) fn compiled(&self, verb: &str) -> Result<Arc<Compiled>> {
+        lock(&self.0.compiled).clone().ok_or_else(|| {
+            Error::state(format!("{verb} of model {}", self.name()), "a compiled model", "one that was never compiled")
+                .advice("call compile() first")
+        })
+    }
+
+    /// The names under which losses and metrics are reported, in order: `loss` first.
+    pub fn metrics_names(&self) -> Result<Vec<String>> {
+        Ok(self.compiled("metrics_names")?.metrics_names.clone())
+    }
+
+    /// The optimizer with its hyperparameters and state.
+    pub fn optimizer(&self) -> Result<OptimizerState> {
+        Ok(self.compiled("optimizer")?.optimizer.clone())
+    }
+
+    /// Starts every metric anew, as `fit` does at the start of each epoch.
+    pub fn reset_metrics(&self) -> Result<()> {
+        self.compiled("reset_metrics")?.reset_metrics()
+    }
+
+    /// The weights that the last `compile` saw learning; without one, those that learn now.
+    pub(crate) fn collected_trainable_weights(&self) -> Vec<Weight> {
+        match lock(&self.0.compiled).as_ref() {
+            Some(compiled) => compiled.trainable.clone(),
+            None => self.trainable_weights(),
+        }
+    }
+
+    /// Whether `trainable` flags were changed since `compile`.
+    pub(crate) fn trainable_changed(&self, compiled: &Compiled) -> bool {
+        let now: Vec<_> = self.trainable_weights().iter().map(|weight| weight.variable.id()).collect();
+        let then: Vec<_> = compiled.trainable.iter().map(|weight| weight.variable.id()).collect();
+        now != then
+    }
+}
+
+fn metric_dtype() -> DType {
+    crate::k::floatx()
+}
+
+/// The name of a metric in logs: as the user gave it (2.3), or Keras 2.2's.
+fn metric_name(spec: &MetricSpec, metric: &MetricRef, semantics: Semantics, weighted: bool) -> String {
+    let given = spec.given_name().unwrap_or_else(|| metric.name().to_owned());
+    match semantics.metric_names {
+        MetricNames::AsGiven => given,
+        MetricNames::Resolved => {
+            let name = match given.as_str() {
+                "accuracy" | "acc" => "acc".to_owned(),
+                "crossentropy" | "ce" => "ce".to_owned(),
+                _ => metric.name().to_owned(),
+            };
+            if weighted { format!("weighted_{name}") } else { name }
+        }
+    }
+}
+
+/// The name, or with `_1`, `_2` behind it where it is taken.
+fn unique_name(name: &str, taken: &mut Vec<String>) -> String {
+    let mut unique = name.to_owned();
+    let mut count = 0;
+    while taken.contains(&unique) {
+        count += 1;
+        unique = format!("{name}_{count}");
+    }
+    taken.push(unique.clone());
+    unique
+}

@@ -1,0 +1,29 @@
+//! Training: `compile`, `fit`, `evaluate`, `predict`, and the callbacks around them.
+
+mod batch;
+mod callback;
+mod compile;
+mod data;
+mod fit;
+mod logs;
+mod output;
+mod predict;
+mod progbar;
+mod step;
+mod weights;
+
+pub use callback::{Callback, CallbackList, Context, IntoCallbacks, Params, TrainedModel};
+pub use compile::{Compile, Compiled, IntoLosses, PerOutput};
+pub use data::Data;
+pub use fit::{Evaluate, Fit, Shuffle};
+pub use logs::{Logs, python_repr};
+pub use output::Output;
+pub use predict::Predict;
+pub(crate) use predict::PredictCache;
+pub use progbar::Progbar;
+pub use weights::{ClassWeight, SampleWeight};
+
+#[cfg(test)]
+pub(crate) use callback::fake::FakeModel;
+#[cfg(test)]
+pub(crate) use output::captured;

@@ -1,0 +1,156 @@
+//! Weights of samples and of classes.
+
+use crate::array::Array;
+use crate::error::{Error, Result};
+
+/// How much each sample counts: one array for all outputs, or one per output name.
+///
+/// ```
+/// use keras_core::{Array, training::SampleWeight};
+/// let weights: SampleWeight = Array::from([1.0_f32, 0.0, 2.0]).into();
+/// ```
+#[derive(Debug, Clone)]
+pub struct SampleWeight(Vec<(Option<String>, Array)>);
+
+impl From<Array> for SampleWeight {
+    fn from(array: Array) -> Self {
+        Self(vec![(None, array)])
+    }
+}
+
+impl From<&Array> for SampleWeight {
+    fn from(array: &Array) -> Self {
+        array.clone().into()
+    }
+}
+
+impl<const N: usize> From<[(&str, Array); N]> for SampleWeight {
+    fn from(arrays: [(&str, Array); N]) -> Self {
+        Self(arrays.into_iter().map(|(name, array)| (Some(name.to_owned()), array)).collect())
+    }
+}
+
+impl SampleWeight {
+    /// Weights by output name.
+    pub fn named(arrays: impl IntoIterator<Item = (String, Array)>) -> Self {
+        Self(arrays.into_iter().map(|(name, array)| (Some(name), array)).collect())
+    }
+
+    /// The weights of one output, checked against its target.
+    pub(crate) fn of(&self, output: &str, outputs: usize, target: &Array) -> Result<Option<Array>> {
+        let found = match self.0.as_slice() {
+            [(None, array)] if outputs == 1 => Some(array),
+            [(None, _)] => {
+                return Err(Error::value(
+                    "checking sample_weight",
+                    format!("weights by output name for {outputs} outputs"),
+                    "one array without a name",
+                ));
+            }
+            named => named.iter().find(|(name, _)| name.as_deref() == Some(output)).map(|(_, array)| array),
+        };
+        let Some(array) = found else { return Ok(None) };
+        let samples = target.shape().first().copied().unwrap_or(0);
+        let flat = match array.shape() {
+            &[n] | &[n, 1] => (n == samples).then(|| array.reshape(&[n])).transpose()?,
+            _ => None,
+        };
+        let flat = flat.ok_or_else(|| {
+            Error::shape(
+                format!("checking sample_weight of {output}"),
+                format!("one weight per sample, shape [{samples}]"),
+                format!("{:?}", array.shape()),
+            )
+        })?;
+        Ok(Some(flat.cast(crate::k::floatx())))
+    }
+}
+
+/// How much each class counts: weights by class number, for the only output or by output name.
+///
+/// ```
+/// use keras_core::training::ClassWeight;
+/// let weights: ClassWeight = [(0, 1.0), (1, 50.0)].into();
+/// ```
+#[derive(Debug, Clone)]
+pub struct ClassWeight(Vec<(Option<String>, Vec<(i64, f64)>)>);
+
+impl<const N: usize> From<[(i64, f64); N]> for ClassWeight {
+    fn from(weights: [(i64, f64); N]) -> Self {
+        Self(vec![(None, weights.to_vec())])
+    }
+}
+
+impl From<Vec<(i64, f64)>> for ClassWeight {
+    fn from(weights: Vec<(i64, f64)>) -> Self {
+        Self(vec![(None, weights)])
+    }
+}
+
+impl ClassWeight {
+    /// Weights by output name.
+    pub fn named(weights: impl IntoIterator<Item = (String, Vec<(i64, f64)>)>) -> Self {
+        Self(weights.into_iter().map(|(name, weights)| (Some(name), weights)).collect())
+    }
+
+    /// The weight of each sample of one output, from the class that its target says.
+    pub(crate) fn of(&self, output: &str, outputs: usize, target: &Array) -> Result<Option<Array>> {
+        let found = match self.0.as_slice() {
+            [(None, weights)] if outputs == 1 => Some(weights),
+            [(None, _)] => {
+                return Err(Error::value(
+                    "checking class_weight",
+                    format!("weights by output name for {outputs} outputs"),
+                    "one table without a name",
+                ));
+            }
+            named => named.iter().find(|(name, _)| name.as_deref() == Some(output)).map(|(_, weights)| weights),
+        };
+        let Some(weights) = found else { return Ok(None) };
+        let classes = classes(output, target)?;
+        let mut missing: Vec<i64> = Vec::new();
+        let values: Vec<f64> = classes
+            .iter()
+            .map(|class| match weights.iter().find(|(known, _)| known == class) {
+                Some((_, weight)) => *weight,
+                None => {
+                    if !missing.contains(class) {
+                        missing.push(*class);
+                    }
+                    0.0
+                }
+            })
+            .collect();
+        if !missing.is_empty() {
+            return Err(Error::value(
+                format!("checking class_weight of {output}"),
+                "a weight for every class in the data",
+                format!("none for the classes {missing:?}"),
+            ));
+        }
+        Ok(Some(Array::from(values).cast(crate::k::floatx())))
+    }
+}
+
+fn classes(output: &str, target: &Array) -> Result<Vec<i64>> {
+    match target.shape() {
+        &[_, width] if width > 1 => {
+            let values = target.to_vec::<f64>();
+            Ok(values
+                .chunks(width)
+                .map(|row| {
+                    let best = row.iter().enumerate().fold((0, f64::NEG_INFINITY), |best, (i, &value)| {
+                        if value > best.1 { (i, value) } else { best }
+                    });
+                    best.0 as i64
+                })
+                .collect())
+        }
+        [_] | [_, 1] => Ok(target.to_vec::<i64>()),
+        shape => Err(Error::shape(
+            format!("checking class_weight of {output}"),
+            "targets of one or two axes: class_weight is not supported for more",
+            format!("{shape:?}"),
+        )),
+    }
+}

@@ -1,0 +1,52 @@
+//! The backends that were compiled in, and the choice among all registered ones.
+
+use keras_core::Result;
+use keras_core::backend::registry;
+use keras_core::config::{self, Origin};
+use std::sync::Once;
+
+cfg_if::cfg_if! {
+    if #[cfg(feature = "ndarray")] {
+        /// The backend that is used when nobody names one.
+        pub type DefaultBackend = backend_ndarray::NdArray;
+    }
+}
+
+/// Registers the backends that were compiled in. It runs by itself before `main`; calling it again does nothing.
+/// Where a platform runs nothing before `main`, call it first.
+pub fn init() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        #[cfg(feature = "ndarray")]
+        registry::register("ndarray", |device| {
+            if device.is_empty() || device == "cpu" {
+                backend_ndarray::NdArray::new()
+            } else {
+                Err(keras_core::Error::backend("backend ndarray", "the device cpu", format!("{device:?}")))
+            }
+        });
+    });
+}
+
+// SAFETY: runs before main and touches nothing but a lock and a vector of the crate keras-core, both usable then.
+#[ctor::ctor(unsafe)]
+fn register_before_main() {
+    init();
+}
+
+/// Chooses the backend of models made from now on, before every other way of choosing it.
+///
+/// # Errors
+/// If no backend of that name was compiled in or registered; the error lists those there are.
+pub fn set_backend(name: &str) -> Result<()> {
+    init();
+    if !registry::names().iter().any(|known| known == name) {
+        registry::open(name, "")?;
+    }
+    config::set_backend_name(name, &Origin::Code)
+}
+
+/// Chooses the device of models made from now on: `cpu`, `cuda:0`, `mps`, `metal`.
+pub fn set_device(name: &str) -> Result<()> {
+    config::set_device_name(name, &Origin::Code)
+}
