@@ -1,0 +1,172 @@
+//! Losses: how far predictions are from targets, one number per sample; and how those become one number per batch.
+//!
+//! ```
+//! use keras_core::{Array, Tensor, losses};
+//! let loss = losses::get("mse")?;
+//! assert_eq!(loss.name(), "mean_squared_error");
+//! let per_sample = loss.call(&Array::from([[0.0_f32, 1.0]]).into(), &Array::from([[0.5_f32, 0.5]]).into());
+//! assert_eq!(per_sample.shape()?, [1]);
+//! # Ok::<(), keras_core::Error>(())
+//! ```
+
+mod aggregate;
+mod classes;
+mod crossentropy;
+mod functions;
+
+pub use aggregate::{Reduction, align_weights, masked_weights, weighted_mean};
+pub use classes::*;
+pub use crossentropy::{binary_crossentropy, categorical_crossentropy, sparse_categorical_crossentropy};
+pub use functions::*;
+
+pub(crate) use classes::{binary, categorical, sparse};
+pub(crate) use crossentropy::{class_numbers, label_positions, labels_like};
+pub(crate) use functions::{cosine_similarity_along, like};
+
+use crate::error::Result;
+use crate::kinds::{function_name, kind};
+use crate::registry::{Config, Registry};
+use crate::tensor::Tensor;
+use serde_json::Value;
+
+/// Compares targets with predictions.
+pub trait Loss: Send + Sync {
+    /// The name of the function: `mean_squared_error`, for `mse` and for `MeanSquaredError` alike.
+    fn name(&self) -> &str;
+
+    /// One value per sample: `(batch, …, features)` to `(batch, …)`, most often a mean over the last axis.
+    fn call(&self, y_true: &Tensor, y_pred: &Tensor) -> Tensor;
+
+    /// The same where the predictions are the `activation` (`softmax`, `sigmoid`) of these logits: exact where
+    /// probabilities are rounded to 0 or 1. None if the loss has no such form.
+    fn call_on_logits(&self, y_true: &Tensor, logits: &Tensor, activation: &str) -> Option<Tensor> {
+        let _ = (y_true, logits, activation);
+        None
+    }
+
+    /// How the values of a batch become one number.
+    fn reduction(&self) -> Reduction {
+        Reduction::SumOverBatchSize
+    }
+
+    /// How a training config refers to it: the name of a function, or `{class_name, config}`.
+    fn config(&self) -> Value {
+        self.name().into()
+    }
+}
+
+kind!(Loss, LossRef, LossSpec, REGISTRY, to_value = |this: &dyn Loss| this.config());
+
+/// A Rust function of targets and predictions is a loss under its own name.
+impl<F: Fn(&Tensor, &Tensor) -> Tensor + Send + Sync> Loss for F {
+    fn name(&self) -> &str {
+        function_name::<F>()
+    }
+    fn call(&self, y_true: &Tensor, y_pred: &Tensor) -> Tensor {
+        self(y_true, y_pred)
+    }
+}
+
+struct Custom<F> {
+    name: String,
+    call: F,
+}
+
+impl<F: Fn(&Tensor, &Tensor) -> Tensor + Send + Sync> Loss for Custom<F> {
+    fn name(&self) -> &str {
+        &self.name
+    }
+    fn call(&self, y_true: &Tensor, y_pred: &Tensor) -> Tensor {
+        (self.call)(y_true, y_pred)
+    }
+}
+
+/// A loss of that name from a function of targets and predictions, which gives one value per sample.
+pub fn custom(name: &str, call: impl Fn(&Tensor, &Tensor) -> Tensor + Send + Sync + 'static) -> LossRef {
+    LossRef::new(Custom { name: name.to_owned(), call })
+}
+
+/// A form of a loss on logits.
+type OnLogits = fn(&Tensor, &Tensor) -> Tensor;
+
+/// One of Keras's loss functions.
+struct Function {
+    name: &'static str,
+    call: fn(&Tensor, &Tensor) -> Tensor,
+    /// The activation whose logits it takes, and how.
+    on_logits: Option<(&'static str, OnLogits)>,
+}
+
+impl Loss for Function {
+    fn name(&self) -> &str {
+        self.name
+    }
+    fn call(&self, y_true: &Tensor, y_pred: &Tensor) -> Tensor {
+        (self.call)(y_true, y_pred)
+    }
+    fn call_on_logits(&self, y_true: &Tensor, logits: &Tensor, activation: &str) -> Option<Tensor> {
+        let (known, call) = self.on_logits?;
+        (known == activation).then(|| call(y_true, logits))
+    }
+}
+
+const fn on_probabilities(name: &'static str, call: fn(&Tensor, &Tensor) -> Tensor) -> Function {
+    Function { name, call, on_logits: None }
+}
+
+macro_rules! registry {
+    (
+        functions { $($($name:literal)|+ = $function:expr;)* }
+        classes { $($class:ident),* $(,)? }
+    ) => {
+        static REGISTRY: Registry<LossRef> = Registry::new("loss", &[
+            $($(($name, |config| plain(config, $function)),)+)*
+            $((stringify!($class), |config| Ok(LossRef::new($class::read(config)?))),)*
+        ]);
+    };
+}
+
+fn plain(config: &Config, function: Function) -> Result<LossRef> {
+    config.reader().finish()?;
+    Ok(LossRef::new(function))
+}
+
+registry! {
+    functions {
+        "mean_squared_error" | "mse" | "MSE" = on_probabilities("mean_squared_error", mean_squared_error);
+        "mean_absolute_error" | "mae" | "MAE" = on_probabilities("mean_absolute_error", mean_absolute_error);
+        "mean_absolute_percentage_error" | "mape" | "MAPE" =
+            on_probabilities("mean_absolute_percentage_error", mean_absolute_percentage_error);
+        "mean_squared_logarithmic_error" | "msle" | "MSLE" =
+            on_probabilities("mean_squared_logarithmic_error", mean_squared_logarithmic_error);
+        "squared_hinge" = on_probabilities("squared_hinge", squared_hinge);
+        "hinge" = on_probabilities("hinge", hinge);
+        "categorical_hinge" = on_probabilities("categorical_hinge", categorical_hinge);
+        "logcosh" | "log_cosh" = on_probabilities("logcosh", logcosh);
+        "huber_loss" = on_probabilities("huber_loss", huber_loss);
+        "categorical_crossentropy" = Function {
+            name: "categorical_crossentropy",
+            call: categorical_crossentropy,
+            on_logits: Some(("softmax", crossentropy::categorical_of_softmax)),
+        };
+        "sparse_categorical_crossentropy" = Function {
+            name: "sparse_categorical_crossentropy",
+            call: sparse_categorical_crossentropy,
+            on_logits: Some(("softmax", crossentropy::sparse_of_softmax)),
+        };
+        "binary_crossentropy" = Function {
+            name: "binary_crossentropy",
+            call: binary_crossentropy,
+            on_logits: Some(("sigmoid", crossentropy::binary_of_sigmoid)),
+        };
+        "kullback_leibler_divergence" | "kld" | "KLD" =
+            on_probabilities("kullback_leibler_divergence", kullback_leibler_divergence);
+        "poisson" = on_probabilities("poisson", poisson);
+        "cosine_proximity" | "cosine" | "cosine_similarity" = on_probabilities("cosine_proximity", cosine_proximity);
+    }
+    classes {
+        MeanSquaredError, MeanAbsoluteError, MeanAbsolutePercentageError, MeanSquaredLogarithmicError,
+        BinaryCrossentropy, CategoricalCrossentropy, SparseCategoricalCrossentropy,
+        Hinge, SquaredHinge, CategoricalHinge, Poisson, LogCosh, KLDivergence, Huber,
+    }
+}

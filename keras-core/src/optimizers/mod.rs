@@ -1,0 +1,222 @@
+//! Optimizers: how gradients change weights. An optimizer is an immutable definition; [`OptimizerState`] holds what
+//! changes: hyperparameters, the number of steps, slots per weight.
+//!
+//! ```
+//! use keras_core::optimizers::{Adam, Optimizer, OptimizerSpec};
+//! let adam = OptimizerSpec::from(Adam::new().learning_rate(0.01).clipnorm(1.0)).resolve()?;
+//! assert_eq!(adam.class_name(), "Adam");
+//! assert_eq!(OptimizerSpec::from("sgd").resolve()?.class_name(), "SGD");
+//! # Ok::<(), keras_core::Error>(())
+//! ```
+
+mod adadelta;
+mod adagrad;
+mod adam;
+mod adamax;
+mod definition;
+mod nadam;
+mod rmsprop;
+mod sgd;
+mod state;
+
+pub use adadelta::Adadelta;
+pub use adagrad::Adagrad;
+pub use adam::Adam;
+pub use adamax::Adamax;
+pub use nadam::Nadam;
+pub use rmsprop::RMSprop;
+pub use sgd::SGD;
+pub use state::OptimizerState;
+
+use crate::backend::Variable;
+use crate::error::{Error, Result};
+use crate::k;
+use crate::kinds::kind;
+use crate::registry::{Config, Registry};
+use crate::tensor::Tensor;
+use serde_json::Value;
+
+/// The definition of an optimizer.
+pub trait Optimizer: Send + Sync {
+    /// Keras's class name: `Adam`.
+    fn class_name(&self) -> &str;
+
+    /// Names and first values of the numbers that may change during training, in the order of the config;
+    /// `learning_rate` is among them, and `decay` where the learning rate decays.
+    fn hyperparameters(&self) -> Vec<(&'static str, f64)>;
+
+    /// The other arguments, in the order of the config.
+    fn constants(&self) -> Vec<(&'static str, Value)> {
+        Vec::new()
+    }
+
+    /// Limits of gradients.
+    fn clipping(&self) -> Clipping {
+        Clipping::default()
+    }
+
+    /// Names and first values of scalars that every step changes, besides the number of steps.
+    fn scalars(&self) -> Vec<(&'static str, f64)> {
+        Vec::new()
+    }
+
+    /// The slots of a weight, which start at 0.
+    fn slots(&self) -> Vec<Slot>;
+
+    /// The step: what the scalars become, and what each weight and its slots become.
+    fn rule(&self, step: &Step) -> Rule;
+
+    /// Class name and arguments, the hyperparameters with the values that `current` knows.
+    fn config(&self, current: &dyn Fn(&str) -> Option<f64>) -> Config {
+        let clipping = self.clipping();
+        let mut config = Config::new(self.class_name());
+        for (key, value) in [("clipnorm", clipping.norm), ("clipvalue", clipping.value)] {
+            if let Some(value) = value {
+                config = config.with(key, value);
+            }
+        }
+        for (name, first) in self.hyperparameters() {
+            config =
+                config.with(name, current(name).unwrap_or_else(|| crate::regularizers::in_floatx(first)));
+        }
+        self.constants().into_iter().fold(config, |config, (name, value)| config.with(name, value))
+    }
+}
+
+/// Limits of gradients, applied in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Clipping {
+    /// All gradients shrink by the same factor where the length of all of them together exceeds this.
+    pub norm: Option<f64>,
+    /// Every element is clipped to ± this.
+    pub value: Option<f64>,
+}
+
+impl Clipping {
+    fn apply(self, gradients: &[Tensor]) -> Vec<Tensor> {
+        let mut clipped = gradients.to_vec();
+        if let (Some(limit), Some((first, rest))) =
+            (self.norm.filter(|&norm| norm > 0.0), gradients.split_first())
+        {
+            let squares = |gradient: &Tensor| k::sum(&k::square(gradient), &[], false);
+            let norm = k::sqrt(&rest.iter().fold(squares(first), |total, next| total + squares(next)));
+            let limit = k::number(&norm, limit);
+            let factor =
+                k::select(&k::greater_equal(&norm, &limit), &(&limit / &norm), &k::number(&norm, 1.0));
+            clipped = clipped.iter().map(|gradient| gradient * &factor).collect();
+        }
+        if let Some(limit) = self.value.filter(|&value| value > 0.0) {
+            clipped = clipped.iter().map(|gradient| k::clip(gradient, -limit, limit)).collect();
+        }
+        clipped
+    }
+}
+
+/// A tensor per weight that an optimizer remembers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slot {
+    /// The name in files, before the number of the weight: `m` of `m_0`.
+    pub name: &'static str,
+    /// Whether it has the weight's shape; else it is a single 0 that only keeps its place in files.
+    pub full: bool,
+}
+
+/// A slot of the weight's shape.
+pub const fn slot(name: &'static str) -> Slot {
+    Slot { name, full: true }
+}
+
+/// What an optimizer reads in a step: scalars on the host.
+pub struct Step<'a> {
+    state: &'a OptimizerState,
+}
+
+impl Step<'_> {
+    /// A hyperparameter, or one of the optimizer's scalars, before the step.
+    pub fn get(&self, name: &str) -> Tensor {
+        match self.state.variable(name) {
+            Ok(variable) => Tensor::variable(variable),
+            Err(error) => Tensor::poisoned(error),
+        }
+    }
+
+    /// The number of steps before this one, in the hyperparameters' element type.
+    pub fn iterations(&self) -> Tensor {
+        k::cast(&Tensor::variable(self.state.iterations_variable()), self.state.dtype())
+    }
+
+    /// The number of this step, from 1.
+    pub fn t(&self) -> Tensor {
+        self.iterations() + 1.0
+    }
+
+    /// learning_rate / (1 + decay·iterations).
+    pub fn decayed_rate(&self) -> Tensor {
+        self.get("learning_rate") * (1.0 / (1.0 + self.get("decay") * self.iterations()))
+    }
+}
+
+/// What a step does.
+pub struct Rule {
+    /// What the optimizer's scalars become, in the order of [`Optimizer::scalars`].
+    pub scalars: Vec<Tensor>,
+    /// What a weight becomes.
+    pub each: EachWeight,
+}
+
+/// From a weight, its gradient and its slots to what the weight and the slots become.
+pub type EachWeight = Box<dyn Fn(&Tensor, &Tensor, &[Tensor]) -> (Tensor, Vec<Tensor>)>;
+
+impl Rule {
+    /// A rule without scalars.
+    pub fn new(each: impl Fn(&Tensor, &Tensor, &[Tensor]) -> (Tensor, Vec<Tensor>) + 'static) -> Self {
+        Self { scalars: Vec::new(), each: Box::new(each) }
+    }
+}
+
+/// The slots by position; a missing one poisons.
+pub(crate) fn nth_slot(slots: &[Tensor], i: usize) -> Tensor {
+    slots.get(i).cloned().unwrap_or_else(|| {
+        Tensor::poisoned(Error::state("optimizer", format!("slot {i}"), format!("{} slots", slots.len())))
+    })
+}
+
+kind!(
+    Optimizer,
+    OptimizerRef,
+    OptimizerSpec,
+    REGISTRY,
+    to_value = |this: &dyn Optimizer| this.config(&|_| None).to_value(),
+    build = |config: &Config| {
+        // Keras takes the names of its own optimizers in any case.
+        let lower = config.class_name.to_lowercase();
+        if REGISTRY.names().any(|name| name == lower) {
+            REGISTRY.build(&Config { class_name: lower, config: config.config.clone() })
+        } else {
+            REGISTRY.build(config)
+        }
+    }
+);
+
+impl OptimizerSpec {
+    /// The optimizer with its state for these weights: hyperparameters at their first values, slots at 0.
+    ///
+    /// # Errors
+    /// If the name is unknown or an argument is not a finite number.
+    pub fn build(&self, weights: &[Variable]) -> Result<OptimizerState> {
+        OptimizerState::new(self.resolve()?, weights)
+    }
+}
+
+static REGISTRY: Registry<OptimizerRef> = Registry::new(
+    "optimizer",
+    &[
+        ("sgd", |config| Ok(OptimizerRef::new(SGD::read(config)?))),
+        ("rmsprop", |config| Ok(OptimizerRef::new(RMSprop::read(config)?))),
+        ("adagrad", |config| Ok(OptimizerRef::new(Adagrad::read(config)?))),
+        ("adadelta", |config| Ok(OptimizerRef::new(Adadelta::read(config)?))),
+        ("adam", |config| Ok(OptimizerRef::new(Adam::read(config)?))),
+        ("adamax", |config| Ok(OptimizerRef::new(Adamax::read(config)?))),
+        ("nadam", |config| Ok(OptimizerRef::new(Nadam::read(config)?))),
+    ],
+);
