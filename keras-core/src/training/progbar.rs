@@ -53,12 +53,12 @@ impl Meter {
         let mut text = self.bar();
         match self.target {
             Some(target) if self.current < target => {
-                text += &format!(" - ETA: {}", eta(per_step * (target - self.current) as f64));
+                text.extend([" - ETA: ", &eta(per_step * (target - self.current) as f64)]);
             }
-            _ => text += &format!(" - {seconds:.0}s {}", step_time(per_step)),
+            _ => text.extend([&format!(" - {seconds:.0}s "), &*step_time(per_step)]),
         }
         for (name, value) in self.averages() {
-            text += &format!(" - {name}: {}", metric_text(value, value.abs() > 1e-3));
+            text.extend([" - ", name, ": ", &metric_text(value, value.abs() > 1e-3)]);
         }
         text
     }
@@ -68,7 +68,7 @@ impl Meter {
         let mut text = format!(" - {seconds:.0}s");
         for (name, value) in self.averages() {
             // Keras compares without the absolute value here.
-            text += &format!(" - {name}: {}", metric_text(value, value > 1e-3));
+            text.extend([" - ", name, ": ", &metric_text(value, value > 1e-3)]);
         }
         text
     }
