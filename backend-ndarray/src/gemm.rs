@@ -2,6 +2,7 @@
 
 use crate::fused::{Session, Worker};
 use crate::loops::Loops;
+use crate::parallel::Shared;
 use crate::plan::TILE;
 use crate::simd::Level;
 use keras_core::{DType, Error, Result};
@@ -11,12 +12,28 @@ use std::ops::Range;
 pub(crate) trait Gemm: Loops {
     /// `a · b + c`.
     fn fma<L: Level>(a: Self, b: Self, c: Self) -> Self;
+    /// The elements, if they are `f32`.
+    fn singles(x: &[Self]) -> Option<&[f32]> {
+        let _ = x;
+        None
+    }
+    /// The elements, if they are `f32`.
+    fn shared_singles<'a>(x: &Shared<'a, Self>) -> Option<Shared<'a, f32>> {
+        let _ = x;
+        None
+    }
 }
 
 impl Gemm for f32 {
     #[inline(always)]
     fn fma<L: Level>(a: Self, b: Self, c: Self) -> Self {
         L::fma32(a, b, c)
+    }
+    fn singles(x: &[Self]) -> Option<&[f32]> {
+        Some(x)
+    }
+    fn shared_singles<'a>(x: &Shared<'a, Self>) -> Option<Shared<'a, f32>> {
+        Some(*x)
     }
 }
 

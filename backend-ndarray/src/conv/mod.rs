@@ -6,6 +6,7 @@
 //! convolutions run directly.
 
 mod depthwise;
+mod narrow;
 mod patches;
 
 use crate::fused::Session;
@@ -96,6 +97,13 @@ pub(crate) fn into<T: Gemm>(
     let (x, kernel) = (x.slice::<T>(), kernel.slice::<T>());
     if conv.is_depthwise() {
         depthwise::forward(site, &patches, x, kernel, conv.filters, out, session);
+        return;
+    }
+    if narrow::suits(&patches, conv.groups)
+        && let (Some(x), Some(kernel), Some(out)) =
+            (T::singles(x), T::singles(kernel), T::shared_singles(out))
+    {
+        narrow::forward(site, &patches, x, kernel, conv.filters, &out, session);
         return;
     }
     let (filters, each) = (conv.filters, conv.filters / conv.groups);
@@ -322,11 +330,16 @@ fn grad_kernel<T: Gemm>(site: Site<'_>, conv: &Conv, x: &Tensor, grad: &Tensor, 
     };
     let strips = each.div_ceil(strip);
     let most = (work / GRAIN / strips).clamp(1, (1_usize << 22).div_ceil(out.len()).clamp(2, 16));
-    let part = whole_vectors(positions.div_ceil(most));
-    let parts = positions.div_ceil(part);
+    let narrow = T::singles(x).zip(T::singles(grad)).filter(|_| narrow::suits(&patches, groups));
+    // Narrow convolutions go line by line.
+    let unit = if narrow.is_some() { patches.axes[2].count } else { 1 };
+    let part = whole_vectors((positions / unit).div_ceil(most));
+    let parts = (positions / unit).div_ceil(part);
     let mut memory = Out::new(site.pool, &[parts, out.len()], dtype_of::<T>())?;
     if conv.is_depthwise() {
         depthwise::kernel_parts(site, &patches, x, grad, filters, part, memory.slice());
+    } else if let Some((x, grad)) = narrow {
+        narrow::kernel_parts(site, &patches, x, grad, filters, part, memory.slice());
     } else {
         let block = whole_vectors(2 * BLOCK / depth).clamp(128, 2048).min(part);
         let identity = patches.is_identity();
