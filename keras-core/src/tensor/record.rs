@@ -83,20 +83,16 @@ pub(crate) fn apply(name: &str, inputs: &[&Tensor], outputs: usize, call: Call) 
 
 fn try_apply(name: &str, inputs: &[&Tensor], call: Call) -> Result<Vec<Tensor>> {
     let mut trace: Option<&Trace> = None;
-    let mut symbolic = false;
     for input in inputs {
-        match &input.check()?.0 {
-            State::Symbol(_) => symbolic = true,
-            State::Traced(traced) => trace = Some(&traced.trace),
-            _ => {}
+        if let State::Traced(traced) = &input.check()?.0 {
+            trace = Some(&traced.trace);
         }
     }
     let owned: Vec<Tensor> = inputs.iter().map(|&tensor| tensor.clone()).collect();
-    match (trace, symbolic) {
-        (Some(_), true) => Err(Error::state(name, "Keras tensors alone, or traced tensors alone", "both")
-            .advice("inside call() use its inputs, not tensors from outside")),
-        (Some(trace), false) => run(trace, &call, &owned),
-        (None, _) => {
+    match trace {
+        // Keras tensors among the operands (of variables, or of what the trace was fed) are replayed.
+        Some(trace) => run(trace, &call, &owned),
+        None => {
             let specs = owned.iter().map(Tensor::spec).collect::<Result<Vec<_>>>()?;
             let results = probe(&specs, |trace, values| run(trace, &call, values))?;
             let producer: Arc<dyn Producer> = Arc::new(OpCall { name: name.to_owned(), inputs: owned, call });
