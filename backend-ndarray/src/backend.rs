@@ -139,7 +139,7 @@ impl NdArray {
             Op::Conv(spec) => {
                 let conv = conv::Conv::new(spec, a.shape(), b.shape())?;
                 expect_len(op, conv.output_shape().iter().product(), &kernel)?;
-                conv::into::<T>(self.site(), &conv, a, b, &product, Some(&session));
+                conv::into::<T>(self.site(), &conv, a, b, &product, Some(&session))?;
             }
             _ => return Err(unsupported(self.name(), op.name())),
         }

@@ -8,6 +8,7 @@
 mod depthwise;
 mod narrow;
 mod patches;
+mod winograd;
 
 use crate::fused::Session;
 use crate::gemm::{Epilogue, Gemm, Matrix, Target, product, rank_error, whole_vectors, with_float};
@@ -18,10 +19,11 @@ use crate::parallel::{Shared, pieces_per_task};
 use crate::run::{Site, tree};
 use crate::scratch::Scratch;
 use crate::tensor::{Out, Tensor};
-use keras_core::Result;
 use keras_core::graph::{ConvSpec, Reduce};
+use keras_core::{DType, Result};
 use patches::Patches;
 use std::ops::Range;
+use winograd::Winograd;
 
 /// Operations of a task: about 40 µs on one core.
 const GRAIN: usize = 1 << 22;
@@ -78,8 +80,7 @@ pub(crate) fn conv(site: Site<'_>, spec: &ConvSpec, x: &Tensor, kernel: &Tensor)
     let conv = Conv::new(spec, x.shape(), kernel.shape())?;
     let mut out = Out::new(site.pool, &conv.output_shape(), x.dtype())?;
     with_float!("conv", x.dtype(), T => {
-        into::<T>(site, &conv, x, kernel, &Shared::new(out.slice()), None);
-        Ok(())
+        into::<T>(site, &conv, x, kernel, &Shared::new(out.slice()), None)
     })?;
     Ok(out.finish())
 }
@@ -92,23 +93,91 @@ pub(crate) fn into<T: Gemm>(
     kernel: &Tensor,
     out: &Shared<'_, T>,
     session: Option<&Session<'_>>,
-) {
+) -> Result<()> {
     let patches = Patches::forward(&conv.windows);
     let (x, kernel) = (x.slice::<T>(), kernel.slice::<T>());
     if conv.is_depthwise() {
         depthwise::forward(site, &patches, x, kernel, conv.filters, out, session);
-        return;
+        return Ok(());
     }
     if narrow::suits(&patches, conv.groups)
         && let (Some(x), Some(kernel), Some(out)) =
             (T::singles(x), T::singles(kernel), T::shared_singles(out))
     {
         narrow::forward(site, &patches, x, kernel, conv.filters, &out, session);
-        return;
+        return Ok(());
     }
     let (filters, each) = (conv.filters, conv.filters / conv.groups);
     let kernel_of = |group: usize| Matrix::new(kernel, filters).at(0, group * each);
+    if try_winograd(site, &patches, conv.groups, x, kernel, filters, out, session)? {
+        return Ok(());
+    }
     correlate(site, &patches, conv.groups, x, kernel_of, filters, out, session);
+    Ok(())
+}
+
+/// Runs Winograd's algorithm where it is the better one; says whether it did. `kernel` has the taps of the patches
+/// in their order, `[taps, channels, out_channels]`.
+#[allow(clippy::too_many_arguments, reason = "one call for the convolution, one for its gradient")]
+fn try_winograd<T: Gemm>(
+    site: Site<'_>,
+    patches: &Patches,
+    groups: usize,
+    source: &[T],
+    kernel: &[T],
+    out_channels: usize,
+    out: &Shared<'_, T>,
+    session: Option<&Session<'_>>,
+) -> Result<bool> {
+    let Some(plan) = Winograd::new(patches, groups, out_channels) else { return Ok(false) };
+    let (Some(x), Some(weights), Some(singles)) =
+        (T::singles(source), T::singles(kernel), T::shared_singles(out))
+    else {
+        return Ok(false);
+    };
+    if !weights.iter().all(|weight| weight.is_finite()) {
+        return Ok(false);
+    }
+    let mut memory = Out::new(site.pool, &[plan.kernel_len()], DType::F32)?;
+    let transformed = memory.slice::<f32>();
+    let size = patches.channels * out_channels;
+    let shared = Shared::new(&mut *transformed);
+    let step = pieces_per_task(out_channels * 100, GRAIN);
+    site.threads.run(patches.channels.div_ceil(step), |task| {
+        for channel in task * step..patches.channels.min((task + 1) * step) {
+            let mut rows: Vec<&mut [f32]> = (0..plan.kernel_len() / size)
+                .map(|point| {
+                    let start = point * size + channel * out_channels;
+                    // SAFETY: every channel has rows of its own.
+                    unsafe { shared.range(start, start + out_channels) }
+                })
+                .collect();
+            plan.transform_kernel(weights, channel, &mut rows);
+        }
+    });
+    let depth = patches.taps() * patches.channels;
+    let step = pieces_per_task(2 * plan.block_work(), GRAIN);
+    site.threads.run(plan.blocks().div_ceil(step), |task| {
+        let mut epilogue = Epilogue::new(session);
+        for block in task * step..plan.blocks().min((task + 1) * step) {
+            let positions = plan.positions(block);
+            // SAFETY: blocks have disjoint positions.
+            unsafe {
+                let rows = singles.range(positions.start * out_channels, positions.end * out_channels);
+                if plan.block(block, x, transformed, rows) {
+                    let mut matrix = Scratch::of::<T>(positions.len() * depth);
+                    patches.gather(source, 0..patches.channels, positions.clone(), matrix.slice());
+                    let left = Matrix::new(&*matrix.slice::<T>(), depth);
+                    let start = out.as_ptr().wrapping_add(positions.start * out_channels);
+                    let target = Target { start, rows: out_channels };
+                    let sizes = (positions.len(), out_channels, depth);
+                    product(sizes, &target, false, left, Matrix::new(kernel, out_channels));
+                }
+                epilogue.run(positions, 0..out_channels, out_channels);
+            }
+        }
+    });
+    Ok(true)
 }
 
 pub(crate) fn conv_grad_input(
@@ -151,6 +220,9 @@ fn grad_input<T: Gemm>(
             swap(&kernel[first..], *filters, channels, each, target);
         });
         let swapped = memory.slice::<T>();
+        if try_winograd(site, &patches, *groups, grad, swapped, windows.channels, out, None)? {
+            continue;
+        }
         let kernel_of = |group: usize| Matrix::new(&swapped[group * taps.len() * block..], channels);
         correlate(site, &patches, *groups, grad, kernel_of, windows.channels, out, None);
     }

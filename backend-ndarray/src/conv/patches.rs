@@ -62,7 +62,7 @@ impl Reads {
         usize::try_from(at).ok().filter(|&at| at < self.source)
     }
 
-    fn is_consecutive(&self) -> bool {
+    pub(crate) fn is_consecutive(&self) -> bool {
         self.bases.windows(2).all(|pair| pair[1] == pair[0] + 1)
     }
 

@@ -151,6 +151,37 @@ fn nan_in_one_pixel_reaches_only_its_windows() {
 }
 
 #[test]
+fn wide_convolutions_of_unit_stride() {
+    let padded = |before, after| ConvSpec {
+        strides: vec![1, 1],
+        dilations: vec![1, 1],
+        pads: vec![(before, after), (after, before)],
+        groups: 1,
+    };
+    check_conv(DType::F32, &padded(1, 1), 1, &[25, 23], &[3, 3], 32, 48);
+    check_conv(DType::F32, &padded(0, 0), 2, &[26, 30], &[3, 3], 48, 32);
+    check_conv(DType::F32, &padded(2, 0), 9, &[8, 8], &[3, 3], 64, 64);
+    check_conv(DType::F64, &padded(1, 1), 1, &[25, 23], &[3, 3], 32, 32);
+}
+
+#[test]
+fn infinities_in_one_pixel_reach_only_its_windows() {
+    let spec = ConvSpec { strides: vec![1, 1], dilations: vec![1, 1], pads: vec![(1, 1), (1, 1)], groups: 1 };
+    for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        let mut x = random(DType::F32, &[2, 24, 24, 32], 1);
+        x.as_slice_mut::<f32>().unwrap()[(10 * 24 + 9) * 32 + 5] = bad;
+        let weights = random(DType::F32, &[3, 3, 32, 32], 2);
+        let result = check_terms(&Op::Conv(spec.clone()), &[x.clone(), weights], 288);
+        assert_eq!(result[0].to_vec::<f32>().iter().filter(|x| !x.is_finite()).count(), 9 * 32);
+        let mut weights = random(DType::F32, &[3, 3, 32, 32], 2);
+        weights.as_slice_mut::<f32>().unwrap()[7] = bad;
+        // Without padding: whether a zero of the padding times NaN counts is open.
+        let inner = ConvSpec { pads: vec![(0, 0), (0, 0)], ..spec.clone() };
+        check_terms(&Op::Conv(inner), &[x, weights], 288);
+    }
+}
+
+#[test]
 fn first_maxima_and_nan_win() {
     let spec = PoolSpec { window: vec![2, 2], strides: vec![2, 2], pads: vec![(0, 0), (0, 0)] };
     let x = Array::from_vec(

@@ -241,6 +241,7 @@ fn an_epilogue_gives_the_bits_of_the_separate_kernel() {
     check_epilogue(&conv(1, 1), &[random(F32, &[4, 28, 28, 1], 1), random(F32, &[3, 3, 1, 32], 2)]);
     check_epilogue(&conv(2, 1), &[random(F32, &[3, 15, 15, 30], 1), random(F32, &[3, 3, 30, 64], 2)]);
     check_epilogue(&conv(1, 1), &[random(F32, &[1, 7, 7, 64], 1), random(F32, &[3, 3, 64, 512], 2)]);
+    check_epilogue(&conv(1, 1), &[random(F32, &[1, 25, 23, 32], 1), random(F32, &[3, 3, 32, 32], 2)]);
     check_epilogue(&conv(1, 2), &[random(F32, &[2, 9, 9, 16], 1), random(F32, &[3, 3, 8, 32], 2)]);
     check_epilogue(&conv(1, 24), &[random(F32, &[2, 9, 9, 24], 1), random(F32, &[3, 3, 1, 24], 2)]);
 }
