@@ -1,0 +1,329 @@
+//! `BatchNormalization`.
+
+use super::check::{dtype, known, one};
+use super::registry::Read;
+use super::{Base, Build, Call, Layer};
+use crate::constraints::ConstraintSpec;
+use crate::error::{Error, Result};
+use crate::initializers::InitializerSpec;
+use crate::k;
+use crate::registry::{Config, Reader};
+use crate::regularizers::RegularizerSpec;
+use crate::semantics::{FrozenBatchNormalization, MovingVariance};
+use crate::tensor::{Spec, Tensor};
+
+/// gamma·(x − mean)/√(variance + ε) + beta along an axis (Ioffe and Szegedy, 2015): any shape to the same shape.
+///
+/// Mean and (biased) variance are those of the batch in training, where they also feed moving averages, and the moving
+/// averages otherwise. Weights, each as long as the axis: `gamma`, `beta`, `moving_mean`, `moving_variance`. What a
+/// frozen layer does in training, and which variance is averaged, is a choice of
+/// [`Semantics`](crate::semantics::Semantics).
+///
+/// On inputs of four axes with the channels last, ε is at least 1.001e-5, as in the kernel that Keras calls there.
+///
+/// ```
+/// use keras_core::layers::{BatchNormalization, Input};
+/// let x = Input::new([28, 28, 32]).tensor()?;
+/// let y = BatchNormalization::new().momentum(0.9).call(&x)?;
+/// assert_eq!(y.spec()?.shape, [None, Some(28), Some(28), Some(32)]);
+/// # Ok::<(), keras_core::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct BatchNormalization {
+    base: Base,
+    axis: isize,
+    momentum: f64,
+    epsilon: f64,
+    center: bool,
+    scale: bool,
+    beta_initializer: InitializerSpec,
+    gamma_initializer: InitializerSpec,
+    moving_mean_initializer: InitializerSpec,
+    moving_variance_initializer: InitializerSpec,
+    beta_regularizer: RegularizerSpec,
+    gamma_regularizer: RegularizerSpec,
+    beta_constraint: ConstraintSpec,
+    gamma_constraint: ConstraintSpec,
+}
+
+impl BatchNormalization {
+    /// Normalisation along the last axis.
+    #[allow(clippy::new_without_default, reason = "a layer is made by its name, not by default")]
+    pub fn new() -> Self {
+        Self {
+            base: Base::default(),
+            axis: -1,
+            momentum: 0.99,
+            epsilon: 1e-3,
+            center: true,
+            scale: true,
+            beta_initializer: "zeros".into(),
+            gamma_initializer: "ones".into(),
+            moving_mean_initializer: "zeros".into(),
+            moving_variance_initializer: "ones".into(),
+            beta_regularizer: RegularizerSpec::default(),
+            gamma_regularizer: RegularizerSpec::default(),
+            beta_constraint: ConstraintSpec::default(),
+            gamma_constraint: ConstraintSpec::default(),
+        }
+    }
+
+    /// The axis that keeps its own statistics, usually that of the channels; default −1.
+    pub fn axis(mut self, axis: isize) -> Self {
+        self.axis = axis;
+        self
+    }
+
+    /// How much of the moving averages stays at each step; default 0.99.
+    pub fn momentum(mut self, momentum: f64) -> Self {
+        self.momentum = momentum;
+        self
+    }
+
+    /// What is added to the variance; default 0.001.
+    pub fn epsilon(mut self, epsilon: f64) -> Self {
+        self.epsilon = epsilon;
+        self
+    }
+
+    /// Whether beta is added; default true.
+    pub fn center(mut self, center: bool) -> Self {
+        self.center = center;
+        self
+    }
+
+    /// Whether gamma multiplies; default true.
+    pub fn scale(mut self, scale: bool) -> Self {
+        self.scale = scale;
+        self
+    }
+
+    /// First values of beta; default `"zeros"`.
+    pub fn beta_initializer(mut self, initializer: impl Into<InitializerSpec>) -> Self {
+        self.beta_initializer = initializer.into();
+        self
+    }
+
+    /// First values of gamma; default `"ones"`.
+    pub fn gamma_initializer(mut self, initializer: impl Into<InitializerSpec>) -> Self {
+        self.gamma_initializer = initializer.into();
+        self
+    }
+
+    /// First values of the moving mean; default `"zeros"`.
+    pub fn moving_mean_initializer(mut self, initializer: impl Into<InitializerSpec>) -> Self {
+        self.moving_mean_initializer = initializer.into();
+        self
+    }
+
+    /// First values of the moving variance; default `"ones"`.
+    pub fn moving_variance_initializer(mut self, initializer: impl Into<InitializerSpec>) -> Self {
+        self.moving_variance_initializer = initializer.into();
+        self
+    }
+
+    /// A penalty on beta.
+    pub fn beta_regularizer(mut self, regularizer: impl Into<RegularizerSpec>) -> Self {
+        self.beta_regularizer = regularizer.into();
+        self
+    }
+
+    /// A penalty on gamma.
+    pub fn gamma_regularizer(mut self, regularizer: impl Into<RegularizerSpec>) -> Self {
+        self.gamma_regularizer = regularizer.into();
+        self
+    }
+
+    /// A projection of beta after every update.
+    pub fn beta_constraint(mut self, constraint: impl Into<ConstraintSpec>) -> Self {
+        self.beta_constraint = constraint.into();
+        self
+    }
+
+    /// A projection of gamma after every update.
+    pub fn gamma_constraint(mut self, constraint: impl Into<ConstraintSpec>) -> Self {
+        self.gamma_constraint = constraint.into();
+        self
+    }
+
+    /// The axis from 0, for inputs of that many axes.
+    fn axis_in(&self, rank: usize) -> Result<usize> {
+        match k::axis_of(self.axis, rank) {
+            Ok(axis) if axis > 0 => Ok(axis),
+            _ => Err(Error::value(
+                "BatchNormalization",
+                format!("an axis of an input of rank {rank} behind the batch axis"),
+                self.axis.to_string(),
+            )),
+        }
+    }
+}
+
+crate::layer_verbs!(BatchNormalization);
+
+impl Read for BatchNormalization {
+    fn read(reader: &mut Reader<'_>) -> Result<Self> {
+        let default = Self::new();
+        let base = Base::read(reader)?;
+        // tf.keras writes a list of one axis.
+        let axis = match reader.integers("axis", &[-1])?.as_slice() {
+            [axis] => *axis as isize,
+            _ => return Err(reader.wrong("axis", "one axis")),
+        };
+        Ok(Self {
+            base,
+            axis,
+            momentum: reader.float("momentum", default.momentum)?,
+            epsilon: reader.float("epsilon", default.epsilon)?,
+            center: reader.boolean("center", true)?,
+            scale: reader.boolean("scale", true)?,
+            beta_initializer: InitializerSpec::read(reader, "beta_initializer", default.beta_initializer)?,
+            gamma_initializer: InitializerSpec::read(reader, "gamma_initializer", default.gamma_initializer)?,
+            moving_mean_initializer: InitializerSpec::read(
+                reader,
+                "moving_mean_initializer",
+                default.moving_mean_initializer,
+            )?,
+            moving_variance_initializer: InitializerSpec::read(
+                reader,
+                "moving_variance_initializer",
+                default.moving_variance_initializer,
+            )?,
+            beta_regularizer: RegularizerSpec::read(reader, "beta_regularizer", default.beta_regularizer)?,
+            gamma_regularizer: RegularizerSpec::read(reader, "gamma_regularizer", default.gamma_regularizer)?,
+            beta_constraint: ConstraintSpec::read(reader, "beta_constraint", default.beta_constraint)?,
+            gamma_constraint: ConstraintSpec::read(reader, "gamma_constraint", default.gamma_constraint)?,
+        })
+    }
+}
+
+impl Layer for BatchNormalization {
+    fn config(&self) -> Config {
+        Config::new("BatchNormalization")
+            .with("axis", self.axis)
+            .with("momentum", self.momentum)
+            .with("epsilon", self.epsilon)
+            .with("center", self.center)
+            .with("scale", self.scale)
+            .with("beta_initializer", self.beta_initializer.to_value())
+            .with("gamma_initializer", self.gamma_initializer.to_value())
+            .with("moving_mean_initializer", self.moving_mean_initializer.to_value())
+            .with("moving_variance_initializer", self.moving_variance_initializer.to_value())
+            .with("beta_regularizer", self.beta_regularizer.to_value())
+            .with("gamma_regularizer", self.gamma_regularizer.to_value())
+            .with("beta_constraint", self.beta_constraint.to_value())
+            .with("gamma_constraint", self.gamma_constraint.to_value())
+    }
+
+    fn base(&self) -> Option<&Base> {
+        Some(&self.base)
+    }
+
+    fn build(&self, cx: &mut Build, inputs: &[Spec]) -> Result<()> {
+        let class = "BatchNormalization";
+        let spec = one(class, inputs)?;
+        let axis = self.axis_in(spec.rank())?;
+        dtype(class, spec, cx.dtype())?;
+        if !self.momentum.is_finite() || !self.epsilon.is_finite() || self.epsilon < 0.0 {
+            let received = format!("momentum {} and epsilon {}", self.momentum, self.epsilon);
+            return Err(Error::value(class, "a finite momentum and an epsilon of at least 0", received));
+        }
+        let len = known(class, spec, spec.shape.get(axis).copied().flatten(), &format!("axis {axis}"))?;
+        if self.scale {
+            cx.weight("gamma", [len], &self.gamma_initializer.resolve()?)
+                .regularizer(self.gamma_regularizer.resolve_if_any()?.as_ref())
+                .constraint(self.gamma_constraint.resolve_if_any()?.as_ref())
+                .add()?;
+        }
+        if self.center {
+            cx.weight("beta", [len], &self.beta_initializer.resolve()?)
+                .regularizer(self.beta_regularizer.resolve_if_any()?.as_ref())
+                .constraint(self.beta_constraint.resolve_if_any()?.as_ref())
+                .add()?;
+        }
+        cx.weight("moving_mean", [len], &self.moving_mean_initializer.resolve()?).trainable(false).add()?;
+        cx.weight("moving_variance", [len], &self.moving_variance_initializer.resolve()?)
+            .trainable(false)
+            .add()?;
+        Ok(())
+    }
+
+    fn compute_output_shape(&self, inputs: &[Spec]) -> Result<Option<Vec<Spec>>> {
+        let spec = one("BatchNormalization", inputs)?;
+        self.axis_in(spec.rank())?;
+        Ok(Some(vec![spec.clone()]))
+    }
+
+    fn call(&self, cx: &mut Call, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
+        let x = one("BatchNormalization", inputs)?;
+        let shape = x.shape()?;
+        let axis = self.axis_in(shape.len())?;
+        let len = shape.get(axis).copied().unwrap_or_default();
+        let mut wide = vec![1_isize; shape.len()];
+        if let Some(own) = wide.get_mut(axis) {
+            *own = len as isize;
+        }
+        let image = shape.len() == 4 && axis == 3;
+        let epsilon = if image { self.epsilon.max(1.001e-5) } else { self.epsilon };
+        let weight =
+            |name: &str| Ok::<_, Error>(cx.weight_if_any(name)?.map(|weight| k::reshape(&weight, &wide)));
+        let (gamma, beta) = (weight("gamma")?, weight("beta")?);
+        let frozen_at_rest = cx.semantics().frozen_batch_normalization == FrozenBatchNormalization::Inference;
+        let inference = !cx.training() || (frozen_at_rest && !cx.trainable());
+
+        if inference {
+            // As one product and one sum whose terms depend on weights alone: they are computed once.
+            let variance = k::reshape(&cx.weight("moving_variance")?, &wide);
+            let mean = k::reshape(&cx.weight("moving_mean")?, &wide);
+            let deviation = k::rsqrt(&(variance + epsilon));
+            let factor = gamma.map_or_else(|| deviation.clone(), |gamma| gamma * &deviation);
+            let offset = -(mean * &factor);
+            let offset = beta.map_or_else(|| offset.clone(), |beta| beta + &offset);
+            return Ok(vec![x * &factor + offset]);
+        }
+
+        let axes: Vec<isize> = (0..shape.len()).filter(|&i| i != axis).map(|i| i as isize).collect();
+        let mean = k::mean(x, &axes, true);
+        let centred = x - &mean;
+        let variance = k::mean(&k::square(&centred), &axes, true);
+        let deviation = k::rsqrt(&(&variance + epsilon));
+        let y = centred * gamma.map_or_else(|| deviation.clone(), |gamma| gamma * &deviation);
+        let y = beta.map_or_else(|| y.clone(), |beta| &y + &beta);
+
+        let count = shape.iter().product::<usize>() / len.max(1);
+        let factor = self.variance_factor(cx, count as f64, shape.len(), axis);
+        let flat = |x: &Tensor| k::reshape(x, &[len as isize]);
+        self.average(cx, "moving_mean", &flat(&mean))?;
+        self.average(cx, "moving_variance", &(flat(&variance) * factor))?;
+        Ok(vec![y])
+    }
+
+    fn supports_masking(&self) -> bool {
+        true
+    }
+}
+
+impl BatchNormalization {
+    /// What the biased variance of `n` values is multiplied by before it is averaged.
+    fn variance_factor(&self, cx: &Call, n: f64, rank: usize, axis: usize) -> f64 {
+        // TensorFlow's kernel for images estimates the variance of the population itself; of one value it cannot.
+        let kernel = n / (n - 1.0).max(1.0);
+        match cx.semantics().moving_variance {
+            MovingVariance::Keras23 => {
+                let own = n / (n - (1.0 + self.epsilon));
+                if rank == 4 && axis == 3 { own * kernel } else { own }
+            }
+            MovingVariance::TfKeras if rank == 4 && (axis == 3 || axis == 1) => kernel,
+            MovingVariance::TfKeras => 1.0,
+        }
+    }
+
+    /// Moves an average towards a value.
+    fn average(&self, cx: &mut Call, name: &str, value: &Tensor) -> Result<()> {
+        let variable = cx.variable(name)?;
+        let moving = cx.updated(&variable);
+        let moved = &moving - &((&moving - value) * (1.0 - self.momentum));
+        cx.update(&variable, moved);
+        Ok(())
+    }
+}

@@ -1,0 +1,298 @@
+//! Pooling: the largest or the mean over windows, or over all spatial axes.
+
+use super::check::one;
+use super::conv_geometry::{Image, Windows, from_channels_last, spatial_axes, to_channels_last};
+use super::registry::Read;
+use super::{Base, Call, Choice, Layer, Padding, PerAxis};
+use crate::config::{DataFormat, image_data_format};
+use crate::error::{Error, Result};
+use crate::graph::PoolSpec;
+use crate::k;
+use crate::registry::{Config, Reader};
+use crate::tensor::{Spec, Tensor};
+use std::marker::PhantomData;
+
+/// What a pooling does with the cells it sees: [`Max`] or [`Average`].
+pub trait PoolingKind: Send + Sync + 'static {
+    /// The start of the class names.
+    const NAME: &'static str;
+    /// Over windows of `(batch, spatial…, channels)`.
+    fn windows(x: &Tensor, spec: PoolSpec) -> Tensor;
+    /// Over axes, which disappear.
+    fn axes(x: &Tensor, axes: &[isize]) -> Tensor;
+}
+
+/// The largest; NaN if one is.
+#[derive(Debug, Clone, Copy)]
+pub struct Max;
+
+/// The mean; cells of padding do not count.
+#[derive(Debug, Clone, Copy)]
+pub struct Average;
+
+impl PoolingKind for Max {
+    const NAME: &'static str = "Max";
+    fn windows(x: &Tensor, spec: PoolSpec) -> Tensor {
+        k::max_pool(x, spec)
+    }
+    fn axes(x: &Tensor, axes: &[isize]) -> Tensor {
+        k::max(x, axes, false)
+    }
+}
+
+impl PoolingKind for Average {
+    const NAME: &'static str = "Average";
+    fn windows(x: &Tensor, spec: PoolSpec) -> Tensor {
+        k::avg_pool(x, spec)
+    }
+    fn axes(x: &Tensor, axes: &[isize]) -> Tensor {
+        k::mean(x, axes, false)
+    }
+}
+
+/// The largest of each window of `(batch, steps, channels)`; see [`Pooling`].
+pub type MaxPooling1D = Pooling<Max, 1>;
+/// The largest of each window of `(batch, rows, columns, channels)`; see [`Pooling`].
+///
+/// ```
+/// use keras_core::layers::{Input, MaxPooling2D};
+/// let x = Input::new([28, 28, 32]).tensor()?;
+/// assert_eq!(MaxPooling2D::new(2).call(&x)?.spec()?.shape, [None, Some(14), Some(14), Some(32)]);
+/// let overlapping = MaxPooling2D::new(3).strides(2).padding("same").call(&x)?;
+/// assert_eq!(overlapping.spec()?.shape, [None, Some(14), Some(14), Some(32)]);
+/// # Ok::<(), keras_core::Error>(())
+/// ```
+pub type MaxPooling2D = Pooling<Max, 2>;
+/// The largest of each window of `(batch, depth, rows, columns, channels)`; see [`Pooling`].
+pub type MaxPooling3D = Pooling<Max, 3>;
+/// The mean of each window of `(batch, steps, channels)`; see [`Pooling`].
+pub type AveragePooling1D = Pooling<Average, 1>;
+/// The mean of each window of `(batch, rows, columns, channels)`; see [`Pooling`].
+pub type AveragePooling2D = Pooling<Average, 2>;
+/// The mean of each window of `(batch, depth, rows, columns, channels)`; see [`Pooling`].
+pub type AveragePooling3D = Pooling<Average, 3>;
+
+/// Pooling over windows of `N` spatial axes: `(batch, spatial…, channels)` to the same with shorter spatial axes, or
+/// with the channels second for `data_format` `"channels_first"`.
+///
+/// A window that reaches over the edge (padding `"same"`) counts only the cells inside the input.
+#[derive(Debug, Clone)]
+pub struct Pooling<K, const N: usize> {
+    base: Base,
+    pool_size: PerAxis<N>,
+    strides: PerAxis<N>,
+    padding: Choice<Padding>,
+    data_format: Choice<DataFormat>,
+    kind: PhantomData<fn() -> K>,
+}
+
+impl<K: PoolingKind, const N: usize> Pooling<K, N> {
+    /// Windows of that size, one beside the other.
+    pub fn new(pool_size: impl Into<PerAxis<N>>) -> Self {
+        let pool_size = pool_size.into();
+        Self {
+            base: Base::default(),
+            pool_size,
+            strides: pool_size,
+            padding: Padding::Valid.into(),
+            data_format: default_format(N),
+            kind: PhantomData,
+        }
+    }
+
+    /// The steps from window to window; default: the size.
+    pub fn strides(mut self, strides: impl Into<PerAxis<N>>) -> Self {
+        self.strides = strides.into();
+        self
+    }
+
+    /// `"valid"` (default) or `"same"`.
+    pub fn padding(mut self, padding: impl Into<Choice<Padding>>) -> Self {
+        self.padding = padding.into();
+        self
+    }
+
+    /// `"channels_last"` or `"channels_first"`; default: that of keras.json, and `"channels_last"` for one axis.
+    pub fn data_format(mut self, format: impl Into<Choice<DataFormat>>) -> Self {
+        self.data_format = format.into();
+        self
+    }
+
+    fn class() -> String {
+        format!("{}Pooling{N}D", K::NAME)
+    }
+
+    fn resolve(&self) -> Result<(Windows, DataFormat)> {
+        let class = Self::class();
+        let padding = self.padding.resolve()?;
+        if padding == Padding::Causal {
+            return Err(Error::value(class, "padding \"valid\" or \"same\"", "\"causal\""));
+        }
+        let sizes = self.pool_size.positive(&class, "pool_size")?;
+        let strides = self.strides.positive(&class, "strides")?;
+        Ok((Windows::new(padding, &sizes.0, &strides.0, &[1; N]), self.data_format.resolve()?))
+    }
+}
+
+/// The data format of a layer that names none: Keras's layers with one spatial axis do not read keras.json.
+pub(super) fn default_format(axes: usize) -> Choice<DataFormat> {
+    if axes == 1 { DataFormat::ChannelsLast.into() } else { image_data_format().into() }
+}
+
+crate::layer_verbs!([K: PoolingKind, const N: usize] Pooling<K, N>);
+
+impl<K: PoolingKind, const N: usize> Read for Pooling<K, N> {
+    fn read(reader: &mut Reader<'_>) -> Result<Self> {
+        let base = Base::read(reader)?;
+        let pool_size = PerAxis::read(reader, "pool_size", 2.into())?;
+        Ok(Self {
+            base,
+            pool_size,
+            strides: PerAxis::read(reader, "strides", pool_size)?,
+            padding: Choice::read(reader, "padding", Padding::Valid.into())?,
+            data_format: Choice::read(reader, "data_format", default_format(N))?,
+            kind: PhantomData,
+        })
+    }
+}
+
+impl<K: PoolingKind, const N: usize> Layer for Pooling<K, N> {
+    fn config(&self) -> Config {
+        let config = Config::new(Self::class());
+        // Keras's layers with one spatial axis have an order of their own.
+        let config = if N == 1 { config.with("strides", self.strides.to_value()) } else { config };
+        let config =
+            config.with("pool_size", self.pool_size.to_value()).with("padding", self.padding.to_value());
+        let config = if N == 1 { config } else { config.with("strides", self.strides.to_value()) };
+        config.with("data_format", self.data_format.to_value())
+    }
+
+    fn base(&self) -> Option<&Base> {
+        Some(&self.base)
+    }
+
+    fn compute_output_shape(&self, inputs: &[Spec]) -> Result<Option<Vec<Spec>>> {
+        let class = Self::class();
+        let (windows, format) = self.resolve()?;
+        let mut image = Image::of(&class, one(&class, inputs)?, format, N)?;
+        image.spatial = windows.output(&class, &image.spatial)?;
+        Ok(Some(vec![image.spec(format)]))
+    }
+
+    fn call(&self, _: &mut Call, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
+        let class = Self::class();
+        let (windows, format) = self.resolve()?;
+        let x = one(&class, inputs)?;
+        let image = Image::of(&class, &x.spec()?, format, N)?;
+        windows.output(&class, &image.spatial)?;
+        let spatial: Vec<usize> = image.spatial.into_iter().flatten().collect();
+        let spec = PoolSpec {
+            window: self.pool_size.0.to_vec(),
+            strides: self.strides.0.to_vec(),
+            pads: windows.pads(&spatial),
+        };
+        let y = K::windows(&to_channels_last(x, format)?, spec);
+        Ok(vec![from_channels_last(&y, format)?])
+    }
+}
+
+/// The largest step per channel: `(batch, steps, channels)` to `(batch, channels)`; see [`GlobalPooling`].
+pub type GlobalMaxPooling1D = GlobalPooling<Max, 1>;
+/// The largest cell per channel: `(batch, rows, columns, channels)` to `(batch, channels)`; see [`GlobalPooling`].
+pub type GlobalMaxPooling2D = GlobalPooling<Max, 2>;
+/// The largest cell per channel: `(batch, depth, rows, columns, channels)` to `(batch, channels)`; see
+/// [`GlobalPooling`].
+pub type GlobalMaxPooling3D = GlobalPooling<Max, 3>;
+/// The mean per channel: `(batch, steps, channels)` to `(batch, channels)`; of a masked input, the mean of the steps
+/// that count. See [`GlobalPooling`].
+pub type GlobalAveragePooling1D = GlobalPooling<Average, 1>;
+/// The mean per channel: `(batch, rows, columns, channels)` to `(batch, channels)`; see [`GlobalPooling`].
+///
+/// ```
+/// use keras_core::layers::{GlobalAveragePooling2D, Input};
+/// let x = Input::new([None, None, Some(32)]).tensor()?;
+/// assert_eq!(GlobalAveragePooling2D::new().call(&x)?.spec()?.shape, [None, Some(32)]);
+/// # Ok::<(), keras_core::Error>(())
+/// ```
+pub type GlobalAveragePooling2D = GlobalPooling<Average, 2>;
+/// The mean per channel: `(batch, depth, rows, columns, channels)` to `(batch, channels)`; see [`GlobalPooling`].
+pub type GlobalAveragePooling3D = GlobalPooling<Average, 3>;
+
+/// Pooling over all of `N` spatial axes: `(batch, spatial…, channels)` to `(batch, channels)`.
+#[derive(Debug, Clone)]
+pub struct GlobalPooling<K, const N: usize> {
+    base: Base,
+    data_format: Choice<DataFormat>,
+    kind: PhantomData<fn() -> K>,
+}
+
+impl<K: PoolingKind, const N: usize> GlobalPooling<K, N> {
+    /// Pooling over every spatial axis.
+    #[allow(clippy::new_without_default, reason = "a layer is made by its name, not by default")]
+    pub fn new() -> Self {
+        Self { base: Base::default(), data_format: default_format(N), kind: PhantomData }
+    }
+
+    /// `"channels_last"` or `"channels_first"`; default: that of keras.json, and `"channels_last"` for one axis.
+    pub fn data_format(mut self, format: impl Into<Choice<DataFormat>>) -> Self {
+        self.data_format = format.into();
+        self
+    }
+
+    fn class() -> String {
+        format!("Global{}Pooling{N}D", K::NAME)
+    }
+
+    /// Keras 2.3 gives the masked mean over steps to this class alone.
+    fn masked_mean() -> bool {
+        N == 1 && K::NAME == Average::NAME
+    }
+}
+
+crate::layer_verbs!([K: PoolingKind, const N: usize] GlobalPooling<K, N>);
+
+impl<K: PoolingKind, const N: usize> Read for GlobalPooling<K, N> {
+    fn read(reader: &mut Reader<'_>) -> Result<Self> {
+        let base = Base::read(reader)?;
+        let data_format = Choice::read(reader, "data_format", default_format(N))?;
+        Ok(Self { base, data_format, kind: PhantomData })
+    }
+}
+
+impl<K: PoolingKind, const N: usize> Layer for GlobalPooling<K, N> {
+    fn config(&self) -> Config {
+        Config::new(Self::class()).with("data_format", self.data_format.to_value())
+    }
+
+    fn base(&self) -> Option<&Base> {
+        Some(&self.base)
+    }
+
+    fn compute_output_shape(&self, inputs: &[Spec]) -> Result<Option<Vec<Spec>>> {
+        let class = Self::class();
+        let image = Image::of(&class, one(&class, inputs)?, self.data_format.resolve()?, N)?;
+        Ok(Some(vec![Spec::new([image.batch, image.channels], image.dtype)]))
+    }
+
+    fn call(&self, cx: &mut Call, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
+        let class = Self::class();
+        let format = self.data_format.resolve()?;
+        let x = one(&class, inputs)?;
+        let image = Image::of(&class, &x.spec()?, format, N)?;
+        if let (Some(mask), true) = (cx.mask(0), Self::masked_mean()) {
+            let counts = k::expand_dims(&k::cast(mask, image.dtype), -1);
+            let x = to_channels_last(x, format)?;
+            return Ok(vec![k::sum(&(x * &counts), &[1], false) / k::sum(&counts, &[1], false)]);
+        }
+        let axes: Vec<isize> = spatial_axes(format, N).map(|axis| axis as isize).collect();
+        Ok(vec![K::axes(x, &axes)])
+    }
+
+    fn supports_masking(&self) -> bool {
+        Self::masked_mean()
+    }
+
+    fn compute_mask(&self, _: &mut Call, _: &[Tensor], outputs: &[Tensor]) -> Result<Vec<Option<Tensor>>> {
+        Ok(vec![None; outputs.len()])
+    }
+}

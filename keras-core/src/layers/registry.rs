@@ -1,0 +1,139 @@
+//! Layers by class name: [`deserialize`], and [`register`] for those of one's own.
+
+use super::{
+    Activation, ActivityRegularization, Add, Average, AveragePooling1D, AveragePooling2D, AveragePooling3D,
+    BatchNormalization, Concatenate, Conv1D, Conv2D, Conv3D, Dense, Dropout, Embedding, Flatten,
+    GlobalAveragePooling1D, GlobalAveragePooling2D, GlobalAveragePooling3D, GlobalMaxPooling1D,
+    GlobalMaxPooling2D, GlobalMaxPooling3D, Input, Lambda, Layer, LayerRef, Masking, MaxPooling1D,
+    MaxPooling2D, MaxPooling3D, Maximum, Minimum, Multiply, Permute, RepeatVector, Reshape, Subtract,
+    ZeroPadding1D, ZeroPadding2D, ZeroPadding3D,
+};
+use crate::error::Result;
+use crate::registry::{Config, Reader, Registry};
+
+/// A layer type that can be read from a config.
+pub(crate) trait Read: Layer + Sized {
+    /// Reads the arguments, those that every layer has included.
+    fn read(reader: &mut Reader<'_>) -> Result<Self>;
+}
+
+fn make<L: Read>(config: &Config) -> Result<LayerRef> {
+    let mut reader = config.reader();
+    let layer = L::read(&mut reader)?;
+    reader.finish()?;
+    LayerRef::new(layer)
+}
+
+static REGISTRY: Registry<LayerRef> = Registry::new(
+    "layer",
+    &[
+        ("Activation", make::<Activation>),
+        ("ActivityRegularization", make::<ActivityRegularization>),
+        ("Add", make::<Add>),
+        ("Average", make::<Average>),
+        ("AveragePooling1D", make::<AveragePooling1D>),
+        ("AveragePooling2D", make::<AveragePooling2D>),
+        ("AveragePooling3D", make::<AveragePooling3D>),
+        ("AvgPool1D", make::<AveragePooling1D>),
+        ("AvgPool2D", make::<AveragePooling2D>),
+        ("AvgPool3D", make::<AveragePooling3D>),
+        ("BatchNormalization", make::<BatchNormalization>),
+        // Names of tf.keras in TensorFlow 1.
+        ("BatchNormalizationV1", make::<BatchNormalization>),
+        ("BatchNormalizationV2", make::<BatchNormalization>),
+        ("Concatenate", make::<Concatenate>),
+        ("Conv1D", make::<Conv1D>),
+        ("Conv2D", make::<Conv2D>),
+        ("Conv3D", make::<Conv3D>),
+        ("Convolution1D", make::<Conv1D>),
+        ("Convolution2D", make::<Conv2D>),
+        ("Convolution3D", make::<Conv3D>),
+        ("Dense", make::<Dense>),
+        ("Dropout", make::<Dropout>),
+        ("Embedding", make::<Embedding>),
+        ("Flatten", make::<Flatten>),
+        ("GlobalAveragePooling1D", make::<GlobalAveragePooling1D>),
+        ("GlobalAveragePooling2D", make::<GlobalAveragePooling2D>),
+        ("GlobalAveragePooling3D", make::<GlobalAveragePooling3D>),
+        ("GlobalAvgPool1D", make::<GlobalAveragePooling1D>),
+        ("GlobalAvgPool2D", make::<GlobalAveragePooling2D>),
+        ("GlobalAvgPool3D", make::<GlobalAveragePooling3D>),
+        ("GlobalMaxPool1D", make::<GlobalMaxPooling1D>),
+        ("GlobalMaxPool2D", make::<GlobalMaxPooling2D>),
+        ("GlobalMaxPool3D", make::<GlobalMaxPooling3D>),
+        ("GlobalMaxPooling1D", make::<GlobalMaxPooling1D>),
+        ("GlobalMaxPooling2D", make::<GlobalMaxPooling2D>),
+        ("GlobalMaxPooling3D", make::<GlobalMaxPooling3D>),
+        ("InputLayer", make::<Input>),
+        ("Lambda", make::<Lambda>),
+        ("Masking", make::<Masking>),
+        ("MaxPool1D", make::<MaxPooling1D>),
+        ("MaxPool2D", make::<MaxPooling2D>),
+        ("MaxPool3D", make::<MaxPooling3D>),
+        ("MaxPooling1D", make::<MaxPooling1D>),
+        ("MaxPooling2D", make::<MaxPooling2D>),
+        ("MaxPooling3D", make::<MaxPooling3D>),
+        ("Maximum", make::<Maximum>),
+        ("Minimum", make::<Minimum>),
+        ("Multiply", make::<Multiply>),
+        ("Permute", make::<Permute>),
+        ("RepeatVector", make::<RepeatVector>),
+        ("Reshape", make::<Reshape>),
+        ("Subtract", make::<Subtract>),
+        ("ZeroPadding1D", make::<ZeroPadding1D>),
+        ("ZeroPadding2D", make::<ZeroPadding2D>),
+        ("ZeroPadding3D", make::<ZeroPadding3D>),
+    ],
+);
+
+/// The layer of a config that Keras or [`LayerRef::config`] made: its weights are fresh.
+///
+/// ```
+/// use keras_core::layers::{Dense, LayerRef, deserialize};
+/// let layer = LayerRef::new(Dense::new(3).activation("tanh"))?;
+/// assert_eq!(deserialize(&layer.config())?.config(), layer.config());
+/// # Ok::<(), keras_core::Error>(())
+/// ```
+///
+/// # Errors
+/// If nobody knows the class, or an argument is missing, wrong or unknown.
+pub fn deserialize(config: &Config) -> Result<LayerRef> {
+    REGISTRY.build(config)
+}
+
+/// Makes a layer class known to [`deserialize`], or replaces one.
+///
+/// ```
+/// use keras_core::layers::{self, Base, Call, Layer, LayerRef};
+/// use keras_core::{Result, Tensor, registry::Config};
+///
+/// struct Scaled {
+///     base: Base,
+///     factor: f64,
+/// }
+///
+/// impl Layer for Scaled {
+///     fn config(&self) -> Config {
+///         Config::new("Scaled").with("factor", self.factor)
+///     }
+///     fn base(&self) -> Option<&Base> {
+///         Some(&self.base)
+///     }
+///     fn call(&self, _: &mut Call, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
+///         Ok(inputs.iter().map(|x| x * self.factor).collect())
+///     }
+/// }
+///
+/// layers::register("Scaled", |config| {
+///     let mut reader = config.reader();
+///     let layer = Scaled { base: Base::read(&mut reader)?, factor: reader.float("factor", 1.0)? };
+///     reader.finish()?;
+///     LayerRef::new(layer)
+/// });
+/// let layer = layers::deserialize(&Config::new("Scaled").with("name", "scaled").with("factor", 2.0))?;
+/// assert_eq!((layer.name(), layer.class_name().as_str()), ("scaled", "Scaled"));
+/// # Ok::<(), keras_core::Error>(())
+/// ```
+pub fn register(class_name: &str, constructor: impl Fn(&Config) -> Result<LayerRef> + Send + Sync + 'static) {
+    REGISTRY.register(class_name, constructor);
+}
