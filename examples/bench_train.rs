@@ -53,7 +53,7 @@ fn cnn() -> Result<Sequential> {
 }
 
 /// Samples per second of one epoch of `fit`, after a first one to warm up.
-fn train(model: &Model, shape: &[usize], samples: usize, warm_up: usize) -> Result<f64> {
+fn train(model: &Sequential, shape: &[usize], samples: usize, warm_up: usize) -> Result<f64> {
     let full: Vec<usize> = std::iter::once(samples).chain(shape.iter().copied()).collect();
     let mut pixels = vec![0.0_f32; full.iter().product()];
     Stream::new(1, 0, 0).fill_uniform_f32(0, &mut pixels);
@@ -71,7 +71,7 @@ fn train(model: &Model, shape: &[usize], samples: usize, warm_up: usize) -> Resu
 }
 
 /// Median milliseconds of `predict_on_batch` on one sample.
-fn latency(model: &Model) -> Result<f64> {
+fn latency(model: &Sequential) -> Result<f64> {
     let x = Array::full(&[1, 784], 0.5_f32);
     let mut times = Vec::new();
     for i in 0..2500 {

@@ -19,8 +19,8 @@ pub fn history(history: &History, names: &[&str], path: impl AsRef<Path>) -> Res
     let path = path.as_ref();
     let mut curves: Vec<(&str, &[f64])> = Vec::with_capacity(names.len());
     for name in names {
-        let curve = history.get(name).ok_or_else(|| {
-            let known: Vec<&str> = history.names().collect();
+        let curve = history.history.get(name).ok_or_else(|| {
+            let known: Vec<&str> = history.history.keys().collect();
             Error::name("plot of a history", format!("one of {}", known.join(", ")), format!("{name:?}"))
         })?;
         curves.push((name, curve));
