@@ -8,8 +8,7 @@ use std::sync::Arc;
 impl Graph {
     /// A new feed of that type, after those there are.
     pub fn input(&mut self, ty: Type) -> Value {
-        let slot = self.nodes.iter().filter(|node| matches!(node.op, Op::Input(_))).count();
-        self.insert(Op::Input(slot), Vec::new(), vec![ty])
+        self.insert(Op::Input(self.feeds), Vec::new(), vec![ty])
     }
 
     /// The value of a variable.
@@ -111,54 +110,29 @@ impl Graph {
         self.add(Op::Slice(spec), &[x])
     }
 
-    /// Rewrites an operation that changes nothing, or that undoes or repeats the one before it.
+    /// Rewrites an operation that changes nothing, or that undoes or repeats the one before it. The shape rule has
+    /// accepted it.
     pub(super) fn simplify(&mut self, op: &Op, inputs: &[Value]) -> Result<Option<Value>> {
         let &[x, ..] = inputs else { return Ok(None) };
         let ty = self.ty(x);
         let before = self.node(x);
-        let fold = |graph: &mut Self, op: Op, x: Value| graph.add(op, &[x]).map(Some);
-        Ok(match op {
-            Op::Reshape(shape) if *shape == ty.shape => Some(x),
-            Op::Reshape(shape) if matches!(before.op, Op::Reshape(_)) => {
-                let (shape, source) = (shape.clone(), before.inputs.clone());
-                let &[source] = source.as_slice() else { return Ok(None) };
-                if shape.iter().product::<usize>() == ty.len() {
-                    return fold(self, Op::Reshape(shape), source);
-                }
-                None
+        let source = before.inputs.first().copied();
+        Ok(match (op, &before.op, source) {
+            (Op::Reshape(shape) | Op::Broadcast(shape), _, _) if *shape == ty.shape => Some(x),
+            (Op::Reshape(_), Op::Reshape(_), Some(source))
+            | (Op::Broadcast(_), Op::Broadcast(_), Some(source)) => Some(self.add(op.clone(), &[source])?),
+            (Op::Permute(perm), _, _) if perm.iter().enumerate().all(|(i, &axis)| i == axis) => Some(x),
+            (Op::Permute(perm), Op::Permute(first), Some(source)) => {
+                let composed = perm.iter().filter_map(|&axis| first.get(axis).copied()).collect();
+                Some(self.add(Op::Permute(composed), &[source])?)
             }
-            Op::Permute(perm) if perm.len() == ty.shape.len() => {
-                if perm.iter().enumerate().all(|(i, &axis)| i == axis) {
-                    return Ok(Some(x));
-                }
-                if let (Op::Permute(first), &[source]) = (&before.op, before.inputs.as_slice()) {
-                    let composed =
-                        perm.iter().filter_map(|&axis| first.get(axis).copied()).collect::<Vec<_>>();
-                    return if composed.len() == perm.len() {
-                        fold(self, Op::Permute(composed), source)
-                    } else {
-                        Ok(None)
-                    };
-                }
-                None
-            }
-            Op::Broadcast(shape) => {
-                if *shape == ty.shape {
-                    return Ok(Some(x));
-                }
-                if let (Op::Broadcast(_), &[source]) = (&before.op, before.inputs.as_slice()) {
-                    return fold(self, op.clone(), source);
-                }
-                None
-            }
-            Op::Cast(dtype) if *dtype == ty.dtype => Some(x),
-            Op::Reduce(_, axes) | Op::Reverse(axes) if axes.is_empty() => Some(x),
-            Op::Pad(pads) if pads.len() == ty.shape.len() && pads.iter().all(|&pad| pad == (0, 0)) => Some(x),
-            Op::Concat(axis) if inputs.len() == 1 && *axis < ty.shape.len() => Some(x),
-            Op::Slice(spec) if spec.starts.iter().all(|&s| s == 0) && spec.steps.iter().all(|&s| s == 1) => {
-                (spec.stops == ty.shape).then_some(x)
-            }
-            Op::StopGradient if matches!(before.op, Op::StopGradient) => Some(x),
+            (Op::Cast(dtype), _, _) if *dtype == ty.dtype => Some(x),
+            (Op::Reduce(_, axes) | Op::Reverse(axes), _, _) if axes.is_empty() => Some(x),
+            (Op::Pad(pads), _, _) if pads.iter().all(|&pad| pad == (0, 0)) => Some(x),
+            (Op::Concat(_), _, _) if inputs.len() == 1 => Some(x),
+            // A box as large as the operand is all of it.
+            (Op::Slice(spec), _, _) if spec.shape() == ty.shape => Some(x),
+            (Op::StopGradient, Op::StopGradient, _) => Some(x),
             _ => None,
         })
     }

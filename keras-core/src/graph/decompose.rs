@@ -175,12 +175,8 @@ fn positions(
         }
         (0..spatial).fold(0_i64, |flat, i| flat * shape[i + 1] as i64 + coordinates[i]) as i32
     });
-    let mut one = vec![1];
-    one.extend(&result[1..=spatial]);
-    one.push(1);
-    let literal = Array::from_vec(&one, flat.collect())?;
-    let literal = g.constant(literal);
-    g.broadcast(literal, result)
+    let flat: Vec<i32> = flat.collect();
+    per_window(g, result, flat)
 }
 
 fn max_pool(g: &mut Graph, spec: &PoolSpec, x: Value) -> Result<Vec<Value>> {
@@ -192,10 +188,12 @@ fn max_pool(g: &mut Graph, spec: &PoolSpec, x: Value) -> Result<Vec<Value>> {
         DType::I64 => i64::MIN as f64,
         DType::U8 | DType::Bool => 0.0,
     };
+    let inside = inside_windows(spec, &ty.shape, &layout);
     let base = g.full(lowest, &Type::new(layout.padded.clone(), ty.dtype))?;
     let padded = g.add(Op::SliceUpdate(layout.interior), &[base, x])?;
     let mut best: Option<(Value, Value)> = None;
-    for (offsets, cell) in layout.cells {
+    let mut seen: Vec<bool> = Vec::new();
+    for ((offsets, cell), inside) in layout.cells.into_iter().zip(inside) {
         let value = g.add(Op::Slice(cell), &[padded])?;
         let position = positions(g, spec, &ty.shape, &offsets, &layout.result)?;
         best = Some(match best {
@@ -208,9 +206,18 @@ fn max_pool(g: &mut Graph, spec: &PoolSpec, x: Value) -> Result<Vec<Value>> {
                     let first = g.add(Op::Logical(Logical::And), &[new, old])?;
                     better = g.add(Op::Logical(Logical::Or), &[better, first])?;
                 }
+                // The lowest number is no larger than the padding, but it is an element.
+                let fresh: Vec<bool> =
+                    inside.iter().zip(&seen).map(|(&inside, &seen)| inside && !seen).collect();
+                if fresh.contains(&true) {
+                    let fresh = per_window(g, &layout.result, fresh)?;
+                    better = g.add(Op::Logical(Logical::Or), &[better, fresh])?;
+                }
                 (g.add(Op::Select, &[better, value, largest])?, g.add(Op::Select, &[better, position, at])?)
             }
         });
+        seen.resize(inside.len(), false);
+        seen.iter_mut().zip(inside).for_each(|(seen, inside)| *seen |= inside);
     }
     Ok(best.map(|(largest, at)| vec![largest, at]).unwrap_or_default())
 }
@@ -246,42 +253,44 @@ fn max_pool_grad(g: &mut Graph, spec: &PoolSpec, size: &[usize], grad: Value, at
     let layout = windows(spec, &full);
     let result = layout.result.clone();
     let zero = g.full_like(grad, 0.0)?;
-    let inside = inside_windows(g, spec, &full, &layout)?;
-    let mut inside = inside.into_iter();
+    let mut inside = inside_windows(spec, &full, &layout).into_iter();
     spread(g, layout, g.ty(grad).dtype, move |g, offsets| {
         let position = positions(g, spec, &full, offsets, &result)?;
         let mut hit = g.compare(Compare::Eq, at, position)?;
         // A padding cell's computed position can coincide with a real cell's.
-        if let Some(real) = inside.next() {
+        if let Some(real) = inside.next().filter(|inside| inside.contains(&false)) {
+            let real = per_window(g, &result, real)?;
             hit = g.add(Op::Logical(Logical::And), &[hit, real])?;
         }
         g.add(Op::Select, &[hit, grad, zero])
     })
 }
 
-/// For each cell of the window, whether it lies inside the input, per window.
+/// For each cell of the window, in which windows it lies inside the input.
 #[allow(clippy::indexing_slicing, reason = "the shape rule fixed the ranks")]
-fn inside_windows(g: &mut Graph, spec: &PoolSpec, full: &[usize], layout: &Windows) -> Result<Vec<Value>> {
+fn inside_windows(spec: &PoolSpec, shape: &[usize], layout: &Windows) -> Vec<Vec<bool>> {
     let spatial = spec.window.len();
-    let mut masks = Vec::with_capacity(layout.cells.len());
-    for (offsets, _) in &layout.cells {
-        let cells: usize = layout.result[1..=spatial].iter().product();
-        let inside = (0..cells).map(|cell| {
-            let mut rest = cell;
-            (0..spatial).rev().all(|i| {
-                let at = (rest % layout.result[i + 1]) * spec.strides[i] + offsets[i];
-                rest /= layout.result[i + 1];
-                at >= spec.pads[i].0 && at < spec.pads[i].0 + full[i + 1]
-            })
-        });
-        let mut one = vec![1];
-        one.extend(&layout.result[1..=spatial]);
-        one.push(1);
-        let literal = Array::from_vec(&one, inside.collect())?;
-        let literal = g.constant(literal);
-        masks.push(g.broadcast(literal, &layout.result)?);
-    }
-    Ok(masks)
+    let windows: usize = layout.result[1..=spatial].iter().product();
+    let inside = |offsets: &[usize], window: usize| {
+        let mut rest = window;
+        (0..spatial).rev().all(|i| {
+            let at = (rest % layout.result[i + 1]) * spec.strides[i] + offsets[i];
+            rest /= layout.result[i + 1];
+            at >= spec.pads[i].0 && at < spec.pads[i].0 + shape[i + 1]
+        })
+    };
+    let cells = layout.cells.iter();
+    cells.map(|(offsets, _)| (0..windows).map(|window| inside(offsets, window)).collect()).collect()
+}
+
+/// A literal with one element per window, repeated over batch and channels.
+#[allow(clippy::indexing_slicing, reason = "a pooling has a batch and a channel axis")]
+fn per_window(g: &mut Graph, result: &[usize], values: impl Into<Array>) -> Result<Value> {
+    let mut shape = result.to_vec();
+    let last = shape.len() - 1;
+    (shape[0], shape[last]) = (1, 1);
+    let literal = g.constant(values.into().reshape(&shape)?);
+    g.broadcast(literal, result)
 }
 
 /// One over the number of real cells of each window, broadcast to the result.
@@ -302,12 +311,7 @@ fn counts(g: &mut Graph, spec: &PoolSpec, shape: &[usize], result: &[usize], dty
             count as f64
         })
         .collect();
-    let mut one = vec![1];
-    one.extend(&result[1..=spatial]);
-    one.push(1);
-    let literal = Array::from_vec(&one, counts)?.cast(dtype);
-    let literal = g.constant(literal);
-    g.broadcast(literal, result)
+    per_window(g, result, Array::from(counts).cast(dtype))
 }
 
 fn avg_pool(g: &mut Graph, spec: &PoolSpec, x: Value) -> Result<Value> {

@@ -6,6 +6,7 @@
 mod build;
 mod decompose;
 mod dump;
+mod functions;
 mod gradient;
 mod kernel;
 mod op;
@@ -14,12 +15,13 @@ mod scan;
 mod shape;
 
 pub use decompose::decompose;
+pub use functions::{
+    ArgReduce, Binary, Compare, ConvSpec, Cumulative, Distribution, Logical, PoolSpec, Reduce, SliceSpec,
+    Unary,
+};
 pub use gradient::gradients;
 pub use kernel::{Instr, Kernel, KernelInput, KernelOutput, Register};
-pub use op::{
-    ArgReduce, Binary, ByRef, Compare, ConvSpec, Cumulative, CustomVjp, Distribution, HostFn, Literal,
-    Logical, Op, PoolSpec, Reduce, Scan, SliceSpec, Type, Unary,
-};
+pub use op::{ByRef, CustomVjp, HostFn, Literal, Op, Scan, Type};
 pub use scan::ScanBuilder;
 pub(crate) use shape::infer;
 
@@ -53,6 +55,7 @@ pub struct Node {
 pub struct Graph {
     nodes: Vec<Node>,
     interned: HashMap<(Op, Vec<Value>), u32>,
+    feeds: usize,
     outputs: Vec<Value>,
     updates: Vec<(Variable, Value)>,
 }
@@ -134,12 +137,12 @@ impl Graph {
     /// # Ok::<(), keras_core::Error>(())
     /// ```
     pub fn add(&mut self, op: Op, inputs: &[Value]) -> Result<Value> {
-        if let Some(known) = self.simplify(&op, inputs)? {
-            return Ok(known);
-        }
         let types: Vec<&Type> = inputs.iter().map(|&input| self.ty(input)).collect();
         let outputs = shape::infer(&op, &types)?;
-        Ok(self.insert(op, inputs.to_vec(), outputs))
+        match self.simplify(&op, inputs)? {
+            Some(known) => Ok(known),
+            None => Ok(self.insert(op, inputs.to_vec(), outputs)),
+        }
     }
 
     /// All outputs of the node that computes `value`.
@@ -153,6 +156,9 @@ impl Graph {
             return Value { node, output: 0 };
         }
         let node = self.nodes.len() as u32;
+        if let Op::Input(slot) = key.0 {
+            self.feeds = self.feeds.max(slot + 1);
+        }
         self.nodes.push(Node { op: key.0.clone(), inputs: key.1.clone(), outputs });
         self.interned.insert(key, node);
         Value { node, output: 0 }

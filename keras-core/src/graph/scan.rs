@@ -110,6 +110,14 @@ impl ScanBuilder {
 #[allow(clippy::indexing_slicing, reason = "the counts are compared first")]
 pub(super) fn infer(op: &Op, scan: &Scan, inputs: &[&Type]) -> Result<Vec<Type>> {
     let fail = |what: String| Error::shape(op.name(), what, format!("{inputs:?}"));
+    if let Some(node) = scan.body.nodes().iter().find(|node| matches!(node.op, Op::Variable(_))) {
+        return Err(Error::state(
+            op.name(),
+            "a body that reads variables as constants",
+            format!("{:?}", node.op),
+        )
+        .advice("pass the value with ScanBuilder::capture"));
+    }
     let feeds: Vec<&Type> = scan
         .body
         .nodes()
@@ -166,9 +174,6 @@ pub(super) fn vjp(
 ) -> Result<Vec<Option<Value>>> {
     let count = scan.body.outputs().len();
     let (carries, ys) = (scan.carries, count - scan.carries);
-    if upstream[count..].iter().any(Option::is_some) {
-        return Err(Error::state("gradients of a loop", "no gradient into its reserve", "one"));
-    }
     let float = |graph: &Graph, value: Value| graph.ty(value).dtype.is_float();
     let consts: Vec<usize> = (carries + scan.xs..inputs.len()).collect();
     let accumulated: Vec<usize> =
@@ -176,6 +181,8 @@ pub(super) fn vjp(
     let moving: Vec<usize> = (0..carries).filter(|&i| float(graph, inputs[i])).collect();
     let flowing: Vec<usize> = (0..ys).filter(|&i| float(graph, outputs[carries + i])).collect();
     let rows: Vec<usize> = (carries..carries + scan.xs).filter(|&i| float(graph, inputs[i])).collect();
+    // Gradients into the reserve come from the gradient of a gradient.
+    let reserved: Vec<Option<Value>> = moving.iter().map(|&i| upstream[count + i]).collect();
 
     let grad_or_zero = |graph: &mut Graph, value: Value, grad: Option<Value>| match grad {
         Some(grad) => Ok(grad),
@@ -193,6 +200,7 @@ pub(super) fn vjp(
     for &i in &flowing {
         xs.push(grad_or_zero(graph, outputs[carries + i], upstream[carries + i])?);
     }
+    xs.extend(reserved.iter().flatten());
     let outer_consts: Vec<Value> = consts.iter().map(|&i| inputs[i]).collect();
 
     let mut back = ScanBuilder::new(graph, &init, &xs, &outer_consts)?;
@@ -214,6 +222,12 @@ pub(super) fn vjp(
         results.push(grad_or_zero(&mut back.body, target, grad)?);
     }
     let mut next = results[..moving.len()].to_vec();
+    let mut kept = inner_xs[carries + scan.xs + flowing.len()..].iter();
+    for (total, _) in next.iter_mut().zip(&reserved).filter(|(_, grad)| grad.is_some()) {
+        if let Some(&grad) = kept.next() {
+            *total = back.body.binary(Binary::Add, *total, grad)?;
+        }
+    }
     for (&grad, &total) in results[moving.len() + rows.len()..].iter().zip(&inner_carries[moving.len()..]) {
         next.push(back.body.binary(Binary::Add, total, grad)?);
     }

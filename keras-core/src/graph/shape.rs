@@ -1,6 +1,6 @@
 //! The shape rule of every operation: operand types in, result types out, or an error that names both.
 
-use super::{ConvSpec, Op, PoolSpec, SliceSpec, Type, Unary};
+use super::{Binary, ConvSpec, Op, PoolSpec, SliceSpec, Type, Unary};
 use crate::array::DType;
 use crate::error::{Error, Result};
 
@@ -10,8 +10,22 @@ fn wrong(op: &Op, expected: impl Into<String>, inputs: &[&Type]) -> Error {
 }
 
 /// The types of the results of `op` on operands of those types.
-#[allow(clippy::indexing_slicing, reason = "axes are compared with ranks before they index")]
 pub(crate) fn infer(op: &Op, inputs: &[&Type]) -> Result<Vec<Type>> {
+    let outputs = rule(op, inputs)?;
+    match outputs.iter().find(|ty| elements(&ty.shape).is_none()) {
+        Some(ty) => Err(wrong(op, format!("a result of at most 2⁶³ elements, not {ty}"), inputs)),
+        None => Ok(outputs),
+    }
+}
+
+/// The number of elements, if memory could be addressed that holds them.
+fn elements(shape: &[usize]) -> Option<usize> {
+    let count = shape.iter().try_fold(1_usize, |count, &len| count.checked_mul(len))?;
+    isize::try_from(count).is_ok().then_some(count)
+}
+
+#[allow(clippy::indexing_slicing, reason = "axes are compared with ranks before they index")]
+fn rule(op: &Op, inputs: &[&Type]) -> Result<Vec<Type>> {
     let fail = |expected: &str| wrong(op, expected, inputs);
     let arity = |n: usize| if inputs.len() == n { Ok(()) } else { Err(fail(&format!("{n} operands"))) };
     let axis_of = |axis: usize| {
@@ -19,6 +33,14 @@ pub(crate) fn infer(op: &Op, inputs: &[&Type]) -> Result<Vec<Type>> {
         if axis < rank { Ok(()) } else { Err(fail(&format!("an axis below the rank, not axis {axis}"))) }
     };
     let one = |shape: Vec<usize>, dtype: DType| Ok(vec![Type { shape, dtype }]);
+    let floats = || match inputs.iter().all(|x| x.dtype.is_float()) {
+        true => Ok(()),
+        false => Err(dtype_error(op, "float32 or float64", inputs)),
+    };
+    let numbers = || match inputs.iter().all(|x| x.dtype != DType::Bool) {
+        true => Ok(()),
+        false => Err(dtype_error(op, "numbers (cast truth values first)", inputs)),
+    };
     match op {
         Op::Input(_) | Op::Variable(_) | Op::Constant(_) => {
             Err(fail("sources are made by their own constructors"))
@@ -61,11 +83,13 @@ pub(crate) fn infer(op: &Op, inputs: &[&Type]) -> Result<Vec<Type>> {
             };
             one(x.shape.clone(), dtype)
         }
-        Op::Binary(_) => {
+        Op::Binary(function) => {
             arity(2)?;
             same(op, inputs)?;
-            if inputs[0].dtype == DType::Bool {
-                return Err(dtype_error(op, "numbers", inputs));
+            if *function == Binary::Atan2 {
+                floats()?
+            } else {
+                numbers()?
             }
             Ok(vec![inputs[0].clone()])
         }
@@ -96,9 +120,7 @@ pub(crate) fn infer(op: &Op, inputs: &[&Type]) -> Result<Vec<Type>> {
         }
         Op::Reduce(_, axes) => {
             arity(1)?;
-            if inputs[0].dtype == DType::Bool {
-                return Err(dtype_error(op, "numbers (cast truth values first)", inputs));
-            }
+            numbers()?;
             ascending(op, axes, inputs)?;
             one(without(&inputs[0].shape, axes), inputs[0].dtype)
         }
@@ -112,6 +134,7 @@ pub(crate) fn infer(op: &Op, inputs: &[&Type]) -> Result<Vec<Type>> {
         }
         Op::Cumulative(_, axis) => {
             arity(1)?;
+            numbers()?;
             axis_of(*axis)?;
             Ok(vec![inputs[0].clone()])
         }
@@ -128,9 +151,9 @@ pub(crate) fn infer(op: &Op, inputs: &[&Type]) -> Result<Vec<Type>> {
             arity(2)?;
             let (a, b) = (inputs[0], inputs[1]);
             let rank = a.shape.len();
-            if !(2..=3).contains(&rank) || b.shape.len() != rank || a.dtype != b.dtype || !a.dtype.is_float()
-            {
-                return Err(fail("two float matrices, or two stacks of matrices"));
+            floats()?;
+            if !(2..=3).contains(&rank) || b.shape.len() != rank || a.dtype != b.dtype {
+                return Err(fail("two matrices, or two stacks of matrices, of one element type"));
             }
             let swap = |shape: &[usize], trans: bool| {
                 let (rows, cols) = (shape[rank - 2], shape[rank - 1]);
@@ -146,6 +169,7 @@ pub(crate) fn infer(op: &Op, inputs: &[&Type]) -> Result<Vec<Type>> {
         }
         Op::Conv(spec) => {
             arity(2)?;
+            floats()?;
             let (x, kernel) = (inputs[0], inputs[1]);
             let spatial = conv_operands(op, spec, x, kernel, inputs)?;
             if x.shape[spatial + 1] != kernel.shape[spatial] * spec.groups {
@@ -159,6 +183,7 @@ pub(crate) fn infer(op: &Op, inputs: &[&Type]) -> Result<Vec<Type>> {
         }
         Op::ConvGradInput(spec, size) => {
             arity(2)?;
+            floats()?;
             let (grad, kernel) = (inputs[0], inputs[1]);
             let spatial = conv_operands(op, spec, grad, kernel, inputs)?;
             let sizes = conv_sizes(op, spec, size, &kernel.shape[..spatial], inputs)?;
@@ -172,6 +197,7 @@ pub(crate) fn infer(op: &Op, inputs: &[&Type]) -> Result<Vec<Type>> {
         }
         Op::ConvGradKernel(spec, size) => {
             arity(2)?;
+            floats()?;
             let (x, grad) = (inputs[0], inputs[1]);
             let spatial = conv_operands(op, spec, x, grad, inputs)?;
             let sizes = conv_sizes(op, spec, &x.shape[1..=spatial], size, inputs)?;
@@ -188,16 +214,22 @@ pub(crate) fn infer(op: &Op, inputs: &[&Type]) -> Result<Vec<Type>> {
         }
         Op::MaxPool(spec) => {
             arity(1)?;
+            numbers()?;
             let shape = pool_shape(op, spec, &inputs[0].shape, inputs)?;
             Ok(vec![Type::new(shape.clone(), inputs[0].dtype), Type::new(shape, DType::I32)])
         }
         Op::AvgPool(spec) => {
             arity(1)?;
+            floats()?;
             one(pool_shape(op, spec, &inputs[0].shape, inputs)?, inputs[0].dtype)
         }
         Op::MaxPoolGrad(spec, size) | Op::AvgPoolGrad(spec, size) => {
             arity(if matches!(op, Op::MaxPoolGrad(..)) { 2 } else { 1 })?;
             let grad = inputs[0];
+            let positions = inputs.get(1).is_none_or(|positions| positions.dtype == DType::I32);
+            if !grad.dtype.is_float() || !positions {
+                return Err(dtype_error(op, "a float gradient, and positions of int32", inputs));
+            }
             let spatial = size.len();
             if grad.shape.len() != spatial + 2 || inputs.iter().any(|x| x.shape != grad.shape) {
                 return Err(fail("a gradient of the pooling's result, and positions of the same shape"));
@@ -233,7 +265,7 @@ pub(crate) fn infer(op: &Op, inputs: &[&Type]) -> Result<Vec<Type>> {
         }
         Op::Reshape(shape) => {
             arity(1)?;
-            if shape.iter().product::<usize>() != inputs[0].len() {
+            if elements(shape) != Some(inputs[0].len()) {
                 return Err(fail(&format!("as many elements as {shape:?} has")));
             }
             one(shape.clone(), inputs[0].dtype)
@@ -273,10 +305,10 @@ pub(crate) fn infer(op: &Op, inputs: &[&Type]) -> Result<Vec<Type>> {
             if pads.len() != inputs[0].shape.len() {
                 return Err(fail(&format!("{} axes", pads.len())));
             }
-            one(
-                inputs[0].shape.iter().zip(pads).map(|(&len, &(a, b))| a + len + b).collect(),
-                inputs[0].dtype,
-            )
+            let padded = inputs[0].shape.iter().zip(pads);
+            let padded: Option<Vec<usize>> =
+                padded.map(|(&len, &(a, b))| a.checked_add(len)?.checked_add(b)).collect();
+            one(padded.ok_or_else(|| fail("fewer cells of padding"))?, inputs[0].dtype)
         }
         Op::Concat(axis) => {
             axis_of(*axis)?;
@@ -394,8 +426,9 @@ fn window(
     dilation: usize,
     (before, after): (usize, usize),
 ) -> Option<usize> {
-    let reach = size.checked_sub(1)? * dilation + 1;
-    let room = (before + len + after).checked_sub(reach)?;
+    let reach = size.checked_sub(1)?.checked_mul(dilation)?.checked_add(1)?;
+    let room = before.checked_add(len)?.checked_add(after)?.checked_sub(reach)?;
+    (dilation > 0).then_some(())?;
     Some(room.checked_div(stride)? + 1)
 }
 

@@ -1,15 +1,21 @@
 //! [`Engine`]: the one place that is generic over the backend. It makes graphs runnable and runs them.
 
+mod commit;
 mod dispatch;
+mod execute;
+mod liveness;
+mod loops;
 mod plan;
 mod program;
+mod scalars;
+mod snapshot;
 
 pub use program::Program;
 
 use super::reference::Reference;
 use super::{Arg, Backend, Support};
 use crate::array::Array;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::graph::optimize::{Passes, Target, optimize};
 use crate::graph::{Graph, Kernel, Op, Type};
 use plan::Plan;
@@ -67,7 +73,7 @@ impl<B: Backend> Engine<B> {
     pub fn compile_with(&self, graph: &Graph, passes: Passes) -> Result<Program<B>> {
         let target = Adviser { backend: &*self.backend };
         let graph = optimize(graph, &target, passes)?;
-        let plan = Plan::new(&self.backend, graph, passes)?;
+        let plan = Plan::new(&*self.backend, graph, passes)?;
         Ok(Program::new(self.clone(), plan))
     }
 }
@@ -93,6 +99,11 @@ impl<B: Backend> Target for Adviser<'_, B> {
     fn fold(&self, op: &Op, inputs: &[Array]) -> Result<Vec<Array>> {
         on_reference(op, inputs)
     }
+}
+
+/// What the plan promised and is not there.
+fn defect(missing: &str) -> Error {
+    Error::state("engine", missing, "none").advice("this is a defect of the engine; please report it")
 }
 
 /// The value of an operation on host arrays, by definition.

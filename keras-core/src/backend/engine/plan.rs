@@ -1,19 +1,29 @@
-//! [`Plan`]: the order of a graph's operations, when each value dies, and which operands may be overwritten.
+//! [`Plan`]: the order of a graph's operations, where their operands come from, and what each of them does.
 
-use super::super::{Backend, Variable};
+use super::liveness;
+use super::scalars::HostScalars;
 use crate::array::DType;
-use crate::error::Result;
+use crate::backend::{Backend, Variable};
+use crate::error::{Error, Result};
 use crate::graph::optimize::{Passes, host_scalars, optimize, splat_of};
-use crate::graph::{Graph, Op, Type, Value};
-use std::sync::Arc;
+use crate::graph::{Graph, Op, Scan, Type, Value};
 
 /// Where an operand comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Operand {
     /// A tensor slot.
     Slot(usize),
-    /// A host scalar: the number of its node.
+    /// A host scalar.
     Host(usize),
+}
+
+impl Operand {
+    pub(super) fn slot(self) -> Option<usize> {
+        match self {
+            Self::Slot(slot) => Some(slot),
+            Self::Host(_) => None,
+        }
+    }
 }
 
 /// What a step does.
@@ -24,6 +34,10 @@ pub(super) enum Action<B: Backend> {
     Fill(usize),
     /// A loop over a compiled body.
     Loop(Box<Plan<B>>),
+    /// A function on the host.
+    Host,
+    /// Random numbers, from seed and step.
+    Random,
     /// By definition, on the host: an operand or a result is empty.
     Empty,
 }
@@ -39,10 +53,19 @@ pub(super) struct Step<B: Backend> {
     pub(super) writable: Vec<bool>,
     /// The host scalars of a kernel.
     pub(super) scalars: Vec<usize>,
-    pub(super) outputs: Vec<usize>,
+    /// The first slot of its results; the others follow.
+    pub(super) first: usize,
     pub(super) wanted: Vec<bool>,
-    /// Whether it reads variables and literals alone.
+    /// Whether it need not run again while variables keep their values.
     pub(super) fixed: bool,
+}
+
+impl<B: Backend> Step<B> {
+    /// The slots of its results.
+    pub(super) fn outputs(&self, graph: &Graph) -> std::ops::Range<usize> {
+        let count = graph.nodes().get(self.node).map_or(0, |node| node.outputs.len());
+        self.first..self.first + count
+    }
 }
 
 /// A literal on the device.
@@ -51,366 +74,270 @@ pub(super) struct Literal<T> {
     pub(super) tensor: T,
 }
 
+/// What a variable becomes.
+pub(super) struct Update {
+    pub(super) variable: Variable,
+    /// Its position in [`Plan::writers`].
+    pub(super) writer: usize,
+    pub(super) value: Operand,
+    /// Whether the value shares memory with something that lives on, so that it must be copied.
+    pub(super) copied: bool,
+}
+
 /// A graph made ready to run.
 pub(super) struct Plan<B: Backend> {
     pub(super) graph: Graph,
     pub(super) slots: usize,
     /// Feed by feed: its slot, if it is read.
     pub(super) feeds: Vec<(Type, Option<usize>)>,
-    pub(super) variables: Vec<(Variable, usize)>,
-    pub(super) host_variables: Vec<(Variable, usize)>,
-    /// The nodes to evaluate as host scalars, in order.
-    pub(super) host: Vec<usize>,
+    /// The variables read and where their values go, by id.
+    pub(super) reads: Vec<(Variable, Operand)>,
+    pub(super) scalars: HostScalars,
     pub(super) literals: Vec<Literal<B::Tensor>>,
     pub(super) compute: Vec<Step<B>>,
     /// Elementwise steps whose results are nothing but new values of variables.
     pub(super) commit: Vec<Step<B>>,
     pub(super) outputs: Vec<(Operand, Type)>,
-    pub(super) updates: Vec<(Variable, Operand)>,
-    /// For each update, whether its value shares memory with something that lives on, so that it must be copied.
-    pub(super) copied: Vec<bool>,
+    pub(super) updates: Vec<Update>,
+    /// The variables that change, by id.
+    pub(super) writers: Vec<Variable>,
+    /// For each slot that holds the old value of a variable that changes, its writer.
+    pub(super) replaced: Vec<Option<usize>>,
     /// The slots of fixed steps that others read; kept between runs.
     pub(super) kept: Vec<usize>,
+    /// For each output, the memory it lies in, if that was made by a step of this plan.
+    pub(super) classes: Vec<Option<usize>>,
+}
+
+impl<B: Backend> Plan<B> {
+    /// A plan for a graph that has gone through the passes.
+    pub(super) fn new(backend: &B, graph: Graph, passes: Passes) -> Result<Self> {
+        let mut planner = Planner::new(&graph)?;
+        let steps = planner.steps(backend, passes)?;
+        let Planner { slots, first, host, feeds, mut reads, scalars, literals, fixed, .. } = planner;
+        reads.sort_by_key(|(variable, _)| variable.id());
+        let locate = |value: Value| locate(&first, &host, value);
+        let outputs = graph.outputs().iter().map(|&value| (locate(value), graph.ty(value).clone())).collect();
+        let mut writers: Vec<Variable> =
+            graph.updates().iter().map(|(variable, _)| variable.clone()).collect();
+        writers.sort_by_key(Variable::id);
+        writers.dedup();
+        let writer = |variable: &Variable| writers.binary_search_by_key(&variable.id(), Variable::id).ok();
+        let updates = graph.updates().iter().filter_map(|(variable, value)| {
+            let (variable, writer) = (variable.clone(), writer(variable)?);
+            Some(Update { variable, writer, value: locate(*value), copied: false })
+        });
+        let updates = updates.collect();
+        let mut replaced = vec![None; slots];
+        for (variable, place) in &reads {
+            if let Some(place) = place.slot().and_then(|slot| replaced.get_mut(slot)) {
+                *place = writer(variable);
+            }
+        }
+        let mut plan = Self {
+            slots,
+            feeds,
+            reads,
+            scalars,
+            literals,
+            compute: steps,
+            commit: Vec::new(),
+            outputs,
+            updates,
+            writers,
+            replaced,
+            kept: Vec::new(),
+            classes: Vec::new(),
+            graph,
+        };
+        liveness::settle(&mut plan, &fixed);
+        Ok(plan)
+    }
+}
+
+#[allow(clippy::indexing_slicing, reason = "nodes are numbered from 0 without gaps")]
+fn locate(first: &[usize], host: &[Option<usize>], value: Value) -> Operand {
+    match host[value.node as usize] {
+        Some(scalar) => Operand::Host(scalar),
+        None => Operand::Slot(first[value.node as usize] + value.output as usize),
+    }
+}
+
+/// Goes through the nodes once.
+struct Planner<'a, B: Backend> {
+    graph: &'a Graph,
+    slots: usize,
+    /// The first slot of each node.
+    first: Vec<usize>,
+    /// The host scalar of each node that is one.
+    host: Vec<Option<usize>>,
+    is_host: Vec<bool>,
+    /// The node of the host scalar that a node repeats everywhere.
+    fill: Vec<Option<usize>>,
+    needed: Vec<bool>,
+    feeds: Vec<(Type, Option<usize>)>,
+    reads: Vec<(Variable, Operand)>,
+    scalars: HostScalars,
+    literals: Vec<Literal<B::Tensor>>,
+    /// Which nodes read variables and literals alone.
+    fixed: Vec<bool>,
 }
 
 #[allow(clippy::indexing_slicing, reason = "nodes and slots are numbered from 0 without gaps")]
-impl<B: Backend> Plan<B> {
-    pub(super) fn new(backend: &Arc<B>, graph: Graph, passes: Passes) -> Result<Self> {
+impl<'a, B: Backend> Planner<'a, B> {
+    fn new(graph: &'a Graph) -> Result<Self> {
+        for (variable, value) in graph.updates() {
+            let ty = graph.ty(*value);
+            if ty.shape != variable.shape() || ty.dtype != variable.dtype() {
+                return Err(Error::shape(
+                    format!("update of variable {}", variable.name()),
+                    Type::new(variable.shape(), variable.dtype()).to_string(),
+                    ty.to_string(),
+                ));
+            }
+        }
         let nodes = graph.nodes();
-        let host = host_scalars(&graph);
-        let mut first_slot = Vec::with_capacity(nodes.len());
+        let is_host = host_scalars(graph);
+        let mut first = Vec::with_capacity(nodes.len());
         let mut slots = 0;
         for node in nodes {
-            first_slot.push(slots);
+            first.push(slots);
             slots += node.outputs.len();
         }
-        let operand = |value: Value| {
-            if host[value.node as usize] {
-                Operand::Host(value.node as usize)
-            } else {
-                Operand::Slot(first_slot[value.node as usize] + value.output as usize)
-            }
-        };
-
-        // Which nodes run at all: a value repeated from a host scalar needs none of the nodes in between.
+        // A value repeated from a host scalar needs none of the nodes in between.
+        let fill: Vec<Option<usize>> = (0..nodes.len())
+            .map(|i| {
+                let value = Value { node: i as u32, output: 0 };
+                let scalar = splat_of(graph, |value| is_host[value.node as usize], value)?;
+                (!is_host[i] && !graph.ty(value).is_empty()).then_some(scalar.node as usize)
+            })
+            .collect();
         let mut needed = vec![false; nodes.len()];
         for value in graph.roots() {
             needed[value.node as usize] = true;
         }
-        let fill: Vec<Option<usize>> = (0..nodes.len())
-            .map(|i| {
-                let value = Value { node: i as u32, output: 0 };
-                let scalar = splat_of(&graph, |value| host[value.node as usize], value)?;
-                (!host[i]).then_some(scalar.node as usize)
-            })
-            .collect();
-        for i in (0..nodes.len()).rev() {
-            if !needed[i] {
-                continue;
-            }
+        for i in (0..nodes.len()).rev().filter(|&i| !matches!(nodes[i].op, Op::Input(_))) {
             match fill[i] {
+                _ if !needed[i] => {}
                 Some(scalar) => needed[scalar] = true,
-                None => {
-                    for input in &nodes[i].inputs {
-                        needed[input.node as usize] = true;
-                    }
-                }
+                None => nodes[i].inputs.iter().for_each(|input| needed[input.node as usize] = true),
             }
         }
-
-        let mut plan = Self {
+        Ok(Self {
+            graph,
             slots,
+            first,
+            host: vec![None; nodes.len()],
+            is_host,
+            fill,
+            needed,
             feeds: Vec::new(),
-            variables: Vec::new(),
-            host_variables: Vec::new(),
-            host: Vec::new(),
+            reads: Vec::new(),
+            scalars: HostScalars::default(),
             literals: Vec::new(),
-            compute: Vec::new(),
-            commit: Vec::new(),
-            outputs: graph.outputs().iter().map(|&value| (operand(value), graph.ty(value).clone())).collect(),
-            updates: graph
-                .updates()
-                .iter()
-                .map(|(variable, value)| (variable.clone(), operand(*value)))
-                .collect(),
-            copied: Vec::new(),
-            kept: Vec::new(),
-            graph: Graph::new(),
-        };
-        let mut fixed = vec![false; nodes.len()];
-        for (i, node) in nodes.iter().enumerate() {
-            let slot = first_slot[i];
+            fixed: vec![false; nodes.len()],
+        })
+    }
+
+    fn steps(&mut self, backend: &B, passes: Passes) -> Result<Vec<Step<B>>> {
+        let graph = self.graph;
+        let mut steps = Vec::with_capacity(graph.nodes().len());
+        for (i, node) in graph.nodes().iter().enumerate() {
             if let Op::Input(index) = node.op {
-                if plan.feeds.len() <= index {
-                    plan.feeds.resize(index + 1, (Type::new([], DType::F32), None));
+                if self.feeds.len() <= index {
+                    self.feeds.resize(index + 1, (Type::new([], DType::F32), None));
                 }
-                plan.feeds[index] = (node.outputs[0].clone(), needed[i].then_some(slot));
-                continue;
+                self.feeds[index] = (node.outputs[0].clone(), self.needed[i].then_some(self.first[i]));
+            } else if !self.needed[i] {
+            } else if self.is_host[i] {
+                self.host_node(i)?;
+            } else {
+                match &node.op {
+                    Op::Variable(variable) => {
+                        self.fixed[i] = true;
+                        self.reads.push((variable.clone(), Operand::Slot(self.first[i])));
+                    }
+                    Op::Constant(literal) if !node.outputs[0].is_empty() => {
+                        self.fixed[i] = true;
+                        let tensor = backend.upload(&literal.0)?;
+                        self.literals.push(Literal { slot: self.first[i], tensor });
+                    }
+                    _ => steps.push(self.step(backend, passes, i)?),
+                }
             }
-            if !needed[i] {
-                continue;
-            }
-            match &node.op {
-                Op::Variable(variable) if host[i] => {
-                    plan.host_variables.push((variable.clone(), i));
-                    continue;
-                }
-                Op::Variable(variable) => {
-                    fixed[i] = true;
-                    plan.variables.push((variable.clone(), slot));
-                    continue;
-                }
-                Op::Constant(literal) if !host[i] && !node.outputs[0].is_empty() => {
-                    fixed[i] = true;
-                    plan.literals.push(Literal { slot, tensor: backend.upload(&literal.0)? });
-                    continue;
-                }
-                _ => {}
-            }
-            if host[i] {
-                plan.host.push(i);
-                continue;
-            }
-            let operands: Vec<Operand> = node.inputs.iter().map(|&value| operand(value)).collect();
-            let pure = !matches!(node.op, Op::Random { .. } | Op::Host(_));
-            fixed[i] =
-                pure && fill[i].is_none() && node.inputs.iter().all(|value| fixed[value.node as usize]);
-            let kernel_scalars = match &node.op {
-                Op::Kernel(kernel) | Op::Epilogue(_, kernel) => kernel.scalars,
-                Op::Random { .. } => operands.len(),
-                _ => 0,
-            };
-            let (tensors, scalars) = operands.split_at(operands.len() - kernel_scalars);
-            let empty = node.outputs.iter().any(Type::is_empty)
-                || node.inputs.iter().any(|&value| graph.ty(value).is_empty());
-            let action = match (&node.op, fill[i]) {
-                (_, Some(scalar)) if !node.outputs[0].is_empty() => Action::Fill(scalar),
-                (Op::Scan(scan), _) => {
-                    let body = optimize(&scan.body, &super::Adviser { backend: &**backend }, passes)?;
-                    Action::Loop(Box::new(Self::new(backend, body, passes)?))
-                }
-                (Op::Host(_), _) => Action::Run,
-                _ if empty => Action::Empty,
-                _ => Action::Run,
-            };
-            let is_fill = matches!(action, Action::Fill(_));
-            plan.compute.push(Step {
-                node: i,
-                action,
-                operands: if is_fill { Vec::new() } else { tensors.to_vec() },
-                last: Vec::new(),
-                writable: Vec::new(),
-                scalars: scalars
-                    .iter()
-                    .filter_map(|scalar| if let Operand::Host(node) = scalar { Some(*node) } else { None })
-                    .collect(),
-                outputs: (slot..slot + node.outputs.len()).collect(),
-                wanted: Vec::new(),
-                fixed: fixed[i],
-            });
         }
-        plan.graph = graph;
-        plan.variables.sort_by_key(|(variable, _)| variable.id());
-        plan.split_commit();
-        plan.settle();
-        Ok(plan)
+        Ok(steps)
     }
 
-    /// Moves the steps that only make new values of variables to the commit.
-    fn split_commit(&mut self) {
-        let mut used = vec![false; self.slots];
-        for step in &self.compute {
-            for operand in &step.operands {
-                if let Operand::Slot(slot) = *operand {
-                    used[slot] = true;
-                }
+    fn host_node(&mut self, i: usize) -> Result<()> {
+        let graph = self.graph;
+        let node = &graph.nodes()[i];
+        let scalar = match &node.op {
+            Op::Constant(literal) => self.scalars.literal(&literal.0),
+            Op::Variable(variable) => {
+                let scalar = self.scalars.variable();
+                self.reads.push((variable.clone(), Operand::Host(scalar)));
+                scalar
             }
-        }
-        for (operand, _) in &self.outputs {
-            if let Operand::Slot(slot) = *operand {
-                used[slot] = true;
+            op => {
+                let operands = node.inputs.iter().filter_map(|input| self.host[input.node as usize]);
+                let operands = operands.collect();
+                let dtype = node.inputs.last().map_or(DType::F32, |&input| graph.ty(input).dtype);
+                self.scalars.operation(op, operands, dtype)?
             }
-        }
-        let mut targets: Vec<Option<&Variable>> = vec![None; self.slots];
-        let mut shared = vec![false; self.slots];
-        for (variable, operand) in &self.updates {
-            if let Operand::Slot(slot) = *operand {
-                shared[slot] |= targets[slot].is_some();
-                targets[slot] = Some(variable);
-            }
-        }
-        let updated: Vec<bool> = {
-            let mut updated = vec![false; self.slots];
-            for (variable, slot) in &self.variables {
-                updated[*slot] = self.updates.iter().any(|(target, _)| target == variable);
-            }
-            updated
         };
-        let eligible = |step: &Step<B>| {
-            let elementwise = match &self.graph.nodes()[step.node].op {
-                Op::Kernel(kernel) => kernel.outputs.iter().all(|output| output.reduce.is_none()),
-                op => op.is_elementwise(),
-            };
-            elementwise
-                && matches!(step.action, Action::Run)
-                && step.outputs.iter().all(|&slot| targets[slot].is_some() && !used[slot] && !shared[slot])
-                && step
-                    .operands
-                    .iter()
-                    .any(|operand| matches!(*operand, Operand::Slot(slot) if updated[slot]))
-        };
-        let flags: Vec<bool> = self.compute.iter().map(eligible).collect();
-        let steps = std::mem::take(&mut self.compute);
-        for (step, commit) in steps.into_iter().zip(flags) {
-            if commit { self.commit.push(step) } else { self.compute.push(step) }
-        }
+        self.fixed[i] = self.scalars.is_known(scalar);
+        self.host[i] = Some(scalar);
+        Ok(())
     }
 
-    /// Liveness and aliasing: when handles are given up, and what may then be overwritten.
-    fn settle(&mut self) {
-        // The memory behind each slot: views share the root of their operand.
-        let mut root: Vec<usize> = (0..self.slots).collect();
-        let mut owned = vec![false; self.slots];
-        for step in self.compute.iter().chain(&self.commit) {
-            let op = &self.graph.nodes()[step.node].op;
-            for &output in &step.outputs {
-                owned[output] = !matches!(op, Op::Scan(_)) && !step.fixed;
-            }
-            if op.is_view() && matches!(step.action, Action::Run | Action::Empty) {
-                if let (Some(&Operand::Slot(source)), Some(&output)) =
-                    (step.operands.first(), step.outputs.first())
-                {
-                    root[output] = root[source];
-                }
-            }
-            // A conversion or a padding that changes nothing may be handed through as it is.
-            if let (Op::Cast(_) | Op::Pad(_) | Op::Concat(_), &[Operand::Slot(source)]) =
-                (op, step.operands.as_slice())
-            {
-                for &output in &step.outputs {
-                    root[output] = root[source];
-                }
-            }
-        }
-        // What lives on after the steps.
-        let steps = self.compute.len() + self.commit.len();
-        let mut last_use: Vec<Option<usize>> = vec![None; self.slots];
-        let mut class_end = vec![0; self.slots];
-        let ordered = || self.compute.iter().chain(&self.commit).enumerate();
-        for (at, step) in ordered() {
-            for operand in &step.operands {
-                if let Operand::Slot(slot) = *operand {
-                    last_use[slot] = Some(at);
-                    class_end[root[slot]] = class_end[root[slot]].max(at);
-                }
-            }
-        }
-        let mut wanted: Vec<bool> = last_use.iter().map(Option::is_some).collect();
-        let mut keep = |slot: usize, end: usize| {
-            last_use[slot] = Some(end);
-            wanted[slot] = true;
-            class_end[root[slot]] = class_end[root[slot]].max(end);
+    fn step(&mut self, backend: &B, passes: Passes, i: usize) -> Result<Step<B>> {
+        let graph = self.graph;
+        let node = &graph.nodes()[i];
+        let pure = match &node.op {
+            Op::Random { .. } => false,
+            Op::Host(host) => !host.impure,
+            _ => true,
         };
-        for (operand, _) in &self.outputs {
-            if let Operand::Slot(slot) = *operand {
-                keep(slot, steps);
-            }
-        }
-        for (_, operand) in &self.updates {
-            if let Operand::Slot(slot) = *operand {
-                keep(slot, steps + 1);
-            }
-        }
-        if self.updates.is_empty() {
-            self.kept = self.kept_slots(&last_use);
-            for &slot in &self.kept {
-                last_use[slot] = Some(steps + 1);
-                class_end[root[slot]] = steps + 1;
-            }
-        }
-        let classes_of_updates: Vec<usize> = self
-            .updates
-            .iter()
-            .filter_map(
-                |(_, operand)| if let Operand::Slot(slot) = *operand { Some(root[slot]) } else { None },
-            )
-            .collect();
-        self.copied = self
-            .updates
-            .iter()
-            .map(|(_, operand)| match *operand {
-                Operand::Host(_) => false,
-                Operand::Slot(slot) => {
-                    !owned[root[slot]]
-                        || classes_of_updates.iter().filter(|&&class| class == root[slot]).count() > 1
-                }
-            })
-            .collect();
-        let variable_slot: Vec<bool> = {
-            let mut flags = vec![false; self.slots];
-            for (variable, slot) in &self.variables {
-                flags[*slot] = self.updates.iter().any(|(target, _)| target == variable);
-            }
-            flags
+        let empty = node.outputs.iter().any(Type::is_empty)
+            || node.inputs.iter().any(|&value| graph.ty(value).is_empty());
+        let action = match (&node.op, self.fill[i]) {
+            (_, Some(scalar)) => Action::Fill(self.host[scalar].unwrap_or_default()),
+            (Op::Scan(scan), None) => Action::Loop(Box::new(body(backend, scan, passes)?)),
+            (Op::Host(_), None) => Action::Host,
+            _ if empty => Action::Empty,
+            (Op::Random { .. }, None) => Action::Random,
+            _ => Action::Run,
         };
-        let compute = self.compute.len();
-        for (at, step) in self.compute.iter_mut().chain(&mut self.commit).enumerate() {
-            let slots: Vec<Option<usize>> = step
-                .operands
-                .iter()
-                .map(|operand| if let Operand::Slot(slot) = *operand { Some(slot) } else { None })
-                .collect();
-            for (i, slot) in slots.iter().enumerate() {
-                let Some(slot) = *slot else {
-                    step.last.push(true);
-                    step.writable.push(true);
-                    continue;
-                };
-                let later = slots[i + 1..].contains(&Some(slot));
-                let last = last_use[slot] == Some(at) && !later;
-                let shared = slots
-                    .iter()
-                    .enumerate()
-                    .any(|(j, other)| j != i && other.is_some_and(|other| root[other] == root[slot]));
-                let dead = class_end[root[slot]] == at && !shared;
-                // In the commit, a variable that is replaced may be written when nobody else reads its old value.
-                let replaced = at >= compute && variable_slot[slot] && root[slot] == slot;
-                step.last.push(last);
-                step.writable.push(last && dead && (owned[root[slot]] || replaced));
-            }
-            step.wanted = step.outputs.iter().map(|&slot| wanted[slot]).collect();
-        }
+        self.fixed[i] = match self.fill[i] {
+            Some(scalar) => self.fixed[scalar],
+            None => pure && node.inputs.iter().all(|value| self.fixed[value.node as usize]),
+        };
+        let operands: Vec<Operand> = match action {
+            Action::Fill(_) => Vec::new(),
+            _ => node.inputs.iter().map(|&value| locate(&self.first, &self.host, value)).collect(),
+        };
+        let kernel_scalars = match &node.op {
+            Op::Kernel(kernel) | Op::Epilogue(_, kernel) => kernel.scalars,
+            _ => 0,
+        };
+        let (tensors, scalars) = operands.split_at(operands.len() - kernel_scalars);
+        let host = |operand: &Operand| if let Operand::Host(scalar) = *operand { Some(scalar) } else { None };
+        Ok(Step {
+            node: i,
+            action,
+            operands: tensors.to_vec(),
+            last: Vec::new(),
+            writable: Vec::new(),
+            scalars: scalars.iter().filter_map(host).collect(),
+            first: self.first[i],
+            wanted: Vec::new(),
+            fixed: self.fixed[i],
+        })
     }
+}
 
-    /// Slots of fixed steps that other steps or fetches read, if together they are at most twice the variables.
-    fn kept_slots(&self, last_use: &[Option<usize>]) -> Vec<usize> {
-        let mut made_by_fixed = vec![false; self.slots];
-        let mut bytes = vec![0; self.slots];
-        for step in self.compute.iter().filter(|step| step.fixed) {
-            for (&slot, ty) in step.outputs.iter().zip(&self.graph.nodes()[step.node].outputs) {
-                made_by_fixed[slot] = true;
-                bytes[slot] = ty.bytes();
-            }
-        }
-        let mut read = vec![false; self.slots];
-        for step in self.compute.iter().filter(|step| !step.fixed) {
-            for operand in &step.operands {
-                if let Operand::Slot(slot) = *operand {
-                    read[slot] = true;
-                }
-            }
-        }
-        for (operand, _) in &self.outputs {
-            if let Operand::Slot(slot) = *operand {
-                read[slot] = true;
-            }
-        }
-        let kept: Vec<usize> = (0..self.slots)
-            .filter(|&slot| made_by_fixed[slot] && read[slot] && last_use[slot].is_some())
-            .collect();
-        let total: usize = kept.iter().map(|&slot| bytes[slot]).sum();
-        let variables: usize =
-            self.variables.iter().map(|(v, _)| v.shape().iter().product::<usize>() * v.dtype().size()).sum();
-        if total <= 2 * variables { kept } else { Vec::new() }
-    }
+fn body<B: Backend>(backend: &B, scan: &Scan, passes: Passes) -> Result<Plan<B>> {
+    let graph = optimize(&scan.body, &super::Adviser { backend }, passes)?;
+    Plan::new(backend, graph, passes)
 }

@@ -143,7 +143,9 @@ fn a_loop_equals_its_unrolled_gradient() {
         Ok(g)
     };
     let feeds = [filled(&[3], 0.5), filled(&[6, 3], 1.5), filled(&[3], 2.5)];
-    let run = |looped| Engine::new(Reference).unwrap().compile(&build(looped).unwrap()).unwrap().run(&feeds).unwrap();
+    let run = |looped| {
+        Engine::new(Reference).unwrap().compile(&build(looped).unwrap()).unwrap().run(&feeds).unwrap()
+    };
     let (looped, unrolled) = (run(true), run(false));
     assert_eq!(looped.len(), 5);
     for (a, b) in looped.iter().zip(&unrolled) {
@@ -160,7 +162,12 @@ fn empty_tensors_never_reach_the_backend() {
     let y = g.unary(Unary::Exp, x).unwrap();
     let sum = g.reduce(Reduce::Sum, y, &[0]).unwrap();
     g.set_outputs([y, sum]);
-    let out = Engine::new(Reference).unwrap().compile(&g).unwrap().run(&[Array::zeros(DType::F32, &[0, 3])]).unwrap();
+    let out = Engine::new(Reference)
+        .unwrap()
+        .compile(&g)
+        .unwrap()
+        .run(&[Array::zeros(DType::F32, &[0, 3])])
+        .unwrap();
     assert_eq!((out[0].shape(), out[1].as_slice::<f32>().unwrap()), (&[0, 3][..], &[0.0; 3][..]));
 }
 

@@ -1,7 +1,7 @@
 //! The first pass: rebuilds what the outputs need, folding literals, cancelling transposes and decomposing what the
 //! backend lacks.
 
-use super::{Target, is_host, splat_of};
+use super::{Target, host_node, splat_of};
 use crate::backend::Support;
 use crate::error::Result;
 use crate::graph::shape::infer;
@@ -14,7 +14,7 @@ const FOLD_BYTES: usize = 1024;
 pub(super) fn lower(graph: &Graph, target: &dyn Target, simplify: bool) -> Result<Graph> {
     let live = graph.reachable(&graph.roots());
     let uses = count_uses(graph, &live);
-    let mut lowering = Lowering { out: Graph::new(), target, simplify };
+    let mut lowering = Lowering { out: Graph::new(), host: Vec::new(), target, simplify };
     // Feeds keep their slots, read or not.
     let mut moved: Vec<Vec<Value>> = vec![Vec::new(); graph.nodes().len()];
     for (i, node) in graph.nodes().iter().enumerate() {
@@ -32,7 +32,28 @@ pub(super) fn lower(graph: &Graph, target: &dyn Target, simplify: bool) -> Resul
     let updates: Vec<_> = updates.collect();
     lowering.out.set_outputs(outputs);
     lowering.out.set_updates(updates);
-    Ok(lowering.out)
+    pruned(lowering.out)
+}
+
+/// Without the nodes that rewriting has made superfluous.
+#[allow(clippy::indexing_slicing, reason = "operands come before users")]
+fn pruned(graph: Graph) -> Result<Graph> {
+    let live = graph.reachable(&graph.roots());
+    let kept = |i: usize, op: &Op| live[i] || matches!(op, Op::Input(_));
+    if graph.nodes().iter().enumerate().all(|(i, node)| kept(i, &node.op)) {
+        return Ok(graph);
+    }
+    let mut out = Graph::new();
+    let mut moved: Vec<u32> = vec![0; graph.nodes().len()];
+    let find = |moved: &[u32], value: Value| Value { node: moved[value.node as usize], ..value };
+    for (i, node) in graph.nodes().iter().enumerate().filter(|(i, node)| kept(*i, &node.op)) {
+        let inputs = node.inputs.iter().map(|&input| find(&moved, input)).collect();
+        moved[i] = out.insert(node.op.clone(), inputs, node.outputs.clone()).node;
+    }
+    out.set_outputs(graph.outputs().iter().map(|&value| find(&moved, value)).collect::<Vec<_>>());
+    let updates = graph.updates().iter().map(|(variable, value)| (variable.clone(), find(&moved, *value)));
+    out.set_updates(updates.collect::<Vec<_>>());
+    Ok(out)
 }
 
 #[allow(clippy::indexing_slicing, reason = "operands come before users")]
@@ -53,6 +74,8 @@ fn count_uses(graph: &Graph, live: &[bool]) -> Vec<usize> {
 
 struct Lowering<'a> {
     out: Graph,
+    /// Which of its nodes are host scalars.
+    host: Vec<bool>,
     target: &'a dyn Target,
     simplify: bool,
 }
@@ -73,6 +96,9 @@ impl Lowering<'_> {
                 return Ok(vec![value]);
             }
             if let Some(value) = self.absorb_permute(op, &inputs)? {
+                return Ok(vec![value]);
+            }
+            if let Some(value) = self.skip_empty(op, &inputs)? {
                 return Ok(vec![value]);
             }
         }
@@ -185,14 +211,19 @@ impl Lowering<'_> {
     }
 
     /// An elementwise operation on operands that each repeat one scalar is one operation on the scalars.
+    #[allow(clippy::indexing_slicing, reason = "operands come before users")]
     fn scalarize(&mut self, op: &Op, inputs: &[Value], outputs: &[Type]) -> Result<Option<Value>> {
         let Some(ty) = outputs.first().filter(|ty| !ty.shape.is_empty()) else { return Ok(None) };
         if !op.is_elementwise() || inputs.is_empty() {
             return Ok(None);
         }
+        for node in self.out.nodes().iter().skip(self.host.len()) {
+            let host = host_node(node, |value| self.host[value.node as usize]);
+            self.host.push(host);
+        }
         let mut scalars = Vec::with_capacity(inputs.len());
         for &input in inputs {
-            match splat_of(&self.out, |value| is_host(&self.out, value), input) {
+            match splat_of(&self.out, |value| self.host[value.node as usize], input) {
                 Some(scalar) => scalars.push(scalar),
                 None => return Ok(None),
             }
@@ -230,5 +261,24 @@ impl Lowering<'_> {
             trans_b != plain_b.is_some(),
         )?;
         Ok(Some(value))
+    }
+
+    /// Parts without elements add nothing, and a part that covers everything is the result.
+    fn skip_empty(&mut self, op: &Op, inputs: &[Value]) -> Result<Option<Value>> {
+        match (op, inputs) {
+            (Op::Concat(_), _) => {
+                let filled: Vec<Value> =
+                    inputs.iter().copied().filter(|&input| !self.out.ty(input).is_empty()).collect();
+                if filled.is_empty() || filled.len() == inputs.len() {
+                    return Ok(None);
+                }
+                self.out.add(op.clone(), &filled).map(Some)
+            }
+            (Op::SliceUpdate(_), &[base, update]) if self.out.ty(update).is_empty() => Ok(Some(base)),
+            (Op::SliceUpdate(_), &[base, update]) => {
+                Ok((self.out.shape(base) == self.out.shape(update)).then_some(update))
+            }
+            _ => Ok(None),
+        }
     }
 }

@@ -66,11 +66,6 @@ fn host_node(node: &Node, host: impl Fn(Value) -> bool) -> bool {
         }
 }
 
-/// Whether one value lives on the host; looks at its operands anew, which for scalars are few.
-fn is_host(graph: &Graph, value: Value) -> bool {
-    host_node(graph.node(value), |input| is_host(graph, input))
-}
-
 /// The host scalar that a value repeats everywhere, if it is one: through reshapes, transposes and broadcasts.
 pub fn splat_of(graph: &Graph, host: impl Fn(Value) -> bool, value: Value) -> Option<Value> {
     let mut value = value;
