@@ -5,6 +5,7 @@
 
 pub mod activations;
 pub mod array;
+pub mod atomic;
 pub mod backend;
 pub mod callbacks;
 pub mod config;
@@ -18,6 +19,7 @@ pub mod layers;
 pub mod losses;
 pub mod metrics;
 pub mod models;
+pub mod npy;
 pub mod optimizers;
 pub mod random;
 pub mod registry;

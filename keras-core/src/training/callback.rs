@@ -575,7 +575,7 @@ mod tests {
         assert!(!of(200).is_slow(Duration::ZERO));
     }
 
-    /// The words are those of a RuntimeWarning of Keras 2.3.1.
+    /// The words are those of a `RuntimeWarning` of Keras 2.3.1.
     #[test]
     fn a_slow_batch_hook_is_warned_about_once() {
         struct Slow;
@@ -595,7 +595,7 @@ mod tests {
                 }
             });
             let (head, tail) = (
-                "warning: Method (on_train_batch_end) is slow compared to the batch update (0.1",
+                "warning: Method (on_train_batch_end) is slow compared to the batch update (0.",
                 "). Check your callbacks.\n",
             );
             assert!(text.starts_with(head) && text.ends_with(tail), "{text}");
