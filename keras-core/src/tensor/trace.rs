@@ -1,6 +1,6 @@
 //! [`Trace`]: a graph while layers write it: at concrete shapes, in one learning phase.
 
-use super::record::Replayed;
+use super::record::{Producer, Replayed};
 use super::{State, SymbolId, Tensor};
 use crate::backend::Variable;
 use crate::error::{Error, Result};
@@ -42,7 +42,15 @@ pub struct Trace {
     path: Arc<str>,
 }
 
-type Memo = Mutex<HashMap<SymbolId, (Tensor, Option<Tensor>)>>;
+type Memo = Mutex<HashMap<SymbolId, Known>>;
+
+/// What a Keras tensor stands for.
+struct Known {
+    value: Tensor,
+    mask: Option<Tensor>,
+    /// A Keras tensor is known by the address of what made it, which must not be given to another meanwhile.
+    _alive: Arc<dyn Producer>,
+}
 
 struct Cell {
     options: TraceOptions,
@@ -145,8 +153,9 @@ impl Trace {
 
     /// Says what a Keras tensor stands for in this trace, with its mask.
     pub fn feed(&self, symbol: &Tensor, value: Tensor, mask: Option<Tensor>) {
-        if let Some(id) = symbol.symbol_id() {
-            self.known().insert(id, (value, mask));
+        if let Some(symbol) = symbol.symbol() {
+            let id = SymbolId::of(&symbol.producer, symbol.output);
+            self.known().insert(id, Known { value, mask, _alive: Arc::clone(&symbol.producer) });
         }
     }
 
@@ -154,7 +163,7 @@ impl Trace {
     pub fn replay(&self, tensor: &Tensor) -> Result<(Tensor, Option<Tensor>)> {
         let known = |tensor: &Tensor| -> Option<(Tensor, Option<Tensor>)> {
             match tensor.symbol_id() {
-                Some(id) => self.known().get(&id).cloned(),
+                Some(id) => self.known().get(&id).map(|known| (known.value.clone(), known.mask.clone())),
                 None => Some((tensor.clone(), None)),
             }
         };
@@ -177,9 +186,10 @@ impl Trace {
             }
             let (inputs, masks): (Vec<_>, Vec<_>) = symbol.producer.inputs().iter().filter_map(known).unzip();
             let results: Replayed = symbol.producer.replay(self, &inputs, &masks)?;
-            for (output, result) in results.into_iter().enumerate() {
-                result.0.check()?;
-                self.known().insert(SymbolId::of(&symbol.producer, output), result);
+            for (output, (value, mask)) in results.into_iter().enumerate() {
+                value.check()?;
+                let known = Known { value, mask, _alive: Arc::clone(&symbol.producer) };
+                self.known().insert(SymbolId::of(&symbol.producer, output), known);
             }
             if known(top).is_none() {
                 return Err(Error::state(symbol.producer.name(), "a result for every output", "fewer"));
@@ -189,7 +199,7 @@ impl Trace {
         known(tensor).ok_or_else(|| Error::state("trace", "a tensor", "none"))
     }
 
-    fn known(&self) -> MutexGuard<'_, HashMap<SymbolId, (Tensor, Option<Tensor>)>> {
+    fn known(&self) -> MutexGuard<'_, HashMap<SymbolId, Known>> {
         self.memo.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
