@@ -393,6 +393,8 @@ mod tests {
         assert_eq!(read_npz(&path).unwrap(), [("a".to_owned(), x)]);
     }
 
+    type Reader<'a> = &'a dyn Fn(&[u8]) -> bool;
+
     /// Every file cut anywhere, or with any one byte changed: an error or an array, never a panic or a large allocation.
     #[test]
     fn cut_and_damaged_files_are_errors() {
@@ -403,7 +405,7 @@ mod tests {
         let read_npy = |bytes: &[u8]| read_array(bytes, bytes.len() as u64, "test").is_ok();
         let read_npz =
             |bytes: &[u8]| read_archive(io::Cursor::new(bytes), bytes.len() as u64, "test").is_ok();
-        let readers: [(&Path, &dyn Fn(&[u8]) -> bool); 2] = [(&npy, &read_npy), (&npz, &read_npz)];
+        let readers: [(&Path, Reader); 2] = [(&npy, &read_npy), (&npz, &read_npz)];
         for (path, read) in readers {
             let whole = std::fs::read(path).unwrap();
             assert!(read(&whole));

@@ -94,8 +94,7 @@ impl Header {
 /// The entries of a header's dictionary.
 #[derive(Default)]
 struct Dictionary<'a> {
-    /// `None` for anything but a string: the fields of a record.
-    descr: Option<Option<&'a str>>,
+    descr: Option<&'a str>,
     fortran_order: Option<bool>,
     shape: Option<Vec<usize>>,
 }
@@ -115,8 +114,7 @@ impl Dictionary<'_> {
                 received,
             ));
         }
-        let (order, kind) =
-            descr.and_then(|descr| Some((descr.chars().next()?, descr.get(1..)?))).unwrap_or_default();
+        let (order, kind) = descr.chars().next().zip(descr.get(1..)).unwrap_or_default();
         match Kind::from_code(kind) {
             Some(kind) if matches!(order, '<' | '>' | '|' | '=') => {
                 Ok(Header { kind, is_big_endian: order == '>', is_fortran, shape })
@@ -126,8 +124,8 @@ impl Dictionary<'_> {
     }
 }
 
-fn unknown_type(descr: Option<&str>, place: &str) -> Error {
-    let what = match descr.unwrap_or("|V").trim_start_matches(['<', '>', '|', '=']).chars().next() {
+fn unknown_type(descr: &str, place: &str) -> Error {
+    let what = match descr.trim_start_matches(['<', '>', '|', '=']).chars().next() {
         Some('O') => "Python objects",
         Some('S' | 'U' | 'a') => "strings",
         Some('c') => "complex numbers",
@@ -135,7 +133,7 @@ fn unknown_type(descr: Option<&str>, place: &str) -> Error {
         Some('V') => "records",
         _ => "an unknown type",
     };
-    let received = descr.map_or_else(|| what.to_owned(), |descr| format!("{what} ({descr:?})"));
+    let received = format!("{what} ({descr:?})");
     Error::dtype(place, "bool, (u)int8 to 64 or float16 to 64", received)
         .advice("convert with astype before saving")
 }
@@ -155,12 +153,12 @@ impl<'a> Scanner<'a> {
                 "descr" if self.peek('[') => {
                     // The fields of a record, which no array here has: where they end does not matter.
                     return Some(Dictionary {
-                        descr: Some(None),
+                        descr: Some("|V"),
                         fortran_order: Some(false),
                         shape: Some(Vec::new()),
                     });
                 }
-                "descr" => entries.descr = Some(Some(self.string()?)),
+                "descr" => entries.descr = Some(self.string()?),
                 "fortran_order" => {
                     let is_true = self.accept("True");
                     if !is_true {
