@@ -127,6 +127,44 @@ case("embedding_2d_indices", lambda: L.Embedding(7, 2), (2, 3), ints=7)
 case("embedding_regularized", lambda: L.Embedding(5, 2, embeddings_regularizer=R.l2(0.1)), (4,), ints=5)
 
 
+for name, options in [("valid", {}), ("same", dict(padding="same")), ("causal", dict(padding="causal")), ("strides", dict(strides=2)),
+                      ("causal_strides", dict(padding="causal", strides=2)), ("causal_dilation", dict(padding="causal", dilation_rate=2)),
+                      ("same_dilation", dict(padding="same", dilation_rate=3)), ("relu", dict(activation="relu"))]:
+    case("conv1d_" + name, lambda o=options: L.Conv1D(3, 3, **o), (8, 2))
+case("conv1d_cf_same_strides", lambda: L.Conv1D(3, 3, padding="same", strides=2, data_format="channels_first"), (2, 7))
+for name, options in [("valid", {}), ("same_strides", dict(padding="same", strides=2)), ("strides_1_2_1", dict(strides=(1, 2, 1)))]:
+    case("conv3d_" + name, lambda o=options: L.Conv3D(2, (2, 3, 2), **o), (3, 4, 5, 2))
+    case("conv3d_cf_" + name, lambda o=options: L.Conv3D(2, (2, 3, 2), data_format="channels_first", **o), (2, 3, 4, 5))
+for kind, one, three in [("max", L.MaxPooling1D, L.MaxPooling3D), ("average", L.AveragePooling1D, L.AveragePooling3D)]:
+    for name, options in [("default", {}), ("same", dict(padding="same")), ("k3_s2_same", dict(pool_size=3, strides=2, padding="same"))]:
+        case("%s_pooling1d_%s" % (kind, name), lambda m=one, o=options: m(**o), (7, 2))
+        case("%s_pooling3d_%s" % (kind, name), lambda m=three, o=options: m(**o), (3, 4, 5, 2))
+    case("%s_pooling1d_cf" % kind, lambda m=one: m(data_format="channels_first"), (2, 7))
+    case("%s_pooling3d_cf" % kind, lambda m=three: m(data_format="channels_first"), (2, 3, 4, 5))
+for kind, layers in [("max", [L.GlobalMaxPooling1D, L.GlobalMaxPooling2D, L.GlobalMaxPooling3D]),
+                     ("average", [L.GlobalAveragePooling1D, None, L.GlobalAveragePooling3D])]:
+    for make, rank in zip(layers, [1, 2, 3]):
+        if make:
+            case("global_%s_pooling%dd" % (kind, rank), make, (3, 4, 5)[:rank] + (2,))
+            case("global_%s_pooling%dd_cf" % (kind, rank), lambda m=make: m(data_format="channels_first"), (2,) + (3, 4, 5)[:rank])
+case("global_average_pooling1d_masked", lambda: L.GlobalAveragePooling1D(), (5, 3), mask=True)
+case("zero_padding1d", lambda: L.ZeroPadding1D(2), (4, 2))
+case("zero_padding1d_uneven", lambda: L.ZeroPadding1D((1, 3)), (4, 2))
+case("zero_padding3d", lambda: L.ZeroPadding3D((1, 2, 0)), (2, 3, 2, 2))
+case("zero_padding3d_cf", lambda: L.ZeroPadding3D(((1, 0), (0, 2), (1, 1)), data_format="channels_first"), (2, 2, 3, 2))
+case("subtract", lambda: L.Subtract(), (3, 4), (3, 4))
+for kind, make in [("multiply", L.Multiply), ("average", L.Average), ("maximum", L.Maximum), ("minimum", L.Minimum)]:
+    case(kind, lambda m=make: m(), (3, 4), (3, 4), (3, 4))
+    case(kind + "_rank", lambda m=make: m(), (3, 4), (4,))
+    case(kind + "_masked", lambda m=make: m(), (4, 3), (4, 3), mask=True)
+# The kernel that Keras calls for images with the channels last adds at least 1.001e-5 to the variance.
+for name, shape, axis in [("2d", (5,), -1), ("4d", (3, 4, 3), -1), ("4d_axis1", (3, 4, 2), 1)]:
+    case("batch_normalization_%s_small_epsilon" % name, lambda a=axis: L.BatchNormalization(axis=a, epsilon=1e-8), shape, batch=4, scale=0.02)
+case("batch_normalization_5d", lambda: L.BatchNormalization(), (2, 3, 2, 3), batch=3)
+case("batch_normalization_regularized", lambda: L.BatchNormalization(gamma_regularizer=R.l2(0.1), beta_regularizer=R.l1(0.2)), (5,), batch=4)
+case("embedding_activity_l1", lambda: L.Embedding(5, 2, activity_regularizer=R.l1(0.1)), (4,), ints=5)
+
+
 def tensors(value):
     return value if isinstance(value, list) else [value]
 

@@ -1,0 +1,62 @@
+//! What real Keras recorded: `tests/fixtures/NAME.json` and `NAME.npz`. The script that wrote a fixture lies in
+//! `tests/oracle`.
+
+use keras_core::{Array, array::Element};
+use ndarray::IxDyn;
+use ndarray_npy::{NpzReader, ReadableElement};
+use serde_json::Value;
+use std::collections::HashMap;
+use std::fs::File;
+use std::path::Path;
+
+/// The cases of a fixture and the arrays that belong to them.
+pub(crate) struct Fixture {
+    /// The head, with `cases`.
+    pub(crate) json: Value,
+    arrays: HashMap<String, Array>,
+}
+
+impl Fixture {
+    /// Reads a fixture; one that was recorded without arrays has none.
+    pub(crate) fn load(name: &str) -> Self {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+        let json = std::fs::read_to_string(folder.join(format!("{name}.json"))).unwrap();
+        let npz = folder.join(format!("{name}.npz"));
+        let arrays = if npz.exists() { read_npz(File::open(npz).unwrap()) } else { HashMap::new() };
+        Self { json: serde_json::from_str(&json).unwrap(), arrays }
+    }
+
+    /// The cases.
+    pub(crate) fn cases(&self) -> &[Value] {
+        self.json["cases"].as_array().unwrap()
+    }
+
+    /// The array under a key, if it was recorded.
+    pub(crate) fn find(&self, key: &str) -> Option<&Array> {
+        self.arrays.get(key)
+    }
+
+    /// The array under a key.
+    pub(crate) fn array(&self, key: &str) -> &Array {
+        self.find(key).unwrap_or_else(|| panic!("the fixture has no array {key:?}"))
+    }
+}
+
+fn read_npz(file: File) -> HashMap<String, Array> {
+    let mut reader = NpzReader::new(file).unwrap();
+    let names = reader.names().unwrap();
+    let mut read = |i: usize| {
+        typed::<f32>(&mut reader, i)
+            .or_else(|| typed::<i32>(&mut reader, i))
+            .or_else(|| typed::<i64>(&mut reader, i))
+            .or_else(|| typed::<f64>(&mut reader, i))
+            .or_else(|| typed::<bool>(&mut reader, i))
+    };
+    let key = |name: &String| name.strip_suffix(".npy").unwrap_or(name).to_owned();
+    names.iter().enumerate().map(|(i, name)| (key(name), read(i).unwrap())).collect()
+}
+
+fn typed<T: Element + ReadableElement>(reader: &mut NpzReader<File>, i: usize) -> Option<Array> {
+    let array: ndarray::ArrayD<T> = reader.by_index::<ndarray::OwnedRepr<T>, IxDyn>(i).ok()?;
+    Some(Array::from_vec(array.shape(), array.iter().copied().collect()).unwrap())
+}
