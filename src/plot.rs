@@ -3,6 +3,7 @@
 use keras_core::callbacks::History;
 use keras_core::{Error, Result};
 use plotters::prelude::*;
+use std::io::Write;
 use std::path::Path;
 
 /// Draws the named curves of a history over its epochs into an SVG file, 800 × 480 pixels.
@@ -17,6 +18,7 @@ use std::path::Path;
 /// ```
 pub fn history(history: &History, names: &[&str], path: impl AsRef<Path>) -> Result<()> {
     let path = path.as_ref();
+    let doing = || format!("plot {}", path.display());
     let mut curves: Vec<(&str, &[f64])> = Vec::with_capacity(names.len());
     for name in names {
         let curve = history.history.get(name).ok_or_else(|| {
@@ -32,8 +34,10 @@ pub fn history(history: &History, names: &[&str], path: impl AsRef<Path>) -> Res
     let epochs = curves.iter().map(|(_, curve)| curve.len()).max().unwrap_or(0).max(2);
     let mut text = String::new();
     draw(&mut text, &curves, epochs, (low - margin, high + margin))
-        .map_err(|error| Error::file(format!("plot {}", path.display()), "a drawing", error.to_string()))?;
-    keras_core::npy::write_atomically(path, text.as_bytes())
+        .map_err(|error| Error::file(doing(), "a drawing", error.to_string()))?;
+    keras_core::atomic::write_atomically(path, |file| {
+        file.write_all(text.as_bytes()).map_err(|error| Error::file(doing(), "a file to write", error.to_string()))
+    })
 }
 
 fn draw(
