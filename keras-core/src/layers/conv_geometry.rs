@@ -183,7 +183,7 @@ mod tests {
                                 Padding::Valid => assert_eq!(count, starts),
                                 // Where the window is shorter than its stride, cells at the end may be left over.
                                 Padding::Same => {
-                                    assert!(starts >= count && after >= before && after <= before + 1)
+                                    assert!(starts >= count && after >= before && after <= before + 1);
                                 }
                                 Padding::Causal => assert_eq!((count, after), (starts, 0)),
                             }

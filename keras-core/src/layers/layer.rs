@@ -45,6 +45,7 @@ struct Built {
 impl LayerRef {
     /// Gives a definition a name (its own or the next automatic one) and makes it a layer.
     pub fn new(definition: impl Layer) -> Result<Self> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
         let mut base = definition.base().cloned().unwrap_or_default();
         // A later change of the default is for layers made after it.
         base.dtype.get_or_insert_with(crate::k::floatx);
@@ -64,7 +65,6 @@ impl LayerRef {
         if base.batch_size == Some(0) {
             return Err(Error::value(format!("layer {name}"), "a batch size of at least 1", "0"));
         }
-        static NEXT: AtomicU64 = AtomicU64::new(0);
         Ok(Self(Arc::new(Cell {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             trainable: AtomicBool::new(!base.frozen),
@@ -127,7 +127,7 @@ impl LayerRef {
         self.0.trainable.store(trainable, Ordering::Relaxed);
     }
 
-    /// `{"class_name", "config"}` with the keys in Keras's order: name, trainable, batch_input_shape, dtype, then the
+    /// `{"class_name", "config"}` with the keys in Keras's order: name, trainable, `batch_input_shape`, dtype, then the
     /// layer's own.
     pub fn config(&self) -> Config {
         let own = self.0.definition.config();

@@ -277,13 +277,11 @@ impl Layer for Concatenate {
         }
         let mut parts = Vec::with_capacity(inputs.len());
         for (x, mask) in inputs.iter().zip(masks) {
-            parts.push(match mask {
-                Some(mask) => mask.clone(),
-                None => {
-                    let lens = x.shape()?.into_iter().take(rank).collect::<Vec<_>>();
-                    Tensor::constant(crate::Array::full(&lens, true))
-                }
-            });
+            let everywhere = || -> Result<Tensor> {
+                let lens: Vec<usize> = x.shape()?.into_iter().take(rank).collect();
+                Ok(Tensor::constant(crate::Array::full(&lens, true)))
+            };
+            parts.push(mask.cloned().map_or_else(everywhere, Ok)?);
         }
         let joined = k::concatenate(&parts.iter().collect::<Vec<_>>(), axis as isize);
         // A mask with all axes of its input is one per step only after the last.
