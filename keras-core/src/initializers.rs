@@ -566,3 +566,135 @@ impl Initializer for Identity {
         Config::new("Identity").with("gain", self.gain)
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use super::*;
+
+    fn stream() -> Stream {
+        Stream::new(7, 11, 0)
+    }
+
+    fn drawn(initializer: &dyn Initializer, shape: &[usize]) -> Vec<f32> {
+        initializer.init(shape, DType::F32, &stream()).unwrap().to_vec()
+    }
+
+    /// Mean, variance, smallest and largest.
+    fn moments(values: &[f32]) -> (f64, f64, f64, f64) {
+        let n = values.len() as f64;
+        let mean = values.iter().map(|&x| f64::from(x)).sum::<f64>() / n;
+        let variance = values.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / n;
+        let (low, high) = values
+            .iter()
+            .fold((f64::MAX, f64::MIN), |(low, high), &x| (low.min(f64::from(x)), high.max(f64::from(x))));
+        (mean, variance, low, high)
+    }
+
+    /// A million draws: the mean within 5 of its standard errors, the variance within 1 %, the bounds kept, and reached
+    /// to within 1 %.
+    fn check(initializer: &dyn Initializer, mean: f64, variance: f64, bound: Option<f64>) {
+        let (m, v, low, high) = moments(&drawn(initializer, &[500, 2000]));
+        let name = initializer.config().to_value();
+        assert!((m - mean).abs() < 5.0 * variance.sqrt() / 1000.0, "{name}: mean {m}");
+        assert!((v / variance - 1.0).abs() < 0.01, "{name}: variance {v} instead of {variance}");
+        if let Some(bound) = bound {
+            let (below, above) = ((mean - low) / bound, (high - mean) / bound);
+            assert!(below <= 1.000_001 && above <= 1.000_001, "{name}: {low} to {high}");
+            assert!(below > 0.99 && above > 0.99, "{name}: {low} to {high}");
+        }
+    }
+
+    #[test]
+    fn a_million_draws_have_the_stated_mean_variance_and_bounds() {
+        check(&RandomNormal::new().mean(1.0).stddev(0.5), 1.0, 0.25, None);
+        check(&RandomUniform::new(), 0.0, 0.1 * 0.1 / 12.0, Some(0.05));
+        let deviation = TRUNCATED_DEVIATION;
+        check(&TruncatedNormal::new().stddev(0.5), 0.0, (0.5 * deviation).powi(2), Some(1.0));
+        // Of a (500, 2000) matrix: fan in 500, fan out 2000, mean 1250.
+        for (initializer, variance) in [
+            (glorot_uniform(), 1.0 / 1250.0),
+            (glorot_normal(), 1.0 / 1250.0),
+            (he_uniform(), 2.0 / 500.0),
+            (he_normal(), 2.0 / 500.0),
+            (lecun_uniform(), 1.0 / 500.0),
+            (lecun_normal(), 1.0 / 500.0),
+            (VarianceScaling::new().mode(FanMode::FanOut), 1.0 / 2000.0),
+        ] {
+            let bound = match initializer.distribution {
+                ScalingDistribution::Uniform => (3.0_f64 * variance).sqrt(),
+                _ => 2.0 * variance.sqrt() / deviation,
+            };
+            check(&initializer, 0.0, variance, Some(bound));
+        }
+    }
+
+    #[test]
+    fn fans_follow_keras() {
+        assert_eq!(fans(&[3, 5]), (3.0, 5.0));
+        assert_eq!(fans(&[7, 3, 5]), (21.0, 35.0));
+        assert_eq!(fans(&[3, 3, 16, 32]), (144.0, 288.0));
+        assert_eq!(fans(&[2, 3, 4, 5, 6]), (120.0, 144.0));
+        assert_eq!(fans(&[9]), (3.0, 3.0));
+        assert_eq!(fans(&[]), (1.0, 1.0));
+    }
+
+    #[test]
+    fn orthogonal_rows_or_columns_are_orthonormal() {
+        for shape in [vec![40, 40], vec![30, 50], vec![50, 30], vec![3, 3, 5, 20], vec![2, 2, 4, 20]] {
+            let made = Orthogonal::new().gain(2.0).init(&shape, DType::F64, &stream()).unwrap();
+            let columns = *shape.last().unwrap();
+            let rows = made.len() / columns;
+            let values = made.to_vec::<f64>();
+            let vector = |i: usize| -> Vec<f64> {
+                if rows < columns {
+                    values[i * columns..(i + 1) * columns].to_vec()
+                } else {
+                    (0..rows).map(|row| values[row * columns + i]).collect()
+                }
+            };
+            for i in 0..rows.min(columns) {
+                for j in 0..=i {
+                    let product: f64 = vector(i).iter().zip(vector(j)).map(|(x, y)| x * y).sum();
+                    let wanted = if i == j { 4.0 } else { 0.0 };
+                    assert!((product - wanted).abs() < 1e-11, "{shape:?}: {i}, {j}: {product}");
+                }
+            }
+        }
+        assert!(Orthogonal::new().init(&[3], DType::F32, &stream()).is_err());
+    }
+
+    #[test]
+    fn a_seed_of_its_own_decides_alone() {
+        let seeded = glorot_uniform().seed(3);
+        let one = seeded.init(&[4, 4], DType::F32, &Stream::new(1, 1, 0)).unwrap();
+        let other = seeded.init(&[4, 4], DType::F32, &Stream::new(2, 2, 0)).unwrap();
+        assert!(one.same_bits(&other));
+        assert!(!one.same_bits(&glorot_uniform().seed(4).init(&[4, 4], DType::F32, &stream()).unwrap()));
+        let free = glorot_uniform();
+        let first = free.init(&[4, 4], DType::F32, &Stream::new(1, 1, 0)).unwrap();
+        assert!(!first.same_bits(&free.init(&[4, 4], DType::F32, &Stream::new(2, 1, 0)).unwrap()));
+    }
+
+    #[test]
+    fn identity_is_cut_or_padded() {
+        assert_eq!(drawn(&Identity { gain: 2.0 }, &[2, 3]), [2.0, 0.0, 0.0, 0.0, 2.0, 0.0]);
+        assert!(Identity::default().init(&[2], DType::F32, &stream()).is_err());
+    }
+
+    #[test]
+    fn empty_weights_and_wrong_arguments() {
+        for name in ["zeros", "glorot_uniform", "orthogonal", "random_normal", "identity"] {
+            let made = get(name).unwrap().init(&[0, 3], DType::F32, &stream()).unwrap();
+            assert_eq!(made.shape(), [0, 3]);
+        }
+        assert!(glorot_uniform().init(&[2, 2], DType::I32, &stream()).is_err());
+        let config = |key: &str, value: serde_json::Value| {
+            deserialize(&Config::new("VarianceScaling").with(key, value).to_value())
+        };
+        assert!(config("mode", "fan_sideways".into()).unwrap_err().to_string().contains("fan_avg"));
+        assert!(config("scale", (-1.0).into()).is_err());
+        assert!(config("sale", 1.0.into()).is_err());
+        assert!(get("glorot").unwrap_err().to_string().contains("glorot_uniform"));
+    }
+}

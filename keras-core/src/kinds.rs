@@ -287,3 +287,80 @@ macro_rules! kind {
     };
 }
 pub(crate) use kind;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use crate::activations::{self, ActivationSpec};
+    use crate::initializers::{InitializerSpec, glorot_uniform};
+    use crate::losses::{self, LossSpec};
+    use crate::registry::Config;
+    use crate::regularizers::{RegularizerRef, RegularizerSpec, l2};
+    use crate::{Tensor, k};
+    use serde_json::{Value, json};
+
+    fn steep(x: &Tensor) -> Tensor {
+        x * 5.0
+    }
+
+    #[test]
+    fn names_configs_values_and_functions_resolve() {
+        let name = |spec: ActivationSpec| spec.resolve().unwrap().name().to_owned();
+        assert_eq!(name("relu".into()), "relu");
+        assert_eq!(name("tanh".to_owned().into()), "tanh");
+        assert_eq!(name(activations::Softmax.into()), "softmax");
+        assert_eq!(name(steep.into()), "steep");
+        assert_eq!(name((|x: &Tensor| x * 2.0).into()), "<lambda>");
+        assert_eq!(name(ActivationSpec::default()), "linear");
+        assert_eq!(name(json!(null).into()), "linear");
+        assert_eq!(activations::get("relu").unwrap().builtin(), Some(activations::Relu));
+        assert_eq!(ActivationSpec::from(steep).resolve().unwrap().builtin(), None);
+        let config = json!({"class_name": "VarianceScaling", "config": {"scale": 1.0, "mode": "fan_avg", "distribution": "uniform", "seed": null}});
+        for spec in [InitializerSpec::from("glorot_uniform"), config.clone().into(), glorot_uniform().into()]
+        {
+            assert_eq!(spec.to_value(), config);
+        }
+        // Arguments that are null, or missing, are the defaults.
+        assert!(InitializerSpec::from(json!({"class_name": "Zeros", "config": null})).resolve().is_ok());
+        assert!(InitializerSpec::from(json!({"class_name": "Zeros"})).resolve().is_ok());
+    }
+
+    #[test]
+    fn what_is_not_known_is_an_error_that_names_what_is() {
+        let error = ActivationSpec::from("sigmoidal").resolve().unwrap_err().to_string();
+        assert!(error.contains("sigmoid") && error.contains("sigmoidal"), "{error}");
+        assert!(InitializerSpec::default().resolve().unwrap_err().to_string().contains("None"));
+        for wrong in [json!(3), json!([]), json!({"config": {}}), json!({"class_name": 3})] {
+            assert!(LossSpec::from(wrong).resolve().is_err());
+        }
+        assert_eq!(ActivationSpec::from("sigmoidal").to_value(), json!("sigmoidal"));
+    }
+
+    #[test]
+    fn arguments_of_configs_are_read_with_their_defaults() {
+        let config = Config::new("Dense").with("given", "l2").with("null", Value::Null).with("wrong", "l3");
+        let mut reader = config.reader();
+        let read = |reader: &mut _, key: &str| RegularizerSpec::read(reader, key, l2(0.5));
+        let factor = |spec: RegularizerSpec| spec.to_value()["config"]["l2"].as_f64().unwrap();
+        assert_eq!(factor(read(&mut reader, "given").unwrap()), f64::from(0.01_f32));
+        assert_eq!(factor(read(&mut reader, "absent").unwrap()), 0.5);
+        assert_eq!(read(&mut reader, "null").unwrap().to_value(), Value::Null);
+        assert!(read(&mut reader, "wrong").unwrap_err().to_string().contains("l3"));
+    }
+
+    #[test]
+    fn registered_names_stand_for_what_was_registered() {
+        losses::register("kinds_test_loss", |config| {
+            let mut reader = config.reader();
+            let power = reader.float("power", 2.0)?;
+            reader.finish()?;
+            Ok(losses::custom("kinds_test_loss", move |y, p| k::mean(&k::pow(&(p - y), power), &[-1], false)))
+        });
+        assert_eq!(losses::get("kinds_test_loss").unwrap().name(), "kinds_test_loss");
+        assert!(
+            losses::deserialize(&json!({"class_name": "kinds_test_loss", "config": {"powr": 3}})).is_err()
+        );
+        let shared = RegularizerRef::new(l2(0.25));
+        assert_eq!(RegularizerSpec::from(&shared).to_value(), shared.config().to_value());
+    }
+}

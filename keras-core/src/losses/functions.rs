@@ -77,7 +77,9 @@ pub fn categorical_hinge(y_true: &Tensor, y_pred: &Tensor) -> Tensor {
     let y = like(y_true, y_pred);
     let positive = k::sum(&(&y * y_pred), &[-1], false);
     let negative = k::max(&((1.0 - y) * y_pred), &[-1], false);
-    at_least(&(negative - positive + 1.0), 0.0)
+    let margin = negative - positive + 1.0;
+    // In this order, a margin of exactly 0 has no gradient, as in Keras.
+    k::maximum(&k::number(&margin, 0.0), &margin)
 }
 
 /// mean(ln cosh(p − y)) over the last axis.

@@ -170,3 +170,94 @@ registry! {
         Hinge, SquaredHinge, CategoricalHinge, Poisson, LogCosh, KLDivergence, Huber,
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use super::*;
+    use crate::backend::reference::Reference;
+    use crate::backend::{Engine, Runtime};
+    use crate::tensor::{Trace, TraceOptions};
+    use crate::{Array, k};
+    use std::sync::Arc;
+
+    fn eval(write: impl Fn(&Trace) -> Tensor) -> Result<Vec<f64>> {
+        let runtime: Arc<dyn Runtime> = Arc::new(Engine::new(Reference)?);
+        let trace = Trace::new(TraceOptions::default());
+        let output = trace.lift(&write(&trace))?;
+        trace.with_graph_mut(|graph| graph.set_outputs(vec![output]));
+        let program =
+            trace.with_graph(|graph| runtime.compile(graph, crate::graph::optimize::Passes::default()))?;
+        Ok(program.run(&[])?.swap_remove(0).to_vec())
+    }
+
+    fn traced(trace: &Trace, array: impl Into<Array>) -> Tensor {
+        trace.tensor(trace.lift(&Tensor::constant(array)).unwrap())
+    }
+
+    #[test]
+    fn saturated_probabilities_lose_nothing_on_their_logits() {
+        // softmax([0, 200]) is [1e-87, 1]: clipped, its loss would be −ln ε = 16.1 and its gradient 0.
+        let values = eval(|trace| {
+            let (y, x) = (traced(trace, [[1.0_f32, 0.0]]), traced(trace, [[0.0_f32, 200.0]]));
+            get("categorical_crossentropy").unwrap().call_on_logits(&y, &x, "softmax").unwrap()
+        });
+        assert_eq!(values.unwrap(), [200.0]);
+        let values = eval(|trace| {
+            let (y, x) = (traced(trace, [[1.0_f32, 0.0]]), traced(trace, [[-300.0_f32, -40.0]]));
+            get("binary_crossentropy").unwrap().call_on_logits(&y, &x, "sigmoid").unwrap()
+        });
+        assert!((values.unwrap()[0] - (300.0 + (-40.0_f64).exp()) / 2.0).abs() < 1e-4);
+        let loss = get("categorical_crossentropy").unwrap();
+        let y = Tensor::constant([[1.0_f32, 0.0]]);
+        assert!(loss.call_on_logits(&y, &y, "sigmoid").is_none());
+        assert!(get("mse").unwrap().call_on_logits(&y, &y, "softmax").is_none());
+        assert!(CategoricalCrossentropy::new().from_logits(true).call_on_logits(&y, &y, "softmax").is_none());
+    }
+
+    #[test]
+    fn binary_crossentropy_of_logit_0_has_the_gradient_of_the_sigmoid() {
+        let values = eval(|trace| {
+            let (y, x) = (traced(trace, [[1.0_f32, 0.0]]), traced(trace, [[0.0_f32, 0.0]]));
+            let loss = get("binary_crossentropy").unwrap().call_on_logits(&y, &x, "sigmoid").unwrap();
+            k::gradients(&loss, &[&x]).unwrap().remove(0).unwrap()
+        });
+        assert_eq!(values.unwrap(), [-0.25, 0.25]);
+    }
+
+    #[test]
+    fn class_numbers_that_do_not_exist_are_errors() {
+        for labels in [[[0_i32], [3]], [[-1], [0]]] {
+            let values = eval(|trace| {
+                let (y, p) = (traced(trace, labels), traced(trace, [[0.5_f32, 0.25, 0.25], [0.2, 0.3, 0.5]]));
+                get("sparse_categorical_crossentropy").unwrap().call(&y, &p)
+            });
+            assert!(values.is_err(), "{labels:?}: {values:?}");
+        }
+        let onehot = Tensor::constant([[0.0_f32, 1.0]]);
+        let error =
+            sparse_categorical_crossentropy(&onehot, &onehot).check().map(|_| ()).unwrap_err().to_string();
+        assert!(error.contains("one-hot"), "{error}");
+    }
+
+    #[test]
+    fn weights_that_do_not_fit_are_errors() {
+        let values = Tensor::constant([1.0_f32, 2.0, 3.0]);
+        for wrong in [Array::from([1.0_f32, 2.0]), Array::from([[1.0_f32, 2.0, 3.0]])] {
+            assert!(align_weights(&values, &Tensor::constant(wrong)).check().is_err());
+        }
+        let column = Array::from([[1.0_f32], [2.0], [3.0]]);
+        assert_eq!(align_weights(&values, &Tensor::constant(column)).shape().unwrap(), [3]);
+    }
+
+    #[test]
+    fn functions_are_losses_under_their_own_names() {
+        fn distance(y: &Tensor, p: &Tensor) -> Tensor {
+            k::sum(&k::abs(&(p - y)), &[-1], false)
+        }
+        let loss = LossSpec::from(distance).resolve().unwrap();
+        assert_eq!((loss.name(), loss.config()), ("distance", "distance".into()));
+        assert_eq!(LossSpec::from(mean_squared_error).to_value(), "mean_squared_error");
+        assert_eq!(custom("mine", distance).name(), "mine");
+    }
+}

@@ -1,10 +1,19 @@
 //! Metrics: numbers that judge predictions, accumulated over an epoch. A metric is pure: it says what its states
 //! become with a batch and what they amount to; training owns the variables.
 
+mod auc;
+mod confusion;
 mod functions;
+mod iou;
 mod mean;
 
+pub use auc::{AUC, Curve, Summation};
+pub use confusion::{
+    FalseNegatives, FalsePositives, Precision, Recall, SensitivityAtSpecificity, SpecificityAtSensitivity,
+    Thresholds, TrueNegatives, TruePositives,
+};
 pub use functions::*;
+pub use iou::MeanIoU;
 pub use mean::*;
 
 use crate::error::Result;
@@ -208,5 +217,63 @@ registry! {
         RootMeanSquaredError, Hinge, SquaredHinge, CategoricalHinge, Accuracy, BinaryAccuracy, CategoricalAccuracy,
         SparseCategoricalAccuracy, TopKCategoricalAccuracy, SparseTopKCategoricalAccuracy, LogCoshError, Poisson,
         KLDivergence, CosineSimilarity, BinaryCrossentropy, CategoricalCrossentropy, SparseCategoricalCrossentropy,
+        TruePositives, TrueNegatives, FalsePositives, FalseNegatives, Precision, Recall, SensitivityAtSpecificity,
+        SpecificityAtSensitivity, AUC, MeanIoU,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn accuracy_is_what_output_and_loss_make_of_it() {
+        let name = |given: &str, features: usize, loss: &str| {
+            let metric = resolve_metric(&given.into(), &[None, Some(features)], loss).unwrap();
+            metric.name().to_owned()
+        };
+        for accuracy in ["accuracy", "acc"] {
+            assert_eq!(name(accuracy, 1, "mean_squared_error"), "binary_accuracy");
+            assert_eq!(name(accuracy, 1, "sparse_categorical_crossentropy"), "binary_accuracy");
+            assert_eq!(name(accuracy, 4, "binary_crossentropy"), "binary_accuracy");
+            assert_eq!(name(accuracy, 4, "sparse_categorical_crossentropy"), "sparse_categorical_accuracy");
+            assert_eq!(name(accuracy, 4, "mean_squared_error"), "categorical_accuracy");
+        }
+        assert_eq!(name("ce", 4, "sparse_categorical_crossentropy"), "sparse_categorical_crossentropy");
+        assert_eq!(name("crossentropy", 1, "mse"), "binary_crossentropy");
+        assert_eq!(name("mae", 4, "mse"), "mean_absolute_error");
+        assert_eq!(name("kld", 4, "mse"), "kullback_leibler_divergence");
+        assert_eq!(name("top_k_categorical_accuracy", 4, "mse"), "top_k_categorical_accuracy");
+        let error = resolve_metric(&"acuracy".into(), &[None, Some(1)], "mse").unwrap_err().to_string();
+        assert!(error.contains("metric") && error.contains("accuracy"), "{error}");
+    }
+
+    #[test]
+    fn objects_without_a_name_get_one_of_their_class() {
+        crate::layers::reset_names();
+        let (first, second, third) = (AUC::new(), AUC::new(), AUC::new().name("mine"));
+        assert_eq!(Metric::name(&first), "auc_1");
+        assert_eq!(Metric::name(&first), "auc_1");
+        assert_eq!(Metric::name(&third), "mine");
+        assert_eq!(Metric::name(&second), "auc_2");
+        assert_eq!(Metric::name(&TruePositives::new()), "true_positives_1");
+        assert_eq!(Metric::name(&CategoricalAccuracy::new()), "categorical_accuracy");
+    }
+
+    #[test]
+    fn arguments_outside_their_domain_are_errors() {
+        for config in [
+            json!({"class_name": "AUC", "config": {"num_thresholds": 1}}),
+            json!({"class_name": "AUC", "config": {"curve": "ROK"}}),
+            json!({"class_name": "Precision", "config": {"thresholds": [0.5, 1.5]}}),
+            json!({"class_name": "Precision", "config": {"top_k": -1}}),
+            json!({"class_name": "SensitivityAtSpecificity", "config": {"specificity": 2}}),
+            json!({"class_name": "SensitivityAtSpecificity", "config": {}}),
+            json!({"class_name": "MeanIoU", "config": {}}),
+        ] {
+            assert!(deserialize(&config).is_err(), "{config}");
+        }
     }
 }

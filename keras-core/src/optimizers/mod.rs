@@ -68,19 +68,22 @@ pub trait Optimizer: Send + Sync {
 
     /// Class name and arguments, the hyperparameters with the values that `current` knows.
     fn config(&self, current: &dyn Fn(&str) -> Option<f64>) -> Config {
-        let clipping = self.clipping();
-        let mut config = Config::new(self.class_name());
-        for (key, value) in [("clipnorm", clipping.norm), ("clipvalue", clipping.value)] {
-            if let Some(value) = value {
-                config = config.with(key, value);
-            }
-        }
-        for (name, first) in self.hyperparameters() {
-            config =
-                config.with(name, current(name).unwrap_or_else(|| crate::regularizers::in_floatx(first)));
-        }
-        self.constants().into_iter().fold(config, |config, (name, value)| config.with(name, value))
+        described_config(self, current)
     }
+}
+
+/// Clip limits, hyperparameters, constants.
+fn described_config<O: Optimizer + ?Sized>(optimizer: &O, current: &dyn Fn(&str) -> Option<f64>) -> Config {
+    let clipping = optimizer.clipping();
+    let limits = [("clipnorm", clipping.norm), ("clipvalue", clipping.value)];
+    let limits = limits.into_iter().filter_map(|(key, value)| Some((key, Value::from(value?))));
+    let value = |name, first| current(name).unwrap_or_else(|| crate::regularizers::in_floatx(first));
+    let numbers =
+        optimizer.hyperparameters().into_iter().map(|(name, first)| (name, value(name, first).into()));
+    limits
+        .chain(numbers)
+        .chain(optimizer.constants())
+        .fold(Config::new(optimizer.class_name()), |config, (name, value)| config.with(name, value))
 }
 
 /// Limits of gradients, applied in this order.
@@ -220,3 +223,88 @@ static REGISTRY: Registry<OptimizerRef> = Registry::new(
         ("nadam", |config| Ok(OptimizerRef::new(Nadam::read(config)?))),
     ],
 );
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use super::*;
+    use crate::array::{Array, DType};
+    use serde_json::json;
+
+    fn weight() -> Variable {
+        Variable::new("w", Array::zeros(DType::F32, &[2]))
+    }
+
+    #[test]
+    fn names_go_in_any_case_and_rates_by_both_names() {
+        for name in
+            ["sgd", "SGD", "RMSprop", "rmsprop", "Adam", "ADAM", "nadam", "Adagrad", "adadelta", "Adamax"]
+        {
+            assert!(get(name).is_ok(), "{name}");
+        }
+        let rate =
+            |config: Value| OptimizerSpec::from(config).build(&[weight()]).unwrap().learning_rate().unwrap();
+        assert_eq!(rate(json!({"class_name": "SGD", "config": {"lr": 0.5}})), 0.5);
+        assert_eq!(rate(json!({"class_name": "SGD", "config": {"learning_rate": 0.25}})), 0.25);
+        assert!(get("adamm").unwrap_err().to_string().contains("adam"));
+    }
+
+    #[test]
+    fn what_would_change_the_step_is_refused() {
+        let build = |key: &str, value: Value| {
+            OptimizerSpec::from(Config::new("Adam").with(key, value)).build(&[weight()])
+        };
+        assert!(build("jit_compile", true.into()).is_ok());
+        assert!(build("weight_decay", Value::Null).is_ok());
+        assert!(build("weight_decay", 0.01.into()).is_err());
+        assert!(build("use_ema", true.into()).is_err());
+        assert!(build("momentum", 0.9.into()).is_err());
+        let schedule = json!({"class_name": "ExponentialDecay", "config": {}});
+        assert!(build("learning_rate", schedule).unwrap_err().to_string().contains("LearningRateScheduler"));
+        assert!(OptimizerSpec::from(SGD::new().learning_rate(f64::INFINITY)).build(&[weight()]).is_err());
+    }
+
+    #[test]
+    fn states_of_older_versions_are_taken() {
+        let load = |name: &str, values: &[Array]| -> Result<Vec<f64>> {
+            let state = OptimizerSpec::from(name).build(&[weight()])?;
+            for variable in state.weights() {
+                variable.set(&Array::full_of(variable.dtype(), variable.shape(), 9.0))?;
+            }
+            state.set_weights(values)?;
+            Ok(state.get_weights()?.iter().flat_map(Array::to_vec::<f64>).collect())
+        };
+        let pair = || Array::from([1.0_f32, 2.0]);
+        assert_eq!(load("rmsprop", &[pair()]).unwrap(), [0.0, 1.0, 2.0]);
+        assert_eq!(load("adadelta", &[pair(), pair()]).unwrap(), [0.0, 1.0, 2.0, 1.0, 2.0]);
+        let five = Array::from(5_i64);
+        assert_eq!(load("nadam", &[five.clone(), pair(), pair()]).unwrap(), [5.0, 1.0, 1.0, 2.0, 1.0, 2.0]);
+        assert_eq!(load("adam", &[five.clone(), pair(), pair()]).unwrap(), [5.0, 1.0, 2.0, 1.0, 2.0, 0.0]);
+        assert!(load("sgd", &[pair()]).is_err());
+        assert!(load("sgd", &[five, Array::from([1.0_f32])]).is_err());
+    }
+
+    #[test]
+    fn steps_are_for_the_weights_they_were_made_for() {
+        let state = OptimizerSpec::from("sgd").build(&[weight()]).unwrap();
+        let gradient = Tensor::constant(Array::zeros(DType::F32, &[3]));
+        let other = Variable::new("w", Array::zeros(DType::F32, &[3]));
+        assert!(state.updates(&[other], &[gradient], &[]).is_err());
+        assert!(state.updates(&[], &[], &[]).is_err());
+    }
+
+    #[test]
+    fn constraints_act_on_the_new_value() {
+        let w = Variable::new("w", Array::from([1.0_f32, -1.0]));
+        let state =
+            OptimizerSpec::from(SGD::new().learning_rate(2.0)).build(std::slice::from_ref(&w)).unwrap();
+        let gradient = Tensor::constant([1.0_f32, -1.0]);
+        let constraint = Some(crate::constraints::ConstraintRef::new(crate::constraints::non_neg()));
+        let updates =
+            state.updates(std::slice::from_ref(&w), std::slice::from_ref(&gradient), &[constraint]).unwrap();
+        let runtime: std::sync::Arc<dyn crate::backend::Runtime> =
+            std::sync::Arc::new(crate::backend::Engine::new(crate::backend::reference::Reference).unwrap());
+        k::function([], [&gradient]).unwrap().updates(updates).on(&runtime).run([]).unwrap();
+        assert_eq!(w.value().unwrap().to_vec::<f32>(), [0.0, 1.0]);
+    }
+}
