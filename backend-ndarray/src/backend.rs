@@ -187,8 +187,41 @@ impl Backend for NdArray {
         let native = match (op, inputs) {
             (Op::Unary(op), [x]) => unary_result(*op, x.dtype).is_some(),
             (Op::Binary(op), [a, _]) => takes_binary(*op, a.dtype),
-            (Op::Scan(_) | Op::Host(_), _) => false,
-            _ => true,
+            // Composites by name: one that is added to the graph later runs by its decomposition.
+            (
+                Op::Iota(..)
+                | Op::Random { .. }
+                | Op::Compare(_)
+                | Op::Logical(_)
+                | Op::Select
+                | Op::Cast(_)
+                | Op::Reduce(..)
+                | Op::ArgReduce(..)
+                | Op::Cumulative(..)
+                | Op::TopK(_)
+                | Op::MatMul { .. }
+                | Op::Conv(_)
+                | Op::ConvGradInput(..)
+                | Op::ConvGradKernel(..)
+                | Op::MaxPool(_)
+                | Op::MaxPoolGrad(..)
+                | Op::AvgPool(_)
+                | Op::AvgPoolGrad(..)
+                | Op::Gather(_)
+                | Op::ScatterAdd(_)
+                | Op::Reshape(_)
+                | Op::Permute(_)
+                | Op::Broadcast(_)
+                | Op::Slice(_)
+                | Op::SliceUpdate(_)
+                | Op::Pad(_)
+                | Op::Concat(_)
+                | Op::Reverse(_)
+                | Op::Softmax
+                | Op::LogSoftmax,
+                _,
+            ) => true,
+            _ => false,
         };
         if native { Support::Native } else { Support::Decomposed }
     }

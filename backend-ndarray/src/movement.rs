@@ -169,23 +169,81 @@ fn transpose<T: Plain>(
         let width = BLOCK.min(columns - column);
         for row in (0..rows).step_by(BLOCK) {
             let height = BLOCK.min(rows - row);
-            let mut square = [[T::default(); BLOCK]; BLOCK];
-            for (j, line) in square.iter_mut().enumerate().take(width) {
-                let start = (b + (column + j) as isize * from) as usize + row;
-                if let Some(full) = source.get(start..start + BLOCK).filter(|_| height == BLOCK) {
-                    line.copy_from_slice(full);
-                } else {
-                    line[..height].copy_from_slice(&source[start..start + height]);
-                }
+            let read = (b + column as isize * from) as usize + row;
+            let write = (a + row as isize * to) as usize + column;
+            if (width, height) == (BLOCK, BLOCK) && from > 0 && to > 0 {
+                let (from, to) = (from as usize, to as usize);
+                let source = &source[read..=read + (BLOCK - 1) * (from + 1)];
+                // SAFETY: the walk over the target visits no element twice, so no other matrix has these.
+                unsafe { turn(source, from, target.as_ptr().wrapping_add(write), to) };
+                continue;
             }
             for i in 0..height {
-                let start = (a + (row + i) as isize * to) as usize + column;
-                // SAFETY: the walk over the target visits no element twice, so no other matrix has these.
+                let start = write.wrapping_add_signed(i as isize * to);
+                // SAFETY: as above.
                 let line = unsafe { target.range(start, start + width) };
-                for (y, x) in line.iter_mut().zip(square.iter().map(|line| line[i])) {
-                    *y = x;
+                for (j, y) in line.iter_mut().enumerate() {
+                    *y = source[read.wrapping_add_signed(j as isize * from) + i];
                 }
             }
+        }
+    }
+}
+
+/// Transposes a square: `target[i · to + j] = source[j · from + i]`.
+///
+/// # Safety
+/// The lines of the square lie in valid memory behind `target` that nothing else accesses meanwhile.
+unsafe fn turn<T: Plain>(source: &[T], from: usize, target: *mut T, to: usize) {
+    #[cfg(target_arch = "x86_64")]
+    if size_of::<T>() == 4 && crate::simd::isa() >= crate::simd::Isa::Avx2 {
+        for (i, j) in [(0, 0), (0, 8), (8, 0), (8, 8)] {
+            let (source, target) = (source[j * from + i..].as_ptr(), target.wrapping_add(i * to + j));
+            // SAFETY: the machine has AVX; elements have four bytes; eighths of the square on both sides.
+            unsafe { turn_words(source.cast(), from, target.cast(), to) };
+        }
+        return;
+    }
+    for i in 0..BLOCK {
+        // SAFETY: the caller's promise.
+        let line = unsafe { std::slice::from_raw_parts_mut(target.wrapping_add(i * to), BLOCK) };
+        for (j, y) in line.iter_mut().enumerate() {
+            *y = source[j * from + i];
+        }
+    }
+}
+
+/// Transposes 8 × 8 elements of four bytes.
+///
+/// # Safety
+/// The machine has AVX; eight lines of eight elements are valid, `from` and `to` elements apart.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx")]
+unsafe fn turn_words(source: *const f32, from: usize, target: *mut f32, to: usize) {
+    use std::arch::x86_64::{
+        _mm256_loadu_ps, _mm256_permute2f128_ps, _mm256_shuffle_ps, _mm256_storeu_ps, _mm256_unpackhi_ps,
+        _mm256_unpacklo_ps,
+    };
+    // SAFETY: the caller's promise.
+    let lines: [_; 8] = std::array::from_fn(|j| unsafe { _mm256_loadu_ps(source.wrapping_add(j * from)) });
+    let pairs = [0, 2, 4, 6]
+        .map(|j| (_mm256_unpacklo_ps(lines[j], lines[j + 1]), _mm256_unpackhi_ps(lines[j], lines[j + 1])));
+    let quads = [0, 2].map(|j| {
+        let ((a, b), (c, d)) = (pairs[j], pairs[j + 1]);
+        [
+            _mm256_shuffle_ps::<0x44>(a, c),
+            _mm256_shuffle_ps::<0xee>(a, c),
+            _mm256_shuffle_ps::<0x44>(b, d),
+            _mm256_shuffle_ps::<0xee>(b, d),
+        ]
+    });
+    for i in 0..4 {
+        let low = _mm256_permute2f128_ps::<0x20>(quads[0][i], quads[1][i]);
+        let high = _mm256_permute2f128_ps::<0x31>(quads[0][i], quads[1][i]);
+        // SAFETY: the caller's promise.
+        unsafe {
+            _mm256_storeu_ps(target.wrapping_add(i * to), low);
+            _mm256_storeu_ps(target.wrapping_add((i + 4) * to), high);
         }
     }
 }

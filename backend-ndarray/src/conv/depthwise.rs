@@ -30,6 +30,35 @@ fn visit(patches: &Patches, place: &Place, lines: &[Option<usize>], mut visit: i
     }
 }
 
+/// Channels that are summed in registers.
+const WIDTH: usize = 32;
+
+/// `row[c] = Σ weights[w + c] · x[s + c]` over the pairs `(w, s)`.
+#[inline(always)]
+fn weighted_sum<T: Gemm, L: Level>(taps: &[(usize, usize)], weights: &[T], x: &[T], row: &mut [T]) {
+    let (blocks, rest) = row.as_chunks_mut::<WIDTH>();
+    let done = blocks.len() * WIDTH;
+    for (i, block) in blocks.iter_mut().enumerate() {
+        let mut sums = [T::ZERO; WIDTH];
+        for &(w, s) in taps {
+            let weights = &weights[w + i * WIDTH..][..WIDTH];
+            let x = &x[s + i * WIDTH..][..WIDTH];
+            for ((sum, &w), &x) in sums.iter_mut().zip(weights).zip(x) {
+                *sum = T::fma::<L>(w, x, *sum);
+            }
+        }
+        *block = sums;
+    }
+    let len = rest.len();
+    rest.fill(T::ZERO);
+    for &(w, s) in taps {
+        let pairs = weights[w + done..][..len].iter().zip(&x[s + done..][..len]);
+        for (sum, (&w, &x)) in rest.iter_mut().zip(pairs) {
+            *sum = T::fma::<L>(w, x, *sum);
+        }
+    }
+}
+
 pub(super) fn forward<T: Gemm>(
     site: Site<'_>,
     patches: &Patches,
@@ -68,25 +97,29 @@ impl<T: Gemm> Task for Forward<'_, T> {
         let Self { patches, first, x, kernel, rows, filters } = self;
         let channels = patches.channels;
         let multiplier = filters / channels;
-        let mut lines = Vec::new();
+        let (mut lines, mut taps) = (Vec::new(), Vec::new());
+        let mut next = patches.place(first);
         for (i, row) in rows.chunks_exact_mut(filters).enumerate() {
-            let place = patches.place(first + i);
+            let place = next;
+            next = patches.next(place);
             if i == 0 || place.at[2] == 0 {
                 patches.lines(&place, &mut lines);
+            }
+            if multiplier == 1 {
+                taps.clear();
+                visit(patches, &place, &lines, |tap, position| {
+                    taps.push((tap * filters, position * channels))
+                });
+                weighted_sum::<T, L>(&taps, kernel, x, row);
+                continue;
             }
             row.fill(T::ZERO);
             visit(patches, &place, &lines, |tap, position| {
                 let weights = &kernel[tap * filters..][..filters];
                 let x = &x[position * channels..][..channels];
-                if multiplier == 1 {
-                    for ((y, &w), &x) in row.iter_mut().zip(weights).zip(x) {
-                        *y = T::fma::<L>(w, x, *y);
-                    }
-                } else {
-                    let cells = row.chunks_exact_mut(multiplier).zip(weights.chunks_exact(multiplier));
-                    for ((y, w), &x) in cells.zip(x) {
-                        y.iter_mut().zip(w).for_each(|(y, &w)| *y = T::fma::<L>(w, x, *y));
-                    }
+                let cells = row.chunks_exact_mut(multiplier).zip(weights.chunks_exact(multiplier));
+                for ((y, w), &x) in cells.zip(x) {
+                    y.iter_mut().zip(w).for_each(|(y, &w)| *y = T::fma::<L>(w, x, *y));
                 }
             });
         }
@@ -128,28 +161,30 @@ impl<T: Gemm> Task for Backward<'_, T> {
         let Self { patches, taps, range, grad, kernel, channels, out } = self;
         let filters = patches.channels;
         let multiplier = filters / channels;
-        let mut lines = Vec::new();
+        let (mut lines, mut reads) = (Vec::new(), Vec::new());
+        let mut next = patches.place(range.start);
         for position in range.clone() {
-            let place = patches.place(position);
+            let place = next;
+            next = patches.next(place);
             if position == range.start || place.at[2] == 0 {
                 patches.lines(&place, &mut lines);
             }
-            let start = patches.stored_at(position) * channels;
+            let start = patches.stored_at(&place) * channels;
             // SAFETY: tasks have disjoint positions.
             let row = unsafe { out.range(start, start + channels) };
+            if multiplier == 1 {
+                reads.clear();
+                visit(patches, &place, &lines, |tap, at| reads.push((taps[tap] * filters, at * filters)));
+                weighted_sum::<T, L>(&reads, kernel, grad, row);
+                continue;
+            }
             row.fill(T::ZERO);
             visit(patches, &place, &lines, |tap, at| {
                 let weights = &kernel[taps[tap] * filters..][..filters];
                 let grad = &grad[at * filters..][..filters];
-                if multiplier == 1 {
-                    for ((y, &w), &g) in row.iter_mut().zip(weights).zip(grad) {
-                        *y = T::fma::<L>(w, g, *y);
-                    }
-                } else {
-                    let cells = weights.chunks_exact(multiplier).zip(grad.chunks_exact(multiplier));
-                    for (y, (w, g)) in row.iter_mut().zip(cells) {
-                        *y = w.iter().zip(g).fold(*y, |sum, (&w, &g)| T::fma::<L>(w, g, sum));
-                    }
+                let cells = weights.chunks_exact(multiplier).zip(grad.chunks_exact(multiplier));
+                for (y, (w, g)) in row.iter_mut().zip(cells) {
+                    *y = w.iter().zip(g).fold(*y, |sum, (&w, &g)| T::fma::<L>(w, g, sum));
                 }
             });
         }
@@ -191,8 +226,10 @@ impl<T: Gemm> Task for KernelPart<'_, T> {
         let multiplier = filters / channels;
         let mut lines = Vec::new();
         sums.fill(T::ZERO);
+        let mut next = patches.place(range.start);
         for position in range.clone() {
-            let place = patches.place(position);
+            let place = next;
+            next = patches.next(place);
             if position == range.start || place.at[2] == 0 {
                 patches.lines(&place, &mut lines);
             }

@@ -364,7 +364,7 @@ unsafe fn scatter<T: Gemm>(
     out: &Shared<'_, T>,
 ) {
     for (position, row) in positions.zip(rows.chunks_exact(columns.len())) {
-        let start = patches.stored_at(position) * out_channels;
+        let start = patches.stored_at(&patches.place(position)) * out_channels;
         // SAFETY: the caller's promise.
         unsafe { out.range(start + columns.start, start + columns.end) }.copy_from_slice(row);
     }

@@ -152,9 +152,21 @@ impl Patches {
         Place { sample: line / height / depth, at: [line / height % depth, line % height, k] }
     }
 
+    /// The place after another one.
+    pub(crate) fn next(&self, place: Place) -> Place {
+        let mut next = place;
+        for axis in (0..3).rev() {
+            next.at[axis] += 1;
+            if next.at[axis] < self.axes[axis].count {
+                return next;
+            }
+            next.at[axis] = 0;
+        }
+        Place { sample: place.sample + 1, ..next }
+    }
+
     /// Where the result of a position is stored, in positions of the stored result.
-    pub(crate) fn stored_at(&self, position: usize) -> usize {
-        let place = self.place(position);
+    pub(crate) fn stored_at(&self, place: &Place) -> usize {
         let axes = self.axes.iter().zip(place.at);
         axes.fold(place.sample, |at, (axis, i)| at * axis.stored + axis.first + i * axis.stride)
     }
