@@ -12,19 +12,16 @@ const BATCH: usize = 128;
 fn main() -> Result<()> {
     random::set_seed(0);
     match std::env::args().nth(1).as_deref() {
-        Some("mlp") => report("mlp", train(&mlp()?, &[784], 60_000, 6_400)?),
-        Some("cnn") => report("cnn", train(&cnn()?, &[28, 28, 1], 6_400, 640)?),
-        Some("latency") => {
-            println!("{{\"name\":\"latency\",\"milliseconds\":{:.5}}}", latency(&mlp()?)?);
-            Ok(())
-        }
-        other => Err(Error::value("bench_train", "mlp, cnn or latency", format!("{other:?}"))),
+        Some("mlp") => report("mlp", "samples_per_second", train(&mlp()?, &[784], 60_000, 6_400)?),
+        Some("cnn") => report("cnn", "samples_per_second", train(&cnn()?, &[28, 28, 1], 6_400, 640)?),
+        Some("latency") => report("latency", "milliseconds", latency(&mlp()?)?),
+        other => return Err(Error::value("bench_train", "mlp, cnn or latency", format!("{other:?}"))),
     }
+    Ok(())
 }
 
-fn report(name: &str, samples_per_second: f64) -> Result<()> {
-    println!("{{\"name\":\"{name}\",\"samples_per_second\":{samples_per_second:.1}}}");
-    Ok(())
+fn report(name: &str, unit: &str, value: f64) {
+    println!("{{\"name\":\"{name}\",\"{unit}\":{value:.5}}}");
 }
 
 fn mlp() -> Result<Sequential> {

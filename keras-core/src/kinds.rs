@@ -141,6 +141,7 @@ fn config_of<K: Kind + ?Sized>(value: &Value) -> Result<Config> {
     config.ok_or_else(|| K::registry().unknown(&value.to_string()))
 }
 
+#[allow(clippy::derivable_impls, reason = "deriving would ask for a default of the kind itself")]
 impl<K: Kind + ?Sized> Default for Given<K> {
     fn default() -> Self {
         Self::Nothing

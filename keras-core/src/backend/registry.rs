@@ -64,12 +64,9 @@ pub fn open(name: &str, device: &str) -> Result<Arc<dyn Runtime>> {
 /// The engine of the effective settings: code, command line, environment, keras.json, else the first registered.
 pub fn current() -> Result<Arc<dyn Runtime>> {
     let settings = config::settings()?;
-    let name = match settings.backend.value.clone().or_else(|| names().into_iter().next()) {
-        Some(name) => name,
-        None => {
-            return Err(Error::state("backend", "a registered backend", "none")
-                .advice("call keras::register, or use the crate keras, which registers its own"));
-        }
+    let Some(name) = settings.backend.value.clone().or_else(|| names().into_iter().next()) else {
+        return Err(Error::state("backend", "a registered backend", "none")
+            .advice("call keras::register, or use the crate keras, which registers its own"));
     };
     open(&name, settings.device.value.as_deref().unwrap_or_default())
 }

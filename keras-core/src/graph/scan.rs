@@ -55,23 +55,23 @@ impl ScanBuilder {
         Ok(Self { body, init: init.to_vec(), outer_xs: xs.to_vec(), consts: consts.to_vec(), steps })
     }
 
-    fn inputs(&self, start: usize, count: usize) -> Vec<Value> {
+    fn inputs(start: usize, count: usize) -> Vec<Value> {
         (start..start + count).map(|node| Value { node: node as u32, output: 0 }).collect()
     }
 
     /// The carries inside the body.
     pub fn carries(&self) -> Vec<Value> {
-        self.inputs(0, self.init.len())
+        Self::inputs(0, self.init.len())
     }
 
     /// The current rows inside the body.
     pub fn xs(&self) -> Vec<Value> {
-        self.inputs(self.init.len(), self.outer_xs.len())
+        Self::inputs(self.init.len(), self.outer_xs.len())
     }
 
     /// The constants inside the body.
     pub fn consts(&self) -> Vec<Value> {
-        self.inputs(self.init.len() + self.outer_xs.len(), self.consts.len())
+        Self::inputs(self.init.len() + self.outer_xs.len(), self.consts.len())
     }
 
     /// A further constant: a value of the surrounding graph that the body reads as it is.

@@ -87,9 +87,9 @@ fn rule(op: &Op, inputs: &[&Type]) -> Result<Vec<Type>> {
             arity(2)?;
             same(op, inputs)?;
             if *function == Binary::Atan2 {
-                floats()?
+                floats()?;
             } else {
-                numbers()?
+                numbers()?;
             }
             Ok(vec![inputs[0].clone()])
         }

@@ -61,6 +61,7 @@ pub fn sparse_top_k_categorical_accuracy(y_true: &Tensor, y_pred: &Tensor, k: us
     let larger = losses::like(&k::greater(y_pred, &own), y_pred);
     let fewer = k::less(&k::sum(&larger, &[-1], true), &k::number(y_pred, k as f64));
     // As TensorFlow: what is not finite is not among the largest.
+    #[allow(clippy::eq_op, reason = "infinity minus itself is NaN, which equals nothing")]
     let finite = k::equal(&(&own - &own), &zero);
     truth(&k::any(&k::logical_and(&fewer, &finite), &[-1], false))
 }

@@ -19,7 +19,7 @@ pub enum Kind {
 }
 
 /// A call on the way from inputs to outputs.
-pub struct NetworkNode {
+pub(super) struct NetworkNode {
     pub(super) producer: Arc<dyn Producer>,
     /// Longest distance to an output.
     pub(super) depth: usize,

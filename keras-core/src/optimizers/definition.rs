@@ -10,7 +10,7 @@ pub(super) fn read_rate(reader: &mut Reader<'_>, default: f64) -> Result<f64> {
     if let Some(schedule) = reader.value("learning_rate").filter(|value| value.is_object()) {
         return Err(reader
             .wrong("learning_rate", "a number")
-            .advice(format!("replace the schedule {} by a LearningRateScheduler callback", schedule)));
+            .advice(format!("replace the schedule {schedule} by a LearningRateScheduler callback")));
     }
     reader.float("learning_rate", old)
 }

@@ -19,7 +19,7 @@ pub trait Producer: Any + Send + Sync {
 }
 
 /// What a replayed call gives: a result per output, with its mask.
-pub type Replayed = Vec<(Tensor, Option<Tensor>)>;
+pub(crate) type Replayed = Vec<(Tensor, Option<Tensor>)>;
 
 /// What a Keras tensor is known by: the address of what made it, and which of its results it is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

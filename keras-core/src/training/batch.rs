@@ -177,7 +177,7 @@ fn check_target(array: Array, spec: &Spec, name: &str, loss: &str) -> Result<Arr
         let fits = given.len() == own.len()
             && given.last() == Some(&1)
             && labels.iter().zip(given).all(|(own, len)| own.is_none_or(|own| own == *len));
-        if !fits && !(given.len() == labels.len()) {
+        if !fits && given.len() != labels.len() {
             return Err(Error::shape(doing, "one class number per prediction: a last axis of length 1", shape(array.shape())));
         }
         return Ok(array.cast(if array.dtype().is_float() { spec.dtype } else { DType::I64 }));

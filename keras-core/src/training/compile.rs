@@ -184,10 +184,6 @@ impl Compiled {
         Ok(())
     }
 
-    /// Whether several outputs have losses, so that each is reported by itself.
-    pub(crate) fn reports_losses(&self) -> bool {
-        !self.loss_states.is_empty()
-    }
 }
 
 impl Model {

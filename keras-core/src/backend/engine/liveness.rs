@@ -64,11 +64,11 @@ fn split_commit<B: Backend>(plan: &mut Plan<B>) {
     (plan.commit, plan.compute) = std::mem::take(&mut plan.compute).into_iter().partition(waits);
 }
 
-/// Which slots share memory.
+/// Which slots share memory, or may.
 struct Aliases {
-    /// The slot whose memory each slot lies in: views share that of their operand.
+    /// One slot that stands for all that share the memory of a slot.
     root: Vec<usize>,
-    /// Whether the memory of a slot was made by a step, and is seen by nothing outside the run.
+    /// By root: whether a step made the memory, and nothing outside the run sees it.
     owned: Vec<bool>,
 }
 
@@ -78,24 +78,55 @@ impl Aliases {
         let mut aliases = Self { root: (0..plan.slots).collect(), owned: vec![false; plan.slots] };
         for step in plan.compute.iter().chain(&plan.commit) {
             let op = &plan.graph.nodes()[step.node].op;
-            for slot in step.outputs(&plan.graph) {
-                aliases.owned[slot] = match (&step.action, op) {
-                    (Action::Loop(body), Op::Scan(scan)) => {
-                        owned_by_loop(body, scan.carries, scan.steps, slot - step.first)
+            let outputs = step.outputs(&plan.graph);
+            outputs.clone().for_each(|slot| aliases.owned[slot] = true);
+            let sources = || step.operands.iter().filter_map(|operand| operand.slot());
+            match &step.action {
+                Action::Run | Action::Empty if op.is_view() => {
+                    sources().take(1).for_each(|source| aliases.join(step.first, source));
+                }
+                // A conversion, a padding or a joining that changes nothing may hand its operand through.
+                Action::Run if matches!(op, Op::Cast(_) | Op::Pad(_) | Op::Concat(_)) => {
+                    let only = sources().next().filter(|_| step.operands.len() == 1);
+                    only.into_iter().for_each(|source| aliases.join(step.first, source));
+                }
+                // A body may hand through what it was given.
+                Action::Loop(body) => {
+                    let Op::Scan(scan) = op else { continue };
+                    let owned =
+                        |slot: usize| owned_by_loop(body, scan.carries, scan.steps, slot - step.first);
+                    for slot in outputs.filter(|&slot| !owned(slot)) {
+                        sources().for_each(|source| aliases.join(slot, source));
                     }
-                    _ => true,
-                };
-            }
-            // A conversion, a padding or a joining that changes nothing may hand its operand through.
-            let view = op.is_view() || matches!(op, Op::Cast(_) | Op::Pad(_) | Op::Concat(_));
-            let runs = matches!(step.action, Action::Run | Action::Empty);
-            if let (true, true, Some(&Operand::Slot(source))) = (view, runs, step.operands.first())
-                && (op.is_view() || step.operands.len() == 1)
-            {
-                aliases.root[step.first] = aliases.root[source];
+                }
+                _ => {}
             }
         }
+        for slot in 0..plan.slots {
+            aliases.root[slot] = aliases.find(slot);
+        }
         aliases
+    }
+
+    fn find(&mut self, slot: usize) -> usize {
+        let mut root = slot;
+        while self.root[root] != root {
+            root = self.root[root];
+        }
+        // What was passed on the way points to the end from now on.
+        let mut at = slot;
+        while self.root[at] != root {
+            at = std::mem::replace(&mut self.root[at], root);
+        }
+        root
+    }
+
+    fn join(&mut self, a: usize, b: usize) {
+        let (a, b) = (self.find(a), self.find(b));
+        if a != b {
+            self.owned[b] &= self.owned[a];
+            self.root[a] = b;
+        }
     }
 
     /// The memory of a slot, if a step made it.
@@ -221,7 +252,7 @@ fn settle_operands<B: Backend>(plan: &mut Plan<B>, aliases: &Aliases, uses: &Use
             seen[slot] = Some(at);
             let alone = uses.end[root] == at && sharing[root].1 == 1;
             // In the commit, a variable that is replaced may be written when nobody else reads its old value.
-            let replaced = at >= compute && root == slot && plan.replaced[slot].is_some();
+            let replaced = at >= compute && plan.replaced[slot].is_some();
             step.last[i] = last;
             step.writable[i] = last && alone && (aliases.owned[root] || replaced);
         }

@@ -32,16 +32,16 @@ pub(super) fn lower(graph: &Graph, target: &dyn Target, simplify: bool) -> Resul
     let updates: Vec<_> = updates.collect();
     lowering.out.set_outputs(outputs);
     lowering.out.set_updates(updates);
-    pruned(lowering.out)
+    Ok(pruned(lowering.out))
 }
 
 /// Without the nodes that rewriting has made superfluous.
 #[allow(clippy::indexing_slicing, reason = "operands come before users")]
-fn pruned(graph: Graph) -> Result<Graph> {
+fn pruned(graph: Graph) -> Graph {
     let live = graph.reachable(&graph.roots());
     let kept = |i: usize, op: &Op| live[i] || matches!(op, Op::Input(_));
     if graph.nodes().iter().enumerate().all(|(i, node)| kept(i, &node.op)) {
-        return Ok(graph);
+        return graph;
     }
     let mut out = Graph::new();
     let mut moved: Vec<u32> = vec![0; graph.nodes().len()];
@@ -53,7 +53,7 @@ fn pruned(graph: Graph) -> Result<Graph> {
     out.set_outputs(graph.outputs().iter().map(|&value| find(&moved, value)).collect::<Vec<_>>());
     let updates = graph.updates().iter().map(|(variable, value)| (variable.clone(), find(&moved, *value)));
     out.set_updates(updates.collect::<Vec<_>>());
-    Ok(out)
+    out
 }
 
 #[allow(clippy::indexing_slicing, reason = "operands come before users")]

@@ -67,10 +67,10 @@ impl KernelBuilder {
     }
 
     /// The register that holds a value from outside the group.
-    pub(super) fn operand(&mut self, graph: &Graph, host: &[bool], value: Value) -> Option<usize> {
+    pub(super) fn operand(&mut self, graph: &Graph, host: &[bool], value: Value) -> usize {
         let dtype = graph.ty(value).dtype;
         if let Some(scalar) = splat_of(graph, |value| host[value.node as usize], value) {
-            return Some(self.scalar(graph, scalar, dtype));
+            return self.scalar(graph, scalar, dtype);
         }
         // Look through broadcasts: axes of length 1 in the source have stride 0.
         let mut source = value;
@@ -99,12 +99,12 @@ impl KernelBuilder {
         }
         let key = (source, strides.clone());
         if let Some(&register) = self.loads.get(&key) {
-            return Some(register);
+            return register;
         }
         self.operands.push((source, KernelInput { dtype, strides }));
         let register = self.push(Instr::Load(self.operands.len() - 1), dtype);
         self.loads.insert(key, register);
-        Some(register)
+        register
     }
 
     fn scalar(&mut self, graph: &Graph, scalar: Value, dtype: DType) -> usize {

@@ -120,9 +120,7 @@ impl<'a> Fusion<'a> {
             let node = &self.graph.nodes()[i];
             if node.op.is_elementwise() && !self.host[i] && !node.outputs[0].is_empty() {
                 self.join(i);
-            } else if matches!(node.op, Op::Reduce(..)) && self.tail(i) {
-                continue;
-            } else if !self.transparent(i) {
+            } else if !(self.transparent(i) || matches!(node.op, Op::Reduce(..)) && self.tail(i)) {
                 self.close_operands(i);
             }
         }
@@ -250,7 +248,7 @@ impl<'a> Fusion<'a> {
             for &input in &node.inputs {
                 operands.push(match registers.get(&(input.node as usize)) {
                     Some(&register) => register,
-                    None => builder.operand(self.graph, &self.host, input)?,
+                    None => builder.operand(self.graph, &self.host, input),
                 });
             }
             let instruction = match (&node.op, operands.as_slice()) {

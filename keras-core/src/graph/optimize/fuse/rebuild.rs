@@ -30,7 +30,7 @@ impl Fusion<'_> {
         let mut out = Graph::new();
         let mut moved: Vec<Vec<Value>> = vec![Vec::new(); count];
         let needed = self.needed(&plans);
-        for i in 0..count {
+        for (i, &needed) in needed.iter().enumerate() {
             let planned = self.group_of(i).is_some_and(|group| plans[group].is_some());
             if let Some(&group) = runs_at.get(&i) {
                 if let Some(built) = &plans[group] {
@@ -38,7 +38,7 @@ impl Fusion<'_> {
                 }
                 continue;
             }
-            if planned || contractions.contains_key(&i) || !needed[i] || self.transparent(i) {
+            if planned || contractions.contains_key(&i) || !needed || self.transparent(i) {
                 continue;
             }
             self.copy(&mut out, &mut moved, i)?;
