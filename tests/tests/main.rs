@@ -3,6 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod conformance;
+mod decomposition;
+mod engine;
 mod fixtures;
 mod gradients;
 mod layers;
+mod observed;
+mod passes;

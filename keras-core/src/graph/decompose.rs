@@ -49,11 +49,16 @@ fn unary(g: &mut Graph, function: Unary, x: Value) -> Result<Option<Vec<Value>>>
         }
         Unary::IsNan => g.compare(Compare::Ne, x, x)?,
         Unary::Sigmoid => {
-            // (1 + tanh(x/2)) / 2 neither overflows nor cancels.
-            let half = g.binary_scalar(Binary::Mul, x, 0.5)?;
-            let tanh = g.unary(Unary::Tanh, half)?;
-            let shifted = g.binary_scalar(Binary::Add, tanh, 1.0)?;
-            g.binary_scalar(Binary::Mul, shifted, 0.5)?
+            // With e = exp(−|x|), which cannot overflow: 1/(1 + e) for x ≥ 0 and e/(1 + e) below, where 1/(1 + e⁻ˣ)
+            // would overflow and (1 + tanh(x/2))/2 cancel.
+            let size = g.unary(Unary::Abs, x)?;
+            let negative = g.unary(Unary::Neg, size)?;
+            let power = g.unary(Unary::Exp, negative)?;
+            let (zero, one) = (g.full_like(x, 0.0)?, g.full_like(x, 1.0)?);
+            let positive = g.compare(Compare::Ge, x, zero)?;
+            let above = g.add(Op::Select, &[positive, one, power])?;
+            let total = g.binary(Binary::Add, one, power)?;
+            g.binary(Binary::Div, above, total)?
         }
         Unary::Softplus => {
             let positive = g.unary(Unary::Relu, x)?;

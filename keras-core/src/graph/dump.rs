@@ -4,7 +4,8 @@ use super::{Graph, Op};
 use std::fmt::Write;
 
 impl Graph {
-    /// One line per node: `%3 = matmul(%1, %2) : float32[128, 10]`.
+    /// One line per node, `%3 = matmul(%1, %2) : float32[128, 10]`; then the results, `return %7`, and what variables
+    /// become, `dense_1/kernel <- %9`.
     pub fn text(&self) -> String {
         let mut text = String::new();
         for (i, node) in self.nodes().iter().enumerate() {
@@ -17,6 +18,9 @@ impl Graph {
         let results: Vec<String> =
             self.outputs().iter().map(|value| name(value.node, value.output)).collect();
         let _ = writeln!(text, "return {}", results.join(", "));
+        for (variable, value) in self.updates() {
+            let _ = writeln!(text, "{} <- {}", variable.name(), name(value.node, value.output));
+        }
         text
     }
 
@@ -25,8 +29,7 @@ impl Graph {
         let mut text = String::from("digraph {\n  node [shape=box, fontname=monospace];\n");
         for (i, node) in self.nodes().iter().enumerate() {
             let types: Vec<String> = node.outputs.iter().map(ToString::to_string).collect();
-            let label = format!("{}\\n{}", label(&node.op), types.join(", ")).replace('"', "'");
-            let _ = writeln!(text, "  n{i} [label=\"{label}\"];");
+            let _ = writeln!(text, "  n{i} [label=\"{}\\n{}\"];", quoted(&label(&node.op)), types.join(", "));
             for input in &node.inputs {
                 let _ = writeln!(text, "  n{} -> n{i};", input.node);
             }
@@ -34,8 +37,18 @@ impl Graph {
         for (i, output) in self.outputs().iter().enumerate() {
             let _ = writeln!(text, "  out{i} [shape=ellipse]; n{} -> out{i};", output.node);
         }
+        for (i, (variable, value)) in self.updates().iter().enumerate() {
+            let label = quoted(variable.name());
+            let _ =
+                writeln!(text, "  new{i} [label=\"new {label}\", shape=ellipse]; n{} -> new{i};", value.node);
+        }
         text + "}\n"
     }
+}
+
+/// Text inside a quoted string of Graphviz's language.
+fn quoted(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
 fn name(node: u32, output: u32) -> String {
