@@ -237,9 +237,9 @@ unsafe fn turn_words(source: *const f32, from: usize, target: *mut f32, to: usiz
             _mm256_shuffle_ps::<0xee>(b, d),
         ]
     });
-    for i in 0..4 {
-        let low = _mm256_permute2f128_ps::<0x20>(quads[0][i], quads[1][i]);
-        let high = _mm256_permute2f128_ps::<0x31>(quads[0][i], quads[1][i]);
+    for (i, (&upper, &lower)) in quads[0].iter().zip(&quads[1]).enumerate() {
+        let low = _mm256_permute2f128_ps::<0x20>(upper, lower);
+        let high = _mm256_permute2f128_ps::<0x31>(upper, lower);
         // SAFETY: the caller's promise.
         unsafe {
             _mm256_storeu_ps(target.wrapping_add(i * to), low);

@@ -101,6 +101,10 @@ unsafe impl Sync for Job {}
 
 impl Job {
     fn new<'a>(tasks: usize, task: &'a (dyn Fn(usize) + Sync + 'a)) -> Self {
+        #[allow(
+            clippy::transmute_ptr_to_ptr,
+            reason = "a cast may not lengthen the lifetime of a trait object"
+        )]
         // SAFETY: only the lifetime of a pointer changes; `help` says when it is followed.
         let task = unsafe {
             std::mem::transmute::<*const (dyn Fn(usize) + Sync + 'a), *const (dyn Fn(usize) + Sync + 'static)>(

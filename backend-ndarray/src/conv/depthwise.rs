@@ -108,7 +108,7 @@ impl<T: Gemm> Task for Forward<'_, T> {
             if multiplier == 1 {
                 taps.clear();
                 visit(patches, &place, &lines, |tap, position| {
-                    taps.push((tap * filters, position * channels))
+                    taps.push((tap * filters, position * channels));
                 });
                 weighted_sum::<T, L>(&taps, kernel, x, row);
                 continue;

@@ -157,7 +157,7 @@ impl Line<'_> {
         let mut sums = [[simd.splat_f32s(0.0); V]; N];
         for (&offset, weights) in self.offsets.iter().zip(self.kernel.chunks_exact(self.filters)) {
             let weights = load::<S, V>(simd, &weights[column..]);
-            let source = &self.source[first * self.step + offset..][..(N - 1) * self.step + 1];
+            let source = &self.source[first * self.step + offset..][..=(N - 1) * self.step];
             for (i, sums) in sums.iter_mut().enumerate() {
                 let x = simd.splat_f32s(source[i * self.step]);
                 for (sum, &w) in sums.iter_mut().zip(&weights) {

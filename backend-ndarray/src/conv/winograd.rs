@@ -141,6 +141,7 @@ impl WithSimd for KernelTransform<'_, '_> {
     type Output = ();
 
     #[inline(always)]
+    #[allow(clippy::needless_range_loop, reason = "several arrays are indexed alike")]
     fn with_simd<S: Simd>(self, simd: S) {
         let taps = self.taps.map(|tap| S::as_simd_f32s(tap).0);
         for i in 0..taps[0].len() {
