@@ -3,8 +3,10 @@
 use crate::fixtures::Fixture;
 use keras_core::backend::reference::Reference;
 use keras_core::backend::{Engine, Runtime, Variable};
+use keras_core::graph::{Type, optimize::Passes};
 use keras_core::optimizers::{Adam, OptimizerSpec, OptimizerState};
-use keras_core::{Array, DType, Spec, Tensor, k, losses};
+use keras_core::tensor::{Trace, TraceOptions};
+use keras_core::{Array, DType, Tensor, k, losses};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -25,25 +27,31 @@ fn train(fixture: &Fixture, case: &Value, dtype: DType) -> (OptimizerState, Vec<
         .map(|i| Variable::new(format!("w{i}"), fixture.array(&format!("initial/weight_{i}")).cast(dtype)))
         .collect();
     let state = OptimizerSpec::from(&case["optimizer"]).build(&weights).unwrap();
-    let w: Vec<Tensor> = weights.iter().map(Tensor::variable).collect();
-    let x = k::placeholder_of(Spec::new([Some(16), Some(6)], dtype), "x");
-    let y = k::placeholder_of(Spec::new([Some(16), Some(3)], dtype), "y");
+    let trace = Trace::new(TraceOptions::default());
+    let w: Vec<Tensor> =
+        weights.iter().map(|weight| trace.tensor(trace.lift(&Tensor::variable(weight)).unwrap())).collect();
+    let (x, y) = (trace.input(Type::new([16, 6], dtype)), trace.input(Type::new([16, 3], dtype)));
     let hidden = k::tanh(&(k::dot(&x, &w[0]) + &w[1]));
     let prediction = k::dot(&hidden, &w[2]) + &w[3];
     let loss = k::mean(&losses::mean_squared_error(&y, &prediction), &[], false);
     let gradients = k::gradients(&loss, &w.iter().collect::<Vec<_>>()).unwrap();
     let gradients: Vec<Tensor> = gradients.into_iter().map(Option::unwrap).collect();
+    let updates = state.updates(&weights, &gradients, &[]).unwrap();
+    let updates: Vec<_> =
+        updates.into_iter().map(|(variable, value)| (variable, trace.lift(&value).unwrap())).collect();
+    let loss = trace.lift(&loss).unwrap();
+    trace.with_graph_mut(|graph| {
+        graph.set_outputs(vec![loss]);
+        graph.set_updates(updates);
+    });
     let runtime: Arc<dyn Runtime> = Arc::new(Engine::new(Reference).unwrap());
-    let step = k::function([&x, &y], [&loss])
-        .unwrap()
-        .updates(state.updates(&weights, &gradients, &[]).unwrap())
-        .on(&runtime);
+    let step = trace.with_graph(|graph| runtime.compile(graph, Passes::default())).unwrap();
     let (x, y) = (fixture.array("data/x"), fixture.array("data/y"));
     let losses = (0..20)
         .map(|i| {
             let start = 16 * i % 80;
             let rows = |array: &Array| array.rows(start, start + 16).unwrap();
-            step.run([rows(x), rows(y)]).unwrap()[0].item().unwrap()
+            step.run(&[rows(x).cast(dtype), rows(y).cast(dtype)]).unwrap()[0].item().unwrap()
         })
         .collect();
     (state, weights, losses)

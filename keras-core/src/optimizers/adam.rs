@@ -43,12 +43,13 @@ impl Optimizer for Adam {
 
     fn rule(&self, step: &Step) -> Rule {
         let (beta_1, beta_2, t) = (step.get("beta_1"), step.get("beta_2"), step.t());
+        let (rest_1, rest_2) = (1.0 - &beta_1, 1.0 - &beta_2);
         let correction = k::sqrt(&(1.0 - k::pow_tensor(&beta_2, &t))) / (1.0 - k::pow_tensor(&beta_1, &t));
         let rate = step.decayed_rate() * correction;
         let (epsilon, amsgrad) = (self.epsilon, self.amsgrad);
         Rule::new(move |w, g, slots| {
-            let mean = &beta_1 * nth_slot(slots, 0) + (1.0 - &beta_1) * g;
-            let square = &beta_2 * nth_slot(slots, 1) + (1.0 - &beta_2) * k::square(g);
+            let mean = &beta_1 * nth_slot(slots, 0) + &rest_1 * g;
+            let square = &beta_2 * nth_slot(slots, 1) + &rest_2 * k::square(g);
             let largest = if amsgrad { k::maximum(&nth_slot(slots, 2), &square) } else { square.clone() };
             (w - &rate * &mean / (k::sqrt(&largest) + epsilon), vec![mean, square, largest])
         })

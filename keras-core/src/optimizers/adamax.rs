@@ -31,10 +31,11 @@ impl Optimizer for Adamax {
 
     fn rule(&self, step: &Step) -> Rule {
         let (beta_1, beta_2) = (step.get("beta_1"), step.get("beta_2"));
+        let rest = 1.0 - &beta_1;
         let rate = step.decayed_rate() / (1.0 - k::pow_tensor(&beta_1, &step.t()));
         let epsilon = self.epsilon;
         Rule::new(move |w, g, slots| {
-            let mean = &beta_1 * nth_slot(slots, 0) + (1.0 - &beta_1) * g;
+            let mean = &beta_1 * nth_slot(slots, 0) + &rest * g;
             let largest = k::maximum(&(&beta_2 * nth_slot(slots, 1)), &k::abs(g));
             (w - &rate * &mean / (&largest + epsilon), vec![mean, largest])
         })

@@ -33,7 +33,7 @@ use crate::error::{Error, Result};
 use crate::k;
 use crate::kinds::kind;
 use crate::registry::{Config, Registry};
-use crate::tensor::Tensor;
+use crate::tensor::{State, Tensor, Trace};
 use serde_json::Value;
 
 /// The definition of an optimizer.
@@ -132,20 +132,40 @@ pub const fn slot(name: &'static str) -> Slot {
 /// What an optimizer reads in a step: scalars on the host.
 pub struct Step<'a> {
     state: &'a OptimizerState,
+    /// The trace that gradients belong to. Variables are lifted into it at once: an operation on variables alone would
+    /// be recorded and replayed instead.
+    trace: Option<Trace>,
 }
 
-impl Step<'_> {
+impl<'a> Step<'a> {
+    fn new(state: &'a OptimizerState, gradients: &[Tensor]) -> Self {
+        let trace = gradients.iter().find_map(|gradient| match &gradient.0 {
+            State::Traced(traced) => Some(traced.trace.clone()),
+            _ => None,
+        });
+        Self { state, trace }
+    }
+
+    fn read(&self, variable: &Variable) -> Tensor {
+        let tensor = Tensor::variable(variable);
+        match self.trace.as_ref().map(|trace| Ok(trace.tensor(trace.lift(&tensor)?))) {
+            None => tensor,
+            Some(Ok(lifted)) => lifted,
+            Some(Err(error)) => Tensor::poisoned(error),
+        }
+    }
+
     /// A hyperparameter, or one of the optimizer's scalars, before the step.
     pub fn get(&self, name: &str) -> Tensor {
         match self.state.variable(name) {
-            Ok(variable) => Tensor::variable(variable),
+            Ok(variable) => self.read(variable),
             Err(error) => Tensor::poisoned(error),
         }
     }
 
     /// The number of steps before this one, in the hyperparameters' element type.
     pub fn iterations(&self) -> Tensor {
-        k::cast(&Tensor::variable(self.state.iterations_variable()), self.state.dtype())
+        k::cast(&self.read(self.state.iterations_variable()), self.state.dtype())
     }
 
     /// The number of this step, from 1.

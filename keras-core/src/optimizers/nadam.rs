@@ -37,6 +37,7 @@ impl Optimizer for Nadam {
 
     fn rule(&self, step: &Step) -> Rule {
         let (beta_1, beta_2, t) = (step.get("beta_1"), step.get("beta_2"), step.t());
+        let (rest_1, rest_2) = (1.0 - &beta_1, 1.0 - &beta_2);
         let base = k::number(&t, 0.96);
         let momentum = |t: &Tensor| &beta_1 * (1.0 - 0.5 * k::pow_tensor(&base, &(t * self.schedule_decay)));
         let (now, after) = (momentum(&t), momentum(&(&t + 1.0)));
@@ -46,8 +47,8 @@ impl Optimizer for Nadam {
         let square_scale = 1.0 - k::pow_tensor(&beta_2, &t);
         let (rate, epsilon) = (step.get("learning_rate"), self.epsilon);
         let each = move |w: &Tensor, g: &Tensor, slots: &[Tensor]| {
-            let mean = &beta_1 * nth_slot(slots, 0) + (1.0 - &beta_1) * g;
-            let square = &beta_2 * nth_slot(slots, 1) + (1.0 - &beta_2) * k::square(g);
+            let mean = &beta_1 * nth_slot(slots, 0) + &rest_1 * g;
+            let square = &beta_2 * nth_slot(slots, 1) + &rest_2 * k::square(g);
             let direction = &gradient_scale * g + &mean_scale * &mean;
             let next = w - &rate * direction / (k::sqrt(&(&square / &square_scale)) + epsilon);
             (next, vec![mean, square])

@@ -29,8 +29,9 @@ impl Optimizer for RMSprop {
 
     fn rule(&self, step: &Step) -> Rule {
         let (rate, rho, epsilon) = (step.decayed_rate(), step.get("rho"), self.epsilon);
+        let rest = 1.0 - &rho;
         Rule::new(move |w, g, slots| {
-            let mean = &rho * nth_slot(slots, 0) + (1.0 - &rho) * k::square(g);
+            let mean = &rho * nth_slot(slots, 0) + &rest * k::square(g);
             (w - &rate * g / (k::sqrt(&mean) + epsilon), vec![mean])
         })
     }

@@ -179,12 +179,13 @@ impl OptimizerState {
         let same = |tensor: &Tensor| k::cast(tensor, inner.dtype);
         let gradients: Vec<Tensor> = gradients.iter().map(same).collect();
         let gradients = inner.definition.clipping().apply(&gradients);
-        let rule = inner.definition.rule(&Step { state: self });
+        let step = Step::new(self, &gradients);
+        let rule = inner.definition.rule(&step);
         let mut updates = Vec::new();
         for (i, (weight, gradient)) in weights.iter().zip(&gradients).enumerate() {
             let slots: Vec<&Variable> = inner.slots.iter().filter_map(|kind| kind.get(i)).collect();
-            let values: Vec<Tensor> = slots.iter().map(|&slot| Tensor::variable(slot)).collect();
-            let (mut next, next_slots) = (rule.each)(&same(&Tensor::variable(weight)), gradient, &values);
+            let values: Vec<Tensor> = slots.iter().map(|&slot| step.read(slot)).collect();
+            let (mut next, next_slots) = (rule.each)(&same(&step.read(weight)), gradient, &values);
             if let Some(constraint) = constraints.get(i).and_then(Option::as_ref) {
                 next = constraint.call(&next);
             }
@@ -198,7 +199,7 @@ impl OptimizerState {
         for (scalar, value) in inner.scalars.iter().zip(rule.scalars) {
             updates.push((scalar.clone(), value.check()?.clone()));
         }
-        updates.push((inner.iterations.clone(), Tensor::variable(&inner.iterations) + 1.0));
+        updates.push((inner.iterations.clone(), step.read(&inner.iterations) + 1.0));
         Ok(updates)
     }
 
