@@ -350,8 +350,10 @@ impl Training<'_> {
         Output::current().progress(verbose, &text);
         self.model.stop_training(false);
         callbacks.on_train_begin(&cx, &mut Logs::new())?;
+        // Shuffled further from epoch to epoch, as in Keras.
+        let mut order: Vec<usize> = (0..self.train.count).collect();
         for epoch in self.epochs.clone() {
-            self.epoch(epoch, &mut callbacks, &cx)?;
+            self.epoch(epoch, &mut order, &mut callbacks, &cx)?;
             if self.model.is_stopped() {
                 break;
             }
@@ -361,11 +363,17 @@ impl Training<'_> {
         Ok(history)
     }
 
-    fn epoch(&self, epoch: usize, callbacks: &mut CallbackList<'_>, cx: &Context<'_>) -> Result<()> {
+    fn epoch(
+        &self,
+        epoch: usize,
+        order: &mut Vec<usize>,
+        callbacks: &mut CallbackList<'_>,
+        cx: &Context<'_>,
+    ) -> Result<()> {
         self.compiled.reset_metrics()?;
         let mut epoch_logs = Logs::new();
         callbacks.on_epoch_begin(cx, epoch, &mut epoch_logs)?;
-        let order = self.order();
+        self.shuffle(order);
         let batches = order.chunks(self.batch_size).collect::<Vec<_>>();
         let last = batches.len().saturating_sub(1);
         for (number, indices) in batches.into_iter().enumerate() {
@@ -400,26 +408,21 @@ impl Training<'_> {
         (epoch + 1).is_multiple_of(self.validation_freq)
     }
 
-    /// The numbers of the samples in the order of this epoch.
-    fn order(&self) -> Vec<usize> {
-        let mut order: Vec<usize> = (0..self.train.count).collect();
+    /// Puts the numbers of the samples into the order of the next epoch.
+    fn shuffle(&self, order: &mut Vec<usize>) {
         match self.shuffle {
             Shuffle::None => {}
-            Shuffle::Samples => random::with_order(|random| random.shuffle(&mut order)),
+            Shuffle::Samples => random::with_order(|random| random.shuffle(order)),
             Shuffle::Batches => {
                 // Whole batches change places; what is left over stays last.
                 let whole = order.len() / self.batch_size;
-                let mut batches: Vec<usize> = (0..whole).collect();
-                random::with_order(|random| random.shuffle(&mut batches));
                 let rest = order.split_off(whole * self.batch_size);
-                order = batches
-                    .into_iter()
-                    .flat_map(|batch| batch * self.batch_size..(batch + 1) * self.batch_size)
-                    .chain(rest)
-                    .collect();
+                let mut batches: Vec<&[usize]> = order.chunks(self.batch_size).collect();
+                random::with_order(|random| random.shuffle(&mut batches));
+                *order = batches.concat();
+                order.extend(rest);
             }
         }
-        order
     }
 }
 

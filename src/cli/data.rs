@@ -1,0 +1,283 @@
+//! Data options: `FILE` or `NAME=FILE`, several times; a `.npz` stands for all.
+
+use super::files::Content;
+use super::indices::{self, Limit};
+use super::model::{input_names, numbered};
+use super::{Failure, Outcome};
+use keras::models::Model;
+use keras::tensor::shape_text;
+use keras::{Array, Error, Result, Spec, npy};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// A file of arrays as the command line names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Source {
+    name: Option<String>,
+    path: PathBuf,
+}
+
+impl From<OsString> for Source {
+    /// Splits at the first `=`. What is no UTF-8 has no name in front.
+    fn from(text: OsString) -> Self {
+        match text.to_str().and_then(|text| text.split_once('=')) {
+            Some((name, path)) => Self { name: Some(name.to_owned()), path: path.into() },
+            None => Self { name: None, path: text.into() },
+        }
+    }
+}
+
+/// The type of a data option.
+pub(crate) fn source() -> impl clap::builder::TypedValueParser<Value = Source> {
+    use clap::builder::TypedValueParser;
+    clap::builder::OsStringValueParser::new().map(Source::from)
+}
+
+/// An array and where it came from.
+#[derive(Debug)]
+pub(crate) struct Found {
+    /// The option and the file, and the key in it.
+    what: String,
+    pub(crate) array: Array,
+}
+
+/// The arrays of a data option, one for each name, in that order.
+///
+/// # Errors
+/// Wrong usage where the option itself cannot be right; a failure where a file cannot be read, or names or their
+/// number are not those of the model.
+pub(crate) fn read(option: &str, sources: &[Source], names: &[String]) -> Outcome<Vec<Found>> {
+    let named: Vec<&str> = sources.iter().filter_map(|source| source.name.as_deref()).collect();
+    if !named.is_empty() && named.len() < sources.len() {
+        return Err(Failure::Usage(Error::value(
+            option,
+            "files that all have a name in front (NAME=FILE) or none",
+            format!("{} with and {} without", named.len(), sources.len() - named.len()),
+        )));
+    }
+    let listed = names.join(", ");
+    if let Some((_, name)) =
+        named.iter().enumerate().find(|(i, name)| named.iter().take(*i).any(|other| other == *name))
+    {
+        return Err(Failure::Usage(Error::name(
+            option,
+            format!("every name once, of {listed}"),
+            format!("{name} twice"),
+        )));
+    }
+    let mut files = Vec::with_capacity(sources.len());
+    for source in sources {
+        let what = format!("{option} {}", source.path.display());
+        let content = Content::of(&what, &source.path)?;
+        if !matches!(content, Content::Npy | Content::Zip) {
+            return Err(Error::file(what, "a .npy or .npz file", content.describe()).into());
+        }
+        files.push((what, content, source));
+    }
+    if let [(what, Content::Zip, source)] = files.as_slice()
+        && source.name.is_none()
+    {
+        return Ok(from_archive(what, npy::read_npz(&source.path)?, names)?);
+    }
+    if let Some((what, ..)) = files.iter().find(|(_, content, _)| *content == Content::Zip) {
+        let expected =
+            "a .npz file alone and without a name in front, as it stands for all arrays, or .npy files";
+        return Err(Error::file(what, expected, "a .npz file beside others or under a name").into());
+    }
+    if named.is_empty() && files.len() != names.len() {
+        let expected = format!("{} files, for {listed}", names.len());
+        return Err(Error::value(option, expected, files.len().to_string()).into());
+    }
+    check_names(option, &named, names)?;
+    let mut found = Vec::with_capacity(names.len());
+    for (i, name) in names.iter().enumerate() {
+        let file = if named.is_empty() {
+            files.get(i)
+        } else {
+            files.iter().find(|(_, _, source)| source.name.as_ref() == Some(name))
+        };
+        if let Some((what, _, source)) = file {
+            found.push(Found { what: what.clone(), array: npy::read_npy(&source.path)? });
+        }
+    }
+    Ok(found)
+}
+
+/// The arrays of a `.npz`: its keys are `arr_0`, … in order, or the names.
+fn from_archive(what: &str, entries: Vec<(String, Array)>, names: &[String]) -> Result<Vec<Found>> {
+    let keys: Vec<&str> = entries.iter().map(|(key, _)| key.as_str()).collect();
+    if let Some(arrays) = numbered(&entries) {
+        if arrays.len() != names.len() {
+            let expected = format!("{} arrays, for {}", names.len(), names.join(", "));
+            return Err(Error::value(what, expected, arrays.len().to_string()));
+        }
+        let label = |i| format!("{what}, array arr_{i}");
+        return Ok(arrays
+            .into_iter()
+            .enumerate()
+            .map(|(i, array)| Found { what: label(i), array })
+            .collect());
+    }
+    check_names(what, &keys, names)?;
+    let find = |name: &String| {
+        let (key, array) = entries.iter().find(|(key, _)| key == name)?;
+        Some(Found { what: format!("{what}, array {key}"), array: array.clone() })
+    };
+    Ok(names.iter().filter_map(find).collect())
+}
+
+/// An error if a name is missing or there is one too many. No names at all are fine.
+fn check_names(what: &str, given: &[&str], names: &[String]) -> Result<()> {
+    let missing =
+        names.iter().find(|name| !given.contains(&name.as_str())).map(|name| format!("none for {name}"));
+    let extra =
+        given.iter().find(|name| !names.iter().any(|known| known == *name)).map(|name| (*name).to_owned());
+    match extra.or(missing) {
+        Some(received) if !given.is_empty() => {
+            Err(Error::name(what, format!("the names {}", names.join(", ")), received))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The arrays for a model's inputs, checked against them.
+pub(crate) fn inputs(option: &str, sources: &[Source], model: &Model) -> Outcome<Vec<Array>> {
+    let names = input_names(model)?;
+    let found = read(option, sources, &names)?;
+    // A model that is not built yet takes the shape of its data.
+    let tensors = model.inputs().unwrap_or_default();
+    let limits = indices::limits(model);
+    let mut arrays = Vec::with_capacity(found.len());
+    for (i, (found, name)) in found.into_iter().zip(&names).enumerate() {
+        let mut found = with_features(found)?;
+        if let Some(tensor) = tensors.get(i) {
+            found = checked(found, name, &tensor.spec()?)?;
+        }
+        for limit in limits.get(i).into_iter().flatten() {
+            check_indices(&found, limit)?;
+        }
+        arrays.push(found.array);
+    }
+    check_samples(option, &arrays, &names)?;
+    Ok(arrays)
+}
+
+/// 1-D is (n, 1), as in Keras.
+fn with_features(found: Found) -> Result<Found> {
+    match *found.array.shape() {
+        [] => Err(Error::shape(found.what, "an array whose first axis counts samples", "a single number")),
+        [n] => Ok(Found { array: found.array.reshape(&[n, 1])?, what: found.what }),
+        _ => Ok(found),
+    }
+}
+
+/// The array, if its samples have the input's shape.
+fn checked(found: Found, name: &str, spec: &Spec) -> Result<Found> {
+    let (own, given) = (spec.shape.get(1..).unwrap_or_default(), found.array.shape());
+    let fits = |given: &[usize]| {
+        own.len() == given.len() && own.iter().zip(given).all(|(own, len)| own.is_none_or(|own| own == *len))
+    };
+    if fits(given.get(1..).unwrap_or_default()) {
+        return Ok(found);
+    }
+    // One that was 1-D in the file reads better as it was there.
+    let original = if let [n, 1] = *given { vec![n] } else { given.to_vec() };
+    let sample = [original.as_slice(), given].into_iter().find(|shape| fits(shape));
+    let error = Error::shape(
+        found.what,
+        format!("samples of shape {} for the input {name}, behind an axis of samples", shape_text(own)),
+        format!("an array of shape {}", tuple(sample.unwrap_or(given))),
+    );
+    Err(match (sample, reshaped(own, given)) {
+        (Some(sample), _) => {
+            let batch: Vec<usize> = std::iter::once(1).chain(sample.iter().copied()).collect();
+            error.advice(format!("a single sample needs the axis, too: reshape it to {}", tuple(&batch)))
+        }
+        (None, Some(shape)) => error.advice(format!("reshape it to {}", tuple(&shape))),
+        (None, None) => error,
+    })
+}
+
+/// The shape that gives every sample the input's own, where the numbers per sample are as many.
+fn reshaped(own: &[Option<usize>], given: &[usize]) -> Option<Vec<usize>> {
+    let (&samples, rest) = given.split_first()?;
+    let fixed: Vec<usize> = own.iter().copied().collect::<Option<_>>()?;
+    (fixed.iter().product::<usize>() == rest.iter().product::<usize>())
+        .then(|| std::iter::once(samples).chain(fixed).collect())
+}
+
+/// A shape as Python prints it.
+fn tuple(shape: &[usize]) -> String {
+    shape_text(&shape.iter().map(|&len| Some(len)).collect::<Vec<_>>())
+}
+
+/// Indices of an embedding must be whole and in range: the model would otherwise round or refuse them further in.
+fn check_indices(found: &Found, limit: &Limit) -> Result<()> {
+    let values = found.array.to_vec::<f64>();
+    let wrong = |value: &f64| value.fract() != 0.0 || !(0.0..limit.count as f64).contains(value);
+    match values.iter().position(wrong) {
+        None => Ok(()),
+        Some(at) => Err(Error::value(
+            &found.what,
+            format!(
+                "whole numbers from 0 to {}, indices of the Embedding {}",
+                limit.count.saturating_sub(1),
+                limit.layer
+            ),
+            format!(
+                "{} at {}",
+                values.get(at).copied().unwrap_or_default(),
+                tuple(&position(found.array.shape(), at))
+            ),
+        )),
+    }
+}
+
+/// Where element `at` stands.
+fn position(shape: &[usize], mut at: usize) -> Vec<usize> {
+    let mut position: Vec<usize> = Vec::with_capacity(shape.len());
+    for &len in shape.iter().rev() {
+        position.push(at % len.max(1));
+        at /= len.max(1);
+    }
+    position.reverse();
+    position
+}
+
+/// An error unless all arrays have one number of samples, and some.
+fn check_samples(option: &str, arrays: &[Array], names: &[String]) -> Result<()> {
+    let counts: Vec<usize> = arrays.iter().filter_map(|array| array.shape().first().copied()).collect();
+    if counts.contains(&0) {
+        return Err(Error::value(option, "at least one sample", "none"));
+    }
+    match counts.iter().zip(names).find(|(count, _)| Some(*count) != counts.first()) {
+        None => Ok(()),
+        Some((count, name)) => {
+            let first = counts.first().copied().unwrap_or_default();
+            Err(Error::shape(
+                option,
+                format!("as many samples for {name} as for the first, {first}"),
+                count.to_string(),
+            ))
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_ends_at_the_first_equals_sign() {
+        let source = |text: &str| Source::from(OsString::from(text));
+        assert_eq!(source("a.npy"), Source { name: None, path: "a.npy".into() });
+        assert_eq!(source("x=a=b.npy"), Source { name: Some("x".into()), path: "a=b.npy".into() });
+    }
+
+    #[test]
+    fn positions_count_row_by_row() {
+        assert_eq!(position(&[2, 3], 4), [1, 1]);
+        assert_eq!(position(&[5], 3), [3]);
+    }
+}

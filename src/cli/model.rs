@@ -1,0 +1,166 @@
+//! MODEL and `--weights`: the one place where the command line reads models.
+
+use super::files::Content;
+use clap::Args;
+use keras::backend::Variable;
+use keras::models::{Model, model_from_json};
+use keras::{Array, Error, Result, npy};
+use std::path::{Path, PathBuf};
+
+/// A model on the command line.
+#[derive(Debug, Args)]
+pub(crate) struct ModelFiles {
+    /// The model: JSON that `to_json` wrote, here or in Keras
+    #[arg(value_name = "MODEL")]
+    model: PathBuf,
+    /// Its weights: a .npz of `np.savez(path, *model.get_weights())`, or with weight names as keys
+    #[arg(long, value_name = "FILE")]
+    weights: Option<PathBuf>,
+}
+
+impl ModelFiles {
+    /// The model; without `--weights` its weights are fresh.
+    ///
+    /// # Errors
+    /// If a file cannot be read, is not of an accepted kind, or the weights do not fit the model.
+    pub(crate) fn load(&self) -> Result<Model> {
+        let model = read_model(&self.model)?;
+        if let Some(path) = &self.weights {
+            read_weights(&model, path)?;
+        }
+        Ok(model)
+    }
+
+    /// The model with the weights that it learned; an error if no file has them.
+    pub(crate) fn load_trained(&self) -> Result<Model> {
+        let model = self.load()?;
+        if self.weights.is_none() && !(model.as_layer().is_ok() && model.weights().is_empty()) {
+            let what = format!("model {}", self.model.display());
+            return Err(Error::state(what, "the weights of the model", "its architecture alone")
+                .advice("give its weights with --weights FILE.npz"));
+        }
+        Ok(model)
+    }
+}
+
+fn read_model(path: &Path) -> Result<Model> {
+    let what = format!("model {}", path.display());
+    match Content::of(&what, path)? {
+        Content::Json => {
+            let text = std::fs::read_to_string(path)
+                .map_err(|error| Error::file(&what, "a readable text file", super::files::reason(&error)))?;
+            // Some editors put a byte order mark in front.
+            model_from_json(text.trim_start_matches('\u{FEFF}')).map_err(|error| error.within(what))
+        }
+        other => Err(Error::file(what, "model JSON, as `to_json` writes it", other.describe())),
+    }
+}
+
+fn read_weights(model: &Model, path: &Path) -> Result<()> {
+    let what = format!("weights {}", path.display());
+    let content = Content::of(&what, path)?;
+    if content != Content::Zip {
+        return Err(Error::file(what, "a .npz file", content.describe())
+            .advice("`np.savez(path, *model.get_weights())` writes one"));
+    }
+    model.as_layer().map_err(|error| error.within(&what))?;
+    let variables: Vec<Variable> = model.weights().into_iter().map(|weight| weight.variable).collect();
+    let arrays = in_order(&what, npy::read_npz(path)?, &variables)?;
+    let mut values = Vec::with_capacity(arrays.len());
+    for (variable, array) in variables.iter().zip(arrays) {
+        if variable.shape() != array.shape() {
+            return Err(Error::shape(
+                what,
+                format!("shape {:?} for {}", variable.shape(), variable.name()),
+                format!("{:?}", array.shape()),
+            ));
+        }
+        values.push(array.cast(variable.dtype()));
+    }
+    model.set_weights(&values).map_err(|error| error.within(what))
+}
+
+/// The arrays in the order of the variables, found by number (`arr_0`, …) or by name.
+fn in_order(what: &str, entries: Vec<(String, Array)>, variables: &[Variable]) -> Result<Vec<Array>> {
+    let names = || {
+        let names: Vec<&str> = variables.iter().map(Variable::name).collect();
+        match names.as_slice() {
+            [first, second, third, _, ..] => format!("{first}, {second}, {third}, …"),
+            all => all.join(", "),
+        }
+    };
+    if entries.len() != variables.len() {
+        let expected = format!("{} arrays, for {}", variables.len(), names());
+        return Err(Error::file(what, expected, entries.len().to_string()));
+    }
+    if let Some(arrays) = numbered(&entries) {
+        return Ok(arrays);
+    }
+    variables
+        .iter()
+        .map(|variable| {
+            let name = variable.name();
+            let found = entries.iter().find(|(key, _)| key == name || key.strip_suffix(":0") == Some(name));
+            found.map(|(_, array)| array.clone()).ok_or_else(|| {
+                let keys: Vec<&str> = entries.iter().map(|(key, _)| key.as_str()).take(3).collect();
+                let expected = format!("the keys arr_0, arr_1, … or the names of the weights: {}", names());
+                Error::name(what, expected, format!("no {name} among {}, …", keys.join(", ")))
+            })
+        })
+        .collect()
+}
+
+/// The arrays `arr_0`, `arr_1`, … by number; none if the keys are others.
+pub(crate) fn numbered(entries: &[(String, Array)]) -> Option<Vec<Array>> {
+    (0..entries.len())
+        .map(|i| {
+            let key = format!("arr_{i}");
+            entries.iter().find(|(name, _)| *name == key).map(|(_, array)| array.clone())
+        })
+        .collect()
+}
+
+/// The names of a model's inputs; of one that is not built yet, that of the input which building it makes.
+pub(crate) fn input_names(model: &Model) -> Result<Vec<String>> {
+    match (model.as_layer(), model.layers().first()) {
+        (Err(_), Some(first)) => Ok(vec![format!("{}_input", first.name())]),
+        _ => model.input_names(),
+    }
+}
+
+/// The names of a model's outputs as they are told apart in files: repeats get `_1`, `_2`.
+pub(crate) fn output_names(model: &Model) -> Result<Vec<String>> {
+    let names = match (model.as_layer(), model.layers().last()) {
+        (Err(_), Some(last)) => vec![last.name().to_owned()],
+        _ => model.output_names()?,
+    };
+    Ok(distinct(&names))
+}
+
+fn distinct(names: &[String]) -> Vec<String> {
+    let mut taken: Vec<String> = Vec::with_capacity(names.len());
+    for (i, name) in names.iter().enumerate() {
+        let mut entry = name.clone();
+        let mut count = 0;
+        while taken.contains(&entry) || (count > 0 && names.get(i + 1..).unwrap_or_default().contains(&entry))
+        {
+            count += 1;
+            entry = format!("{name}_{count}");
+        }
+        taken.push(entry);
+    }
+    taken
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn repeated_outputs_are_told_apart() {
+        let distinct = |names: &[&str]| distinct(&names.iter().map(ToString::to_string).collect::<Vec<_>>());
+        assert_eq!(distinct(&["a", "b", "a", "a"]), ["a", "b", "a_1", "a_2"]);
+        assert_eq!(distinct(&["a", "a", "a_1"]), ["a", "a_2", "a_1"]);
+    }
+}

@@ -1,0 +1,141 @@
+//! What a model is trained and judged by: `--optimizer`, `--loss`, `--loss-weights`, `--metrics`.
+
+use clap::Args;
+use keras::losses::LossSpec;
+use keras::metrics::MetricSpec;
+use keras::models::Model;
+use keras::optimizers::OptimizerSpec;
+use keras::training::{Compile, PerOutput};
+use keras::{Error, Result};
+use serde_json::Value;
+
+/// Losses and metrics of a model's outputs.
+#[derive(Debug, Args)]
+pub(crate) struct Judgement {
+    /// A loss by name or as JSON; a list or a map by output name for several outputs
+    #[arg(long, value_name = "NAME|JSON", value_parser = name_or_json)]
+    loss: Option<Value>,
+    /// Weights of the outputs' losses in the total: a JSON list, or a map by output name
+    #[arg(long, value_name = "JSON", value_parser = json)]
+    loss_weights: Option<Value>,
+    /// Metrics by name, or as JSON: a list for all outputs, a list of lists, or a map by output name
+    #[arg(long, value_name = "A,B|JSON", value_parser = names_or_json)]
+    metrics: Option<Value>,
+}
+
+impl Judgement {
+    /// Compiles the model, which no file has compiled. The names of the outputs that have targets then.
+    ///
+    /// # Errors
+    /// If there is no loss, or an option does not fit the model.
+    pub(crate) fn compile(
+        &self,
+        model: &Model,
+        optimizer: Option<&Value>,
+        outputs: &[String],
+    ) -> Result<Vec<String>> {
+        let Some(loss) = &self.loss else {
+            return Err(Error::state("command line", "--loss for a model that is not compiled", "none")
+                .advice("give one, such as --loss mse"));
+        };
+        let losses = losses(loss);
+        let metrics = self.metrics.as_ref().map_or(Ok(PerOutput::None), metrics)?;
+        let targets =
+            outputs.iter().enumerate().filter(|(i, name)| has(&losses, *i, name) || has(&metrics, *i, name));
+        let targets: Vec<String> = targets.map(|(_, name)| name.clone()).collect();
+        let optimizer = optimizer.map_or_else(|| OptimizerSpec::from("rmsprop"), OptimizerSpec::from);
+        let mut options = Compile::new(optimizer, losses).metrics_per_output(metrics);
+        match &self.loss_weights {
+            None => {}
+            Some(Value::Array(weights)) => options = options.loss_weights(numbers(weights.iter())?),
+            Some(Value::Object(weights)) => {
+                let values = numbers(weights.values())?;
+                options = options.loss_weights_named(weights.keys().map(String::as_str).zip(values));
+            }
+            Some(other) => {
+                return Err(Error::value("--loss-weights", "a list or a map of numbers", other.to_string()));
+            }
+        }
+        model.compile(options)?;
+        Ok(targets)
+    }
+}
+
+fn has<T>(per_output: &PerOutput<T>, position: usize, name: &str) -> bool {
+    match per_output {
+        PerOutput::None => false,
+        PerOutput::All(_) => true,
+        PerOutput::List(values) => values.get(position).is_some_and(Option::is_some),
+        PerOutput::Named(values) => values.iter().any(|(known, _)| known == name),
+    }
+}
+
+fn losses(value: &Value) -> PerOutput<LossSpec> {
+    match value {
+        Value::Array(losses) => {
+            PerOutput::List(losses.iter().map(|loss| (!loss.is_null()).then(|| loss.into())).collect())
+        }
+        Value::Object(losses) if !losses.contains_key("class_name") => {
+            let given = losses.iter().filter(|(_, loss)| !loss.is_null());
+            PerOutput::Named(given.map(|(name, loss)| (name.clone(), loss.into())).collect())
+        }
+        one => PerOutput::All(one.into()),
+    }
+}
+
+fn metrics(value: &Value) -> Result<PerOutput<Vec<MetricSpec>>> {
+    let several = |value: &Value| -> Vec<MetricSpec> {
+        match value {
+            Value::Null => Vec::new(),
+            Value::Array(metrics) => metrics.iter().map(Into::into).collect(),
+            one => vec![one.into()],
+        }
+    };
+    match value {
+        Value::Array(metrics) if metrics.iter().any(Value::is_array) => {
+            Ok(PerOutput::List(metrics.iter().map(|value| some(several(value))).collect()))
+        }
+        Value::Array(_) => Ok(some(several(value)).map_or(PerOutput::None, PerOutput::All)),
+        Value::Object(metrics) if metrics.contains_key("class_name") => Ok(PerOutput::All(several(value))),
+        Value::Object(metrics) => {
+            let given =
+                metrics.iter().filter_map(|(name, value)| Some((name.clone(), some(several(value))?)));
+            Ok(PerOutput::Named(given.collect()))
+        }
+        other => Err(Error::value("--metrics", "names, a list, or a map by output name", other.to_string())),
+    }
+}
+
+fn some<T>(values: Vec<T>) -> Option<Vec<T>> {
+    (!values.is_empty()).then_some(values)
+}
+
+fn numbers<'a>(values: impl Iterator<Item = &'a Value>) -> Result<Vec<f64>> {
+    values
+        .map(|value| {
+            value.as_f64().ok_or_else(|| Error::value("--loss-weights", "numbers", value.to_string()))
+        })
+        .collect()
+}
+
+/// JSON.
+pub(crate) fn json(text: &str) -> Result<Value, String> {
+    serde_json::from_str(text).map_err(|error| format!("JSON ({error})"))
+}
+
+/// A name, or JSON where the text starts like it.
+pub(crate) fn name_or_json(text: &str) -> Result<Value, String> {
+    match text.trim_start().chars().next() {
+        Some('{' | '[' | '"') => json(text),
+        Some(_) => Ok(text.trim().into()),
+        None => Err("a name or JSON".to_owned()),
+    }
+}
+
+/// Names with commas between them, or JSON where the text starts like it.
+fn names_or_json(text: &str) -> Result<Value, String> {
+    match name_or_json(text)? {
+        Value::String(names) => Ok(names.split(',').map(|name| Value::from(name.trim())).collect()),
+        value => Ok(value),
+    }
+}
