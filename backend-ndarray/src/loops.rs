@@ -405,3 +405,46 @@ pub(crate) fn takes_binary(op: Binary, dtype: DType) -> bool {
         DType::Bool => matches!(op, Binary::Max | Binary::Min | Binary::Mul),
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::simd::{available, tests::FORCED};
+    use keras_core::backend::reference::{Tolerance, tolerance, unary_f64};
+
+    fn arguments() -> Vec<f64> {
+        let spread = (0..4000).map(|i| f64::from(i - 2000) * 0.013);
+        let special =
+            [0.0, -0.0, 1e-30, -1e-30, 1e-310, 1e30, -1e30, f64::INFINITY, f64::NEG_INFINITY, f64::NAN];
+        spread.chain(special).chain([88.7, -103.0, 709.7, -744.0, 1e-40]).collect()
+    }
+
+    fn check<T: Loops>(dtype: DType, epsilon: f64, smallest: f64) {
+        for &op in Unary::ALL {
+            let Some(run) = T::unary(op) else { continue };
+            let Tolerance::Ulps(bound) = tolerance(op.name(), dtype) else { continue };
+            let x: Vec<T> = arguments().into_iter().map(T::from_f64).collect();
+            for isa in available() {
+                FORCED.set(Some(isa));
+                let mut y = vec![T::ZERO; x.len()];
+                run(&x, &mut y);
+                FORCED.set(None);
+                for (&x, y) in x.iter().zip(y) {
+                    let x: f64 = x.convert();
+                    let rounded: T = T::from_f64(unary_f64(op, x));
+                    let (y, exact): (f64, f64) = (y.convert(), rounded.convert());
+                    let allowed = bound * epsilon * exact.abs().max(smallest);
+                    let same = y == exact || (y.is_nan() && exact.is_nan()) || (y - exact).abs() <= allowed;
+                    assert!(same, "{isa:?} {} of {x:e} is {y:e}, not {exact:e}", op.name());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn functions_are_accurate_on_every_instruction_set() {
+        check::<f32>(DType::F32, f64::from(f32::EPSILON), f64::from(f32::MIN_POSITIVE));
+        check::<f64>(DType::F64, f64::EPSILON, f64::MIN_POSITIVE);
+    }
+}

@@ -65,6 +65,10 @@ pub(crate) enum Isa {
 /// The best instruction set of this machine.
 pub(crate) fn isa() -> Isa {
     static ISA: OnceLock<Isa> = OnceLock::new();
+    #[cfg(test)]
+    if let Some(isa) = tests::FORCED.get() {
+        return isa;
+    }
     *ISA.get_or_init(|| available().last().copied().unwrap_or(Isa::Baseline))
 }
 
@@ -120,8 +124,14 @@ fn avx2<T: Task>(task: T) -> T::Output {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+    use std::cell::Cell;
+
+    thread_local! {
+        /// The instruction set for this thread's loops, one of [`available`].
+        pub(crate) static FORCED: Cell<Option<Isa>> = const { Cell::new(None) };
+    }
 
     struct Dot<'a>(&'a [f32], &'a [f32]);
 
