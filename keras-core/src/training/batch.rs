@@ -26,7 +26,11 @@ impl Samples {
         Ok(Self {
             inputs: all(&self.inputs)?,
             targets: all(&self.targets)?,
-            weights: self.weights.iter().map(|weight| weight.as_ref().map(&draw).transpose()).collect::<Result<Vec<_>>>()?,
+            weights: self
+                .weights
+                .iter()
+                .map(|weight| weight.as_ref().map(&draw).transpose())
+                .collect::<Result<Vec<_>>>()?,
             count,
         })
     }
@@ -73,13 +77,16 @@ impl Model {
         let labelled: Vec<(&str, &Array)> = names.iter().map(String::as_str).zip(&targets).collect();
         let count = sample_count(&inputs, &labelled)?;
         let mut weights = Vec::with_capacity(targets.len());
-        for (name, target) in names.iter().zip(&targets) {
+        for ((name, target), &i) in names.iter().zip(&targets).zip(&wanted) {
             let own = sample_weight.map(|weight| weight.of(name, names.len(), target)).transpose()?.flatten();
-            let by_class = class_weight.map(|weight| weight.of(name, names.len(), target)).transpose()?.flatten();
-            weights.push(match (own, by_class) {
+            let by_class =
+                class_weight.map(|weight| weight.of(name, names.len(), target)).transpose()?.flatten();
+            let both = match (own, by_class) {
                 (Some(a), Some(b)) => Some(product(&a, &b)?),
                 (a, b) => a.or(b),
-            });
+            };
+            let dtype = specs.get(i).map_or_else(crate::k::floatx, |spec| spec.dtype);
+            weights.push(both.map(|weights| weights.cast(dtype)));
         }
         Ok(Samples { inputs, targets, weights, count })
     }
@@ -152,7 +159,8 @@ impl Model {
             self.build_from(&spec)?;
             self.compile_deferred()?;
         }
-        let compiled = self.compiled(if phase == Phase::Train { "train_on_batch" } else { "test_on_batch" })?;
+        let compiled =
+            self.compiled(if phase == Phase::Train { "train_on_batch" } else { "test_on_batch" })?;
         let batch = self.samples(&compiled, x, y, sample_weight, class_weight)?;
         self.check_fixed_batch(batch.count, batch.count, false)?;
         compiled.reset_metrics()?;
@@ -162,7 +170,7 @@ impl Model {
 
 fn product(a: &Array, b: &Array) -> Result<Array> {
     let values = a.to_vec::<f64>().iter().zip(b.to_vec::<f64>()).map(|(a, b)| a * b).collect();
-    Ok(Array::from_vec(a.shape(), values)?.cast(a.dtype()))
+    Array::from_vec(a.shape(), values)
 }
 
 /// Checks a target against its output, as Keras does for its own losses; floats take the output's element type.
@@ -178,7 +186,11 @@ fn check_target(array: Array, spec: &Spec, name: &str, loss: &str) -> Result<Arr
             && given.last() == Some(&1)
             && labels.iter().zip(given).all(|(own, len)| own.is_none_or(|own| own == *len));
         if !fits && given.len() != labels.len() {
-            return Err(Error::shape(doing, "one class number per prediction: a last axis of length 1", shape(array.shape())));
+            return Err(Error::shape(
+                doing,
+                "one class number per prediction: a last axis of length 1",
+                shape(array.shape()),
+            ));
         }
         return Ok(array.cast(if array.dtype().is_float() { spec.dtype } else { DType::I64 }));
     }
@@ -188,10 +200,13 @@ fn check_target(array: Array, spec: &Spec, name: &str, loss: &str) -> Result<Arr
             format!("one number per class, shape {}", crate::tensor::shape_text(&spec.shape)),
             shape(array.shape()),
         )
-        .advice("encode class numbers with to_categorical, or use the loss sparse_categorical_crossentropy"));
+        .advice(
+            "encode class numbers with to_categorical, or use the loss sparse_categorical_crossentropy",
+        ));
     }
     let strict = matches!(loss, "mean_squared_error" | "binary_crossentropy" | "categorical_crossentropy");
-    let fits = given.len() == own.len() && own.iter().zip(given).all(|(own, len)| own.is_none_or(|own| own == *len));
+    let fits =
+        given.len() == own.len() && own.iter().zip(given).all(|(own, len)| own.is_none_or(|own| own == *len));
     if strict && !fits || given.len() != own.len() {
         return Err(Error::shape(
             doing,

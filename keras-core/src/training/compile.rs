@@ -1,8 +1,8 @@
 //! `compile`: what a model is trained for, taken as a snapshot.
 
 use super::step::StepKey;
-use crate::backend::{ProgramCache, Variable};
 use crate::array::{Array, DType};
+use crate::backend::{ProgramCache, Variable};
 use crate::error::{Error, Result};
 use crate::layers::Weight;
 use crate::losses::{LossRef, LossSpec};
@@ -55,11 +55,17 @@ impl<T: Clone> PerOutput<T> {
             )),
             Self::Named(values) => {
                 if let Some((name, _)) = values.iter().find(|(name, _)| !names.contains(name)) {
-                    return Err(Error::name(format!("compile, {what}"), format!("one of {}", names.join(", ")), format!("{name:?}")));
+                    return Err(Error::name(
+                        format!("compile, {what}"),
+                        format!("one of {}", names.join(", ")),
+                        format!("{name:?}"),
+                    ));
                 }
                 Ok(names
                     .iter()
-                    .map(|name| values.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone()))
+                    .map(|name| {
+                        values.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone())
+                    })
                     .collect())
             }
         }
@@ -122,7 +128,8 @@ impl Compile {
 
     /// Weights of losses by output name; the others are 1.
     pub fn loss_weights_named<'a>(mut self, weights: impl IntoIterator<Item = (&'a str, f64)>) -> Self {
-        self.loss_weights = PerOutput::Named(weights.into_iter().map(|(name, w)| (name.to_owned(), w)).collect());
+        self.loss_weights =
+            PerOutput::Named(weights.into_iter().map(|(name, w)| (name.to_owned(), w)).collect());
         self
     }
 
@@ -135,6 +142,12 @@ impl Compile {
     /// Metrics per output, by list or by name.
     pub fn metrics_per_output(mut self, metrics: PerOutput<Vec<MetricSpec>>) -> Self {
         self.metrics = metrics;
+        self
+    }
+
+    /// Weighted metrics per output, by list or by name.
+    pub fn weighted_metrics_per_output(mut self, metrics: PerOutput<Vec<MetricSpec>>) -> Self {
+        self.weighted_metrics = metrics;
         self
     }
 
@@ -177,13 +190,13 @@ pub struct Compiled {
 impl Compiled {
     /// Starts every metric anew.
     pub(crate) fn reset_metrics(&self) -> Result<()> {
-        let states = self.outputs.iter().flat_map(|output| &output.metrics).flat_map(|metered| &metered.states);
+        let states =
+            self.outputs.iter().flat_map(|output| &output.metrics).flat_map(|metered| &metered.states);
         for state in states.chain(self.loss_states.iter().flatten()) {
             state.set(&Array::zeros(state.dtype(), state.shape()))?;
         }
         Ok(())
     }
-
 }
 
 impl Model {
@@ -224,13 +237,15 @@ impl Model {
         let mut taken: Vec<String> = Vec::new();
         for (i, name) in names.iter().enumerate() {
             let (Some(spec), Some(loss)) = (specs.get(i), losses.get(i)) else { continue };
-            let loss = loss.as_ref().map(LossSpec::resolve).transpose().map_err(|error| error.within("compile"))?;
+            let loss =
+                loss.as_ref().map(LossSpec::resolve).transpose().map_err(|error| error.within("compile"))?;
             let loss_name = loss.as_ref().map(|loss| loss.name().to_owned()).unwrap_or_default();
             let mut metered = Vec::new();
             let given = [(metrics.get(i), false), (weighted.get(i), true)];
             for (list, weighted) in given {
                 for spec_of_metric in list.into_iter().flatten().flatten() {
-                    let metric = resolve_metric(spec_of_metric, &spec.shape, &loss_name).map_err(|error| error.within("compile"))?;
+                    let metric = resolve_metric(spec_of_metric, &spec.shape, &loss_name)
+                        .map_err(|error| error.within("compile"))?;
                     let base = metric_name(spec_of_metric, &metric, semantics, weighted);
                     let full = if several { format!("{name}_{base}") } else { base };
                     let unique = unique_name(&full, &mut taken);
@@ -260,7 +275,8 @@ impl Model {
                 loss_states.push([Variable::new("loss/total", zero()), Variable::new("loss/count", zero())]);
             }
         }
-        metrics_names.extend(outputs.iter().flat_map(|output| &output.metrics).map(|metered| metered.name.clone()));
+        metrics_names
+            .extend(outputs.iter().flat_map(|output| &output.metrics).map(|metered| metered.name.clone()));
         let trainable = self.trainable_weights();
         let variables: Vec<Variable> = trainable.iter().map(|weight| weight.variable.clone()).collect();
         let optimizer = options.optimizer.build(&variables)?;
@@ -279,8 +295,12 @@ impl Model {
     /// The snapshot; an error that says what to do if there is none.
     pub(crate) fn compiled(&self, verb: &str) -> Result<Arc<Compiled>> {
         lock(&self.0.compiled).clone().ok_or_else(|| {
-            Error::state(format!("{verb} of model {}", self.name()), "a compiled model", "one that was never compiled")
-                .advice("call compile() first")
+            Error::state(
+                format!("{verb} of model {}", self.name()),
+                "a compiled model",
+                "one that was never compiled",
+            )
+            .advice("call compile() first")
         })
     }
 

@@ -65,8 +65,13 @@ impl Data {
             .map(|name| {
                 let found = self.arrays.iter().find(|(known, _)| known.as_ref() == Some(name));
                 found.map(|(_, array)| array.clone()).ok_or_else(|| {
-                    let given: Vec<&str> = self.arrays.iter().filter_map(|(name, _)| name.as_deref()).collect();
-                    Error::name(format!("checking {what}"), format!("the names {}", listed()), given.join(", "))
+                    let given: Vec<&str> =
+                        self.arrays.iter().filter_map(|(name, _)| name.as_deref()).collect();
+                    Error::name(
+                        format!("checking {what}"),
+                        format!("the names {}", listed()),
+                        given.join(", "),
+                    )
                 })
             })
             .collect()
@@ -129,19 +134,28 @@ impl<T: crate::array::Element, D: ndarray::Dimension> From<&ndarray::Array<T, D>
 
 /// Checks arrays against the specs of a model's inputs: adds a missing last axis to 1-D data, compares shapes,
 /// converts to the input's element type.
-pub(crate) fn standardize(what: &str, arrays: Vec<Array>, names: &[String], specs: &[Spec]) -> Result<Vec<Array>> {
+pub(crate) fn standardize(
+    what: &str,
+    arrays: Vec<Array>,
+    names: &[String],
+    specs: &[Spec],
+) -> Result<Vec<Array>> {
     let mut checked = Vec::with_capacity(arrays.len());
     for ((array, name), spec) in arrays.into_iter().zip(names).zip(specs) {
         let array = column(array)?;
         // The batch axis of the spec is checked per batch.
         let rest = spec.shape.get(1..).unwrap_or_default();
         let given = array.shape().get(1..).unwrap_or_default();
-        let fits = given.len() == rest.len() && rest.iter().zip(given).all(|(own, len)| own.is_none_or(|own| own == *len));
+        let fits = given.len() == rest.len()
+            && rest.iter().zip(given).all(|(own, len)| own.is_none_or(|own| own == *len));
         if !fits {
             let expected = format!("{name} to have shape {}", crate::tensor::shape_text(rest));
             let received: Vec<Option<usize>> = given.iter().map(|&len| Some(len)).collect();
-            let mut error =
-                Error::shape(format!("checking {what}"), expected, format!("an array with shape {}", crate::tensor::shape_text(&received)));
+            let mut error = Error::shape(
+                format!("checking {what}"),
+                expected,
+                format!("an array with shape {}", crate::tensor::shape_text(&received)),
+            );
             if array.rank() + 1 == spec.rank() {
                 error = error.advice(format!(
                     "the first axis counts samples: reshape one sample {:?} to {:?}",

@@ -261,7 +261,12 @@ impl Model {
     }
 
     /// [`Model::evaluate`] with options.
-    pub fn evaluate_with(&self, x: impl Into<Data>, y: impl Into<Data>, options: Evaluate<'_>) -> Result<Vec<f64>> {
+    pub fn evaluate_with(
+        &self,
+        x: impl Into<Data>,
+        y: impl Into<Data>,
+        options: Evaluate<'_>,
+    ) -> Result<Vec<f64>> {
         let compiled = self.compiled("evaluate")?;
         if options.batch_size == 0 {
             return Err(Error::value("evaluate", "a batch size of at least 1", "0"));
@@ -282,8 +287,9 @@ impl Model {
         let cx = Context { model: self, params: &params };
         let mut bar = Progbar::new(Some(samples.count), options.verbose);
         let watch = Watch { callbacks: &mut callbacks, cx: &cx };
-        let values =
-            evaluate_samples(self, &compiled, &samples, options.batch_size, watch, |done| bar.update(done, &[]))?;
+        let values = evaluate_samples(self, &compiled, &samples, options.batch_size, watch, |done| {
+            bar.update(done, &[])
+        })?;
         bar.finish();
         Ok(values)
     }
@@ -301,7 +307,10 @@ fn check_options(options: &Fit<'_>) -> Result<()> {
         return wrong("a validation_freq of at least 1", "0".into());
     }
     if !(0.0..1.0).contains(&options.validation_split) {
-        return wrong("a validation_split of at least 0 and less than 1", options.validation_split.to_string());
+        return wrong(
+            "a validation_split of at least 0 and less than 1",
+            options.validation_split.to_string(),
+        );
     }
     Ok(())
 }
@@ -345,7 +354,8 @@ impl Training<'_> {
         callbacks.extend(user);
         callbacks.extend(&mut history);
         let cx = Context { model: self.model, params: &params };
-        let validating = self.validation.as_ref().map(|samples| format!(", validate on {} samples", samples.count));
+        let validating =
+            self.validation.as_ref().map(|samples| format!(", validate on {} samples", samples.count));
         let text = format!("Train on {} samples{}", self.train.count, validating.unwrap_or_default());
         Output::current().progress(verbose, &text);
         self.model.stop_training(false);
@@ -390,7 +400,8 @@ impl Training<'_> {
             if self.model.is_stopped() {
                 break;
             }
-            if number == last && self.validates(epoch)
+            if number == last
+                && self.validates(epoch)
                 && let Some(validation) = &self.validation
             {
                 let watch = Watch { callbacks, cx };

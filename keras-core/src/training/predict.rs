@@ -119,7 +119,9 @@ impl Model {
             if used != fixed || !whole {
                 return Err(Error::value(
                     "checking batches",
-                    format!("a batch size of {fixed}, as the model's inputs fix it, and a number of samples that it divides"),
+                    format!(
+                        "a batch size of {fixed}, as the model's inputs fix it, and a number of samples that it divides"
+                    ),
                     format!("{samples} samples in batches of {batch}"),
                 ));
             }
@@ -158,12 +160,8 @@ impl Model {
         feeds: &[Type],
         frozen: Arc<std::collections::HashSet<u64>>,
     ) -> Result<Trace> {
-        let options = TraceOptions {
-            phase,
-            semantics: self.semantics(),
-            random: Some(self.0.random.clone()),
-            frozen,
-        };
+        let options =
+            TraceOptions { phase, semantics: self.semantics(), random: Some(self.0.random.clone()), frozen };
         let trace = Trace::new(options);
         for (symbol, ty) in self.inputs()?.iter().zip(feeds) {
             let value: Tensor = trace.input(ty.clone());
@@ -181,6 +179,7 @@ pub(crate) fn compile(trace: &Trace, runtime: &dyn Runtime) -> Result<Arc<dyn cr
 fn one_output(mut outputs: Vec<Array>) -> Result<Array> {
     match outputs.len() {
         1 => Ok(outputs.remove(0)),
-        n => Err(Error::state("predict", "a model with one output", format!("{n} outputs")).advice("use predict_all")),
+        n => Err(Error::state("predict", "a model with one output", format!("{n} outputs"))
+            .advice("use predict_all")),
     }
 }

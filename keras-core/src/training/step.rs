@@ -55,9 +55,20 @@ impl Model {
             if plan.loss.is_none() && plan.metrics.is_empty() {
                 continue;
             }
-            let target = targets.next().ok_or_else(|| Error::state("training step", "a target for every output", "fewer"))?;
+            let target = targets
+                .next()
+                .ok_or_else(|| Error::state("training step", "a target for every output", "fewer"))?;
             let prediction = trace.tensor(trace.lift(&prediction)?);
-            if let Some(loss) = output_loss(&trace, compiled, plan, &target, &prediction, weight.as_ref(), mask.as_ref())? {
+            let logits =
+                if passes_on(&trace, symbol, &prediction)? { None } else { logits(&trace, &prediction)? };
+            let operands = Operands {
+                target: &target,
+                prediction: &prediction,
+                logits,
+                weight: weight.as_ref(),
+                mask: mask.as_ref(),
+            };
+            if let Some(loss) = output_loss(compiled, plan, operands)? {
                 if let Some([sum, count]) = loss_states.next() {
                     // As in Keras 2.3: the mean over batches, each counting once.
                     let next = Tensor::variable(sum) + k::cast(&loss, sum.dtype());
@@ -93,7 +104,8 @@ impl Model {
         let loss = trace.lift(&total)?;
 
         if key.phase == Phase::Train {
-            let parameters: Vec<Tensor> = compiled.trainable.iter().map(|weight| Tensor::variable(&weight.variable)).collect();
+            let parameters: Vec<Tensor> =
+                compiled.trainable.iter().map(|weight| Tensor::variable(&weight.variable)).collect();
             let grads = k::gradients(&trace.tensor(loss), &parameters.iter().collect::<Vec<_>>())?;
             let mut known = Vec::with_capacity(grads.len());
             for (grad, weight) in grads.into_iter().zip(&compiled.trainable) {
@@ -107,7 +119,8 @@ impl Model {
                 })?);
             }
             let variables: Vec<_> = compiled.trainable.iter().map(|weight| weight.variable.clone()).collect();
-            let constraints: Vec<_> = compiled.trainable.iter().map(|weight| weight.constraint.clone()).collect();
+            let constraints: Vec<_> =
+                compiled.trainable.iter().map(|weight| weight.constraint.clone()).collect();
             updates.extend(compiled.optimizer.updates(&variables, &known, &constraints)?);
             let (_, step) = &self.0.random;
             updates.push((step.clone(), Tensor::variable(step) + 1.0));
@@ -131,24 +144,40 @@ impl Model {
     }
 }
 
-fn output_loss(
-    trace: &Trace,
-    compiled: &Compiled,
-    plan: &OutputPlan,
-    target: &Tensor,
-    prediction: &Tensor,
-    weight: Option<&Tensor>,
-    mask: Option<&Tensor>,
-) -> Result<Option<Tensor>> {
+/// What the loss of one output is computed from.
+struct Operands<'a> {
+    target: &'a Tensor,
+    prediction: &'a Tensor,
+    /// The activation that made the prediction, and what it was applied to.
+    logits: Option<(&'static str, Tensor)>,
+    weight: Option<&'a Tensor>,
+    mask: Option<&'a Tensor>,
+}
+
+fn output_loss(compiled: &Compiled, plan: &OutputPlan, operands: Operands<'_>) -> Result<Option<Tensor>> {
     let Some(loss) = &plan.loss else { return Ok(None) };
-    let values = match logits(trace, prediction)? {
-        Some((activation, logits)) => loss.call_on_logits(target, &logits, activation),
-        None => None,
-    };
+    let Operands { target, prediction, logits, weight, mask } = operands;
+    let values = logits.and_then(|(activation, logits)| loss.call_on_logits(target, &logits, activation));
     let values = values.unwrap_or_else(|| loss.call(target, prediction));
     let reduced = weighted_mean(&values, weight, mask, loss.reduction(), compiled.semantics);
     reduced.check()?;
     Ok(Some(reduced))
+}
+
+/// Whether the layer of an output hands its input on as it is. TensorFlow has an operation even there (a reshape to
+/// the same shape), and does not look through it for an activation; `linear` is the one that has none.
+fn passes_on(trace: &Trace, symbol: &Tensor, prediction: &Tensor) -> Result<bool> {
+    let Some((node, _)) = symbol.layer_node() else { return Ok(false) };
+    if node.layer().class_name() == "Activation" {
+        return Ok(false);
+    }
+    let output = trace.lift(prediction)?;
+    for input in &node.inputs {
+        if trace.lift(input)? == output {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// What a prediction is the softmax or sigmoid of: a crossentropy of it is exact without clipping, as TensorFlow has

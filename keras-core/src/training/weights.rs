@@ -1,6 +1,6 @@
 //! Weights of samples and of classes.
 
-use crate::array::Array;
+use crate::array::{Array, DType};
 use crate::error::{Error, Result};
 
 /// How much each sample counts: one array for all outputs, or one per output name.
@@ -62,7 +62,7 @@ impl SampleWeight {
                 format!("{:?}", array.shape()),
             )
         })?;
-        Ok(Some(flat.cast(crate::k::floatx())))
+        Ok(Some(flat.cast(DType::F64)))
     }
 }
 
@@ -104,7 +104,9 @@ impl ClassWeight {
                     "one table without a name",
                 ));
             }
-            named => named.iter().find(|(name, _)| name.as_deref() == Some(output)).map(|(_, weights)| weights),
+            named => {
+                named.iter().find(|(name, _)| name.as_deref() == Some(output)).map(|(_, weights)| weights)
+            }
         };
         let Some(weights) = found else { return Ok(None) };
         let classes = classes(output, target)?;
@@ -128,7 +130,7 @@ impl ClassWeight {
                 format!("none for the classes {missing:?}"),
             ));
         }
-        Ok(Some(Array::from(values).cast(crate::k::floatx())))
+        Ok(Some(Array::from(values)))
     }
 }
 

@@ -1,0 +1,302 @@
+//! Training as Keras 2.3.1 does it: steps, epochs, evaluation, from recorded initial weights and data.
+
+use crate::fixtures::Fixture;
+use backend_ndarray::NdArray;
+use keras_core::backend::Engine;
+use keras_core::callbacks::Records;
+use keras_core::models::{Model, model_from_json};
+use keras_core::optimizers::OptimizerSpec;
+use keras_core::training::{
+    ClassWeight, Compile, Data, Evaluate, Fit, IntoLosses, PerOutput, Predict, SampleWeight, Shuffle,
+};
+use keras_core::{Array, DType, losses::LossSpec, metrics::MetricSpec, random};
+use serde_json::Value;
+
+/// Values that are kept in the default float type, whatever the model computes in.
+const SINGLE: f64 = 2e-6;
+
+struct Case<'a> {
+    fixture: &'a Fixture,
+    json: &'a Value,
+    model: Model,
+}
+
+impl<'a> Case<'a> {
+    fn new(fixture: &'a Fixture, json: &'a Value) -> Self {
+        let name = json["model"].as_str().unwrap();
+        let mut text = fixture.json["models"][name]["json"].as_str().unwrap().to_owned();
+        if json["floatx"] == "float64" {
+            text = text.replace("\"dtype\": \"float32\"", "\"dtype\": \"float64\"");
+        }
+        let model = model_from_json(&text).unwrap();
+        model.on(&Engine::new(NdArray::new().unwrap()).unwrap());
+        let count = model.weights().len();
+        let weights: Vec<Array> =
+            (0..count).map(|i| fixture.array(&format!("{name}/weight_{i}")).clone()).collect();
+        model.set_weights(&weights).unwrap();
+        for frozen in json["frozen"].as_array().unwrap() {
+            model.get_layer(frozen.as_str().unwrap()).unwrap().set_trainable(false);
+        }
+        let case = Self { fixture, json, model };
+        case.compile();
+        case
+    }
+
+    fn name(&self) -> &str {
+        self.json["name"].as_str().unwrap()
+    }
+
+    fn compile(&self) {
+        let described = &self.json["compile"];
+        let losses = per_output(&described["loss"], |loss| LossSpec::from(loss));
+        let mut options = Compile::new(OptimizerSpec::from(&described["optimizer"]), Losses(losses))
+            .metrics_per_output(metrics(&described["metrics"]))
+            .weighted_metrics_per_output(metrics(&described["weighted_metrics"]));
+        options = match &described["loss_weights"] {
+            Value::Array(weights) => {
+                options.loss_weights(weights.iter().map(|weight| weight.as_f64().unwrap()))
+            }
+            Value::Object(weights) => options.loss_weights_named(
+                weights.iter().map(|(name, weight)| (name.as_str(), weight.as_f64().unwrap())),
+            ),
+            _ => options,
+        };
+        self.model.compile(options).unwrap();
+        assert_eq!(
+            serde_json::json!(self.model.metrics_names().unwrap()),
+            self.json["metrics_names"],
+            "{}",
+            self.name()
+        );
+    }
+
+    fn data(&self, keys: &Value) -> Data {
+        let keys = keys.as_array().unwrap();
+        keys.iter().map(|key| self.array(key)).collect::<Vec<_>>().into()
+    }
+
+    fn array(&self, key: &Value) -> Array {
+        let array = self.fixture.array(&format!("data/{}", key.as_str().unwrap())).clone();
+        if self.json["floatx"] == "float64" && array.dtype().is_float() {
+            array.cast(DType::F64)
+        } else {
+            array
+        }
+    }
+
+    /// Weights of the outputs, in order.
+    fn sample_weight(&self, keys: &Value) -> Option<SampleWeight> {
+        let keys: Vec<Value> = match keys {
+            Value::Null => return None,
+            Value::Array(keys) => keys.clone(),
+            key => vec![key.clone()],
+        };
+        let names = self.model.output_names().unwrap();
+        Some(SampleWeight::named(names.into_iter().zip(keys.iter().map(|key| self.array(key)))))
+    }
+
+    /// Relative bounds for losses and for values kept in the default float type.
+    fn tolerance(&self, name: &str) -> f64 {
+        match (self.json["floatx"].as_str(), name.ends_with("loss")) {
+            (Some("float64"), true)
+                if !self.json["metrics_names"]
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .any(|n| n != "loss" && n.as_str().unwrap().ends_with("_loss")) =>
+            {
+                1e-9
+            }
+            (Some("float64"), _) => SINGLE,
+            _ => 1e-4,
+        }
+    }
+
+    fn close(&self, what: &str, name: &str, got: f64, want: f64) {
+        let bound = self.tolerance(name) * want.abs().max(1e-2);
+        let same = (got - want).abs() <= bound || (got.is_nan() && want.is_nan());
+        assert!(same, "{}: {what} {name} is {got}, Keras has {want}", self.name());
+    }
+
+    fn close_to_records(&self, got: &Records, want: &Value) {
+        let want = want.as_array().unwrap();
+        let names: Vec<&str> = want.iter().map(|entry| entry[0].as_str().unwrap()).collect();
+        assert_eq!(got.keys().collect::<Vec<_>>(), names, "{}", self.name());
+        for entry in want {
+            let name = entry[0].as_str().unwrap();
+            let values = entry[1].as_array().unwrap();
+            assert_eq!(got[name].len(), values.len(), "{} {name}", self.name());
+            for (epoch, (got, want)) in got[name].iter().zip(values).enumerate() {
+                self.close(&format!("epoch {epoch}"), name, *got, want.as_f64().unwrap_or(f64::NAN));
+            }
+        }
+    }
+
+    fn close_weights(&self) {
+        let bound = if self.json["floatx"] == "float64" { 1e-9 } else { 1e-4 };
+        for (i, got) in self.model.get_weights().unwrap().iter().enumerate() {
+            let want = self.fixture.array(&format!("{}/weight_{i}", self.name()));
+            assert_eq!(got.shape(), want.shape(), "{} weight {i}", self.name());
+            let scale = want.to_vec::<f64>().iter().fold(1e-2_f64, |scale, x| scale.max(x.abs()));
+            for (got, want) in got.to_vec::<f64>().iter().zip(want.to_vec::<f64>()) {
+                assert!(
+                    (got - want).abs() <= bound * scale,
+                    "{} weight {i}: {got}, Keras has {want}",
+                    self.name()
+                );
+            }
+        }
+    }
+}
+
+struct Losses(PerOutput<LossSpec>);
+
+impl IntoLosses for Losses {
+    fn into_losses(self) -> PerOutput<LossSpec> {
+        self.0
+    }
+}
+
+fn per_output<T>(value: &Value, read: impl Fn(&Value) -> T) -> PerOutput<T> {
+    match value {
+        Value::Null => PerOutput::None,
+        Value::Array(values) => PerOutput::List(values.iter().map(|value| Some(read(value))).collect()),
+        Value::Object(values) if !values.contains_key("class_name") => {
+            PerOutput::Named(values.iter().map(|(name, value)| (name.clone(), read(value))).collect())
+        }
+        value => PerOutput::All(read(value)),
+    }
+}
+
+fn metrics(value: &Value) -> PerOutput<Vec<MetricSpec>> {
+    let list = |value: &Value| match value {
+        Value::Array(values) => values.iter().map(MetricSpec::from).collect(),
+        value => vec![MetricSpec::from(value)],
+    };
+    match value {
+        Value::Null => PerOutput::None,
+        Value::Object(values) => {
+            PerOutput::Named(values.iter().map(|(name, value)| (name.clone(), list(value))).collect())
+        }
+        value => PerOutput::All(list(value)),
+    }
+}
+
+fn class_weight(value: &Value) -> Option<ClassWeight> {
+    let pairs = value.as_array()?.iter().map(|pair| (pair[0].as_i64().unwrap(), pair[1].as_f64().unwrap()));
+    Some(pairs.collect::<Vec<_>>().into())
+}
+
+fn each(kind: &str, run: impl Fn(&Case)) {
+    let fixture = Fixture::load("training_2_3_1");
+    let mut count = 0;
+    for json in fixture.cases().iter().filter(|case| case["kind"] == kind) {
+        run(&Case::new(&fixture, json));
+        count += 1;
+    }
+    assert!(count >= 15, "{count} cases of {kind}");
+}
+
+#[test]
+fn twenty_steps_have_keras_s_losses_metrics_and_weights() {
+    each("steps", |case| {
+        let (x, y) = (&case.json["x"], &case.json["y"]);
+        let columns =
+            |keys: &Value| keys.as_array().unwrap().iter().map(|key| case.array(key)).collect::<Vec<_>>();
+        let (x, y) = (columns(x), columns(y));
+        let weights: Option<Vec<Array>> = match &case.json["sample_weight"] {
+            Value::Null => None,
+            Value::Array(keys) => Some(keys.iter().map(|key| case.array(key)).collect()),
+            key => Some(vec![case.array(key)]),
+        };
+        let class_weight = class_weight(&case.json["class_weight"]);
+        let batch = case.json["batch"].as_u64().unwrap() as usize;
+        let n = x[0].shape()[0];
+        let names = case.model.metrics_names().unwrap();
+        let want = case.fixture.array(&format!("{}/values", case.name())).to_vec::<f64>();
+        for step in 0..20 {
+            let start = batch * step % n;
+            let rows = |arrays: &[Array]| {
+                arrays.iter().map(|array| array.rows(start, start + batch).unwrap()).collect::<Vec<_>>()
+            };
+            let outputs = case.model.output_names().unwrap();
+            let weights =
+                weights.as_ref().map(|weights| SampleWeight::named(outputs.into_iter().zip(rows(weights))));
+            let got = case
+                .model
+                .train_on_weighted_batch(rows(&x), rows(&y), weights.as_ref(), class_weight.as_ref())
+                .unwrap_or_else(|error| panic!("{}: {error}", case.name()));
+            for (i, (name, got)) in names.iter().zip(got).enumerate() {
+                case.close(&format!("step {step}"), name, got, want[step * names.len() + i]);
+            }
+        }
+        case.close_weights();
+    });
+}
+
+#[test]
+fn epochs_have_keras_s_history_and_weights() {
+    each("fit", |case| {
+        random::set_seed(u32::try_from(case.json["seed"].as_u64().unwrap()).unwrap());
+        let run = |arguments: &Value| {
+            let mut options = Fit::new().verbose(0);
+            for (key, value) in arguments.as_object().unwrap() {
+                let count = || usize::try_from(value.as_u64().unwrap()).unwrap();
+                options = match key.as_str() {
+                    "epochs" => options.epochs(count()),
+                    "batch_size" => options.batch_size(count()),
+                    "initial_epoch" => options.initial_epoch(count()),
+                    "validation_freq" => options.validation_freq(count()),
+                    "validation_split" => options.validation_split(value.as_f64().unwrap()),
+                    "shuffle" => options.shuffle(match value {
+                        Value::Bool(shuffle) => Shuffle::from(*shuffle),
+                        _ => Shuffle::Batches,
+                    }),
+                    "class_weight" => options.class_weight(class_weight(value).unwrap()),
+                    "sample_weight" => options.sample_weight(case.sample_weight(value).unwrap()),
+                    "validation_data" => {
+                        let (x, y) = (case.data(&value[0]), case.data(&value[1]));
+                        match case.sample_weight(&value[2]) {
+                            Some(weights) => options.weighted_validation_data(x, y, weights),
+                            None => options.validation_data(x, y),
+                        }
+                    }
+                    other => panic!("an argument of fit that the test does not know: {other}"),
+                };
+            }
+            let (x, y) = (case.data(&case.json["x"]), case.data(&case.json["y"]));
+            case.model.fit(x, y, options).unwrap_or_else(|error| panic!("{}: {error}", case.name()))
+        };
+        case.close_to_records(&run(&case.json["arguments"]).history, &case.json["history"]);
+        if !case.json["then"].is_null() {
+            case.close_to_records(&run(&case.json["then"]).history, &case.json["history_then"]);
+        }
+        case.close_weights();
+    });
+}
+
+#[test]
+fn evaluation_and_prediction_have_keras_s_numbers() {
+    each("evaluate", |case| {
+        let batch = usize::try_from(case.json["batch_size"].as_u64().unwrap()).unwrap();
+        let (x, y) = (case.data(&case.json["x"]), case.data(&case.json["y"]));
+        let mut options = Evaluate::new().batch_size(batch).verbose(0);
+        if let Some(weights) = case.sample_weight(&case.json["sample_weight"]) {
+            options = options.sample_weight(weights);
+        }
+        let got = case.model.evaluate_with(&x, y, options).unwrap();
+        let want = case.fixture.array(&format!("{}/values", case.name())).to_vec::<f64>();
+        for ((name, got), want) in case.model.metrics_names().unwrap().iter().zip(got).zip(want) {
+            case.close("evaluate", name, got, want);
+        }
+        for (i, got) in
+            case.model.predict_all(&x, &Predict::new().batch_size(batch)).unwrap().iter().enumerate()
+        {
+            let want = case.fixture.array(&format!("{}/prediction_{i}", case.name()));
+            assert_eq!(got.shape(), want.shape());
+            for (got, want) in got.to_vec::<f64>().iter().zip(want.to_vec::<f64>()) {
+                case.close("predict", "loss", *got, want);
+            }
+        }
+    });
+}
