@@ -13,7 +13,11 @@ const TRAIN: usize = 1437;
 fn main() -> Result<()> {
     let seeds: u32 = std::env::args().nth(1).and_then(|count| count.parse().ok()).unwrap_or(5).max(1);
     let (images, labels) = load()?;
-    println!("{} images of 8 x 8 pixels; {TRAIN} to train with, {} to test with", labels.len(), labels.len() - TRAIN);
+    println!(
+        "{} images of 8 x 8 pixels; {TRAIN} to train with, {} to test with",
+        labels.len(),
+        labels.len() - TRAIN
+    );
 
     let mut accuracies = Vec::new();
     let mut trained = None;
@@ -31,7 +35,10 @@ fn main() -> Result<()> {
         )?;
         let seconds = start.elapsed().as_secs_f64();
         let scores = model.evaluate(&images.rows(TRAIN, usize::MAX)?, &labels.rows(TRAIN, usize::MAX)?)?;
-        println!("seed {seed}: test loss {:.4}, test accuracy {:.4}, trained in {seconds:.1} s", scores[0], scores[1]);
+        println!(
+            "seed {seed}: test loss {:.4}, test accuracy {:.4}, trained in {seconds:.1} s",
+            scores[0], scores[1]
+        );
         accuracies.push(scores[1]);
         if seed == 0 {
             trained = Some((model, history));
@@ -64,7 +71,9 @@ fn load() -> Result<(Array, Array)> {
     let arrays = keras::npy::read_npz(&path)?;
     let find = |name: &str| {
         let found = arrays.iter().find(|(known, _)| known == name);
-        found.map(|(_, array)| array.clone()).ok_or_else(|| Error::file("digits", format!("an array {name}"), "none"))
+        found
+            .map(|(_, array)| array.clone())
+            .ok_or_else(|| Error::file("digits", format!("an array {name}"), "none"))
     };
     let pixels: Vec<f32> = find("x")?.to_vec::<f32>().into_iter().map(|pixel| pixel / 16.0).collect();
     let labels = find("y")?;

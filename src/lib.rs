@@ -23,8 +23,8 @@ mod backends;
 pub mod plot;
 
 pub use backends::{init, set_backend, set_device};
-pub use keras_core::*;
 pub use keras_core::backend::registry::register;
+pub use keras_core::*;
 
 #[cfg(feature = "ndarray")]
 pub use backends::DefaultBackend;
@@ -33,17 +33,18 @@ pub use backends::DefaultBackend;
 pub mod prelude {
     pub use keras_core::array::{Array, DType};
     pub use keras_core::callbacks::{
-        CsvLogger, EarlyStopping, History, LambdaCallback, LearningRateScheduler, ReduceLrOnPlateau, TerminateOnNan,
+        CsvLogger, EarlyStopping, History, LambdaCallback, LearningRateScheduler, ReduceLrOnPlateau,
+        TerminateOnNan,
     };
     pub use keras_core::error::{Error, Result};
     pub use keras_core::k;
     pub use keras_core::layers::{
-        Activation, ActivityRegularization, Add, Average, AveragePooling1D, AveragePooling2D, AveragePooling3D,
-        BatchNormalization, Build, Call, Concatenate, Conv1D, Conv2D, Conv3D, Dense, Dropout, Embedding, Flatten,
-        GlobalAveragePooling1D, GlobalAveragePooling2D, GlobalAveragePooling3D, GlobalMaxPooling1D,
-        GlobalMaxPooling2D, GlobalMaxPooling3D, Input, Lambda, Layer, LayerRef, Masking, MaxPooling1D, MaxPooling2D,
-        MaxPooling3D, Maximum, Minimum, Multiply, Permute, RepeatVector, Reshape, Subtract, ZeroPadding1D,
-        ZeroPadding2D, ZeroPadding3D,
+        Activation, ActivityRegularization, Add, Average, AveragePooling1D, AveragePooling2D,
+        AveragePooling3D, BatchNormalization, Build, Call, Concatenate, Conv1D, Conv2D, Conv3D, Dense,
+        Dropout, Embedding, Flatten, GlobalAveragePooling1D, GlobalAveragePooling2D, GlobalAveragePooling3D,
+        GlobalMaxPooling1D, GlobalMaxPooling2D, GlobalMaxPooling3D, Input, Lambda, Layer, LayerRef, Masking,
+        MaxPooling1D, MaxPooling2D, MaxPooling3D, Maximum, Minimum, Multiply, Permute, RepeatVector, Reshape,
+        Subtract, ZeroPadding1D, ZeroPadding2D, ZeroPadding3D,
     };
     pub use keras_core::models::{Model, Sequential, model_from_json};
     pub use keras_core::optimizers::{Adadelta, Adagrad, Adam, Adamax, Nadam, RMSprop, SGD};

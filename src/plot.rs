@@ -27,8 +27,10 @@ pub fn history(history: &History, names: &[&str], path: impl AsRef<Path>) -> Res
         })?;
         curves.push((name, curve));
     }
-    let finite = || curves.iter().flat_map(|(_, curve)| curve.iter().copied()).filter(|value| value.is_finite());
-    let (low, high) = finite().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), x| (low.min(x), high.max(x)));
+    let finite =
+        || curves.iter().flat_map(|(_, curve)| curve.iter().copied()).filter(|value| value.is_finite());
+    let (low, high) =
+        finite().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), x| (low.min(x), high.max(x)));
     let (low, high) = if low.is_finite() && low < high { (low, high) } else { (low.min(0.0), high.max(1.0)) };
     let margin = (high - low) * 0.05;
     let epochs = curves.iter().map(|(_, curve)| curve.len()).max().unwrap_or(0).max(2);
@@ -36,7 +38,8 @@ pub fn history(history: &History, names: &[&str], path: impl AsRef<Path>) -> Res
     draw(&mut text, &curves, epochs, (low - margin, high + margin))
         .map_err(|error| Error::file(doing(), "a drawing", error.to_string()))?;
     keras_core::atomic::write_atomically(path, |file| {
-        file.write_all(text.as_bytes()).map_err(|error| Error::file(doing(), "a file to write", error.to_string()))
+        file.write_all(text.as_bytes())
+            .map_err(|error| Error::file(doing(), "a file to write", error.to_string()))
     })
 }
 
@@ -61,7 +64,11 @@ fn draw(
         .draw()?;
     for (i, (name, curve)) in curves.iter().enumerate() {
         let color = Palette99::pick(i).to_rgba();
-        let points = curve.iter().enumerate().filter(|(_, value)| value.is_finite()).map(|(i, &v)| (i as f64 + 1.0, v));
+        let points = curve
+            .iter()
+            .enumerate()
+            .filter(|(_, value)| value.is_finite())
+            .map(|(i, &v)| (i as f64 + 1.0, v));
         chart
             .draw_series(LineSeries::new(points, color.stroke_width(2)))?
             .label((*name).to_owned())

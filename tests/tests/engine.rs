@@ -94,14 +94,6 @@ fn variables_swap() {
 /// After `b ← a` the two are not one: a change of `a` in place must not show in `b`.
 #[test]
 fn a_variable_that_becomes_another_does_not_share_its_memory() {
-    let (a, b) = pair();
-    let mut assign = Graph::new();
-    let x = assign.variable(&a);
-    assign.set_updates([(b.clone(), x)]);
-    let mut grow = Graph::new();
-    let x = grow.variable(&a);
-    let new = grow.binary_scalar(Binary::Mul, x, 3.0).unwrap();
-    grow.set_updates([(a.clone(), new)]);
     fn with<B: Backend>(backend: B, assign: &Graph, grow: &Graph, a: &Variable, b: &Variable) {
         reset(&[(a, [1.0, 2.0]), (b, [10.0, 20.0])]);
         let engine = Engine::new(backend).unwrap();
@@ -112,6 +104,14 @@ fn a_variable_that_becomes_another_does_not_share_its_memory() {
             (Array::from([3.0, 6.0]), Array::from([1.0, 2.0]))
         );
     }
+    let (a, b) = pair();
+    let mut assign = Graph::new();
+    let x = assign.variable(&a);
+    assign.set_updates([(b.clone(), x)]);
+    let mut grow = Graph::new();
+    let x = grow.variable(&a);
+    let new = grow.binary_scalar(Binary::Mul, x, 3.0).unwrap();
+    grow.set_updates([(a.clone(), new)]);
     with(Reference, &assign, &grow, &a, &b);
     with(Contrary, &assign, &grow, &a, &b);
     with(Observed::new(true).0, &assign, &grow, &a, &b);
@@ -247,9 +247,13 @@ fn a_failure_changes_no_variable() {
         name: "sometimes".into(),
         outputs: vec![float(&[2])],
         impure: true,
-        run: Box::new(move |arrays| match fails.load(Ordering::SeqCst) {
-            true => Err(Error::value("the callback", "luck", "none")),
-            false => Ok(vec![arrays[0].clone()]),
+        run: Box::new(move |arrays| {
+            let fails = fails.load(Ordering::SeqCst);
+            if fails {
+                Err(Error::value("the callback", "luck", "none"))
+            } else {
+                Ok(vec![arrays[0].clone()])
+            }
         }),
         vjp: None,
     };
@@ -492,8 +496,8 @@ fn a_body_that_reads_a_variable_is_refused() {
     assert!(error.contains("capture"), "{error}");
 }
 
-/// A two-layer perceptron with softmax crossentropy; `train` adds the updates of SGD with momentum.
-fn perceptron(batch: usize, sizes: [usize; 4], train: bool) -> (Graph, Vec<Variable>) {
+/// Kernel and bias of three layers.
+fn weights(sizes: [usize; 4]) -> Vec<Variable> {
     let mut numbers = Numbers::new(5);
     let mut weights = Vec::new();
     for (i, pair) in sizes.windows(2).enumerate() {
@@ -501,6 +505,16 @@ fn perceptron(batch: usize, sizes: [usize; 4], train: bool) -> (Graph, Vec<Varia
         weights.push(Variable::new(format!("dense_{i}/kernel"), kernel));
         weights.push(Variable::new(format!("dense_{i}/bias"), Array::zeros(DType::F32, &pair[1..])));
     }
+    weights
+}
+
+/// A perceptron with softmax, or a step of SGD with momentum on its crossentropy.
+fn perceptron(batch: usize, sizes: [usize; 4], train: bool) -> (Graph, Vec<Variable>) {
+    let weights = weights(sizes);
+    (trace(&weights, batch, sizes, train), weights)
+}
+
+fn trace(weights: &[Variable], batch: usize, sizes: [usize; 4], train: bool) -> Graph {
     let mut g = Graph::new();
     let build = |g: &mut Graph| -> Result<()> {
         let ty = |shape: [usize; 2]| Type::new(shape, DType::F32);
@@ -547,7 +561,7 @@ fn perceptron(batch: usize, sizes: [usize; 4], train: bool) -> (Graph, Vec<Varia
         Ok(())
     };
     build(&mut g).unwrap();
-    (g, weights)
+    g
 }
 
 #[test]
@@ -556,7 +570,8 @@ fn eight_threads_give_the_bits_of_one() {
         let (graph, _) = perceptron(4, [6, 8, 8, 3], false);
         let program = Engine::new(backend).unwrap().compile(&graph).unwrap();
         let feeds: Vec<Array> = (0..8).map(|i| Numbers::new(i).array(DType::F32, &[4, 6])).collect();
-        let alone: Vec<Array> = feeds.iter().map(|x| program.run(&[x.clone()]).unwrap()[0].clone()).collect();
+        let alone: Vec<Array> =
+            feeds.iter().map(|x| program.run(std::slice::from_ref(x)).unwrap()[0].clone()).collect();
         let barrier = Barrier::new(8);
         std::thread::scope(|scope| {
             for (x, expected) in feeds.iter().zip(&alone) {
@@ -564,7 +579,7 @@ fn eight_threads_give_the_bits_of_one() {
                 scope.spawn(move || {
                     barrier.wait();
                     for _ in 0..50 {
-                        assert_eq!(program.run(&[x.clone()]).unwrap()[0], *expected);
+                        assert_eq!(program.run(std::slice::from_ref(x)).unwrap()[0], *expected);
                     }
                 });
             }
@@ -795,12 +810,13 @@ fn deep_chains_compile_and_run() {
 fn times_of_a_perceptron() {
     let engine = Engine::new(Reference).unwrap();
     for train in [false, true] {
-        let trace = shortest(100, || drop(perceptron(32, [784, 64, 64, 10], train)));
-        let (graph, _weights) = perceptron(32, [784, 64, 64, 10], train);
+        let sizes = [784, 64, 64, 10];
+        let (graph, weights) = perceptron(32, sizes, train);
+        let traced = shortest(100, || drop(trace(&weights, 32, sizes, train)));
         let compiled = shortest(100, || drop(engine.compile(&graph).unwrap()));
         let program = engine.compile(&graph).unwrap();
         println!(
-            "train {train}: {} nodes traced in {trace:?}, compiled to {} steps in {compiled:?}",
+            "train {train}: {} nodes traced in {traced:?}, compiled to {} steps in {compiled:?}",
             graph.nodes().len(),
             program.steps()
         );

@@ -662,6 +662,36 @@ fn gradients_equal_differences() {
     assert!(failures.is_empty(), "{} of {} rows:\n{}", failures.len(), rows.len(), failures.join("\n"));
 }
 
+/// The differences notice a gradient that is off by a hundred thousandth, and one that is missing.
+#[test]
+fn wrong_gradients_are_found() {
+    let scaled = |factor: f64| {
+        let custom = Arc::new(CustomVjp {
+            name: "scaled".into(),
+            vjp: Box::new(move |g, dy, _| Ok(vec![Some(g.binary_scalar(Binary::Mul, dy, factor)?)])),
+        });
+        built("scaled", [any([3])], move |g, v| {
+            let y = g.binary_scalar(Binary::Mul, v[0], 3.0)?;
+            Ok(vec![g.add(Op::CustomVjp(ByRef(Arc::clone(&custom))), &[y, v[0]])?])
+        })
+    };
+    assert!(errors(&scaled(3.0)).unwrap().0 <= RELATIVE);
+    assert!(errors(&scaled(3.00003)).unwrap().0 > RELATIVE);
+    // x² with the gradient 2x that is constant to the second order.
+    let frozen = built("frozen", [any([3])], |g, v| {
+        let fixed = g.add(Op::StopGradient, &[v[0]])?;
+        let twice = g.binary_scalar(Binary::Mul, fixed, 2.0)?;
+        let square = g.unary(Unary::Square, v[0])?;
+        let custom = CustomVjp {
+            name: "frozen".into(),
+            vjp: Box::new(|g, dy, others| Ok(vec![Some(g.binary(Binary::Mul, dy, others[1])?), None])),
+        };
+        Ok(vec![g.add(Op::CustomVjp(ByRef(Arc::new(custom))), &[square, v[0], twice])?])
+    });
+    let (first, second) = errors(&frozen).unwrap();
+    assert!(first <= RELATIVE && second > RELATIVE, "{first} {second}");
+}
+
 #[test]
 fn no_gradient_passes_what_is_not_differentiable() {
     for row in rows_without() {
@@ -730,7 +760,7 @@ fn gradient_of(
 fn tied_extremes_of_a_reduction_share_the_gradient() {
     let x = Array::from([[1.0, 3.0, 3.0], [2.0, 2.0, 2.0]]);
     let dy = Array::from([1.0, 2.0]);
-    let max = gradient_of(&[x.clone()], &dy, |g, x| g.reduce(Reduce::Max, x[0], &[1]));
+    let max = gradient_of(std::slice::from_ref(&x), &dy, |g, x| g.reduce(Reduce::Max, x[0], &[1]));
     assert_eq!(max[0], [0.0, 0.5, 0.5, 2.0 / 3.0, 2.0 / 3.0, 2.0 / 3.0]);
     let min = gradient_of(&[x], &dy, |g, x| g.reduce(Reduce::Min, x[0], &[1]));
     assert_eq!(min[0], [1.0, 0.0, 0.0, 2.0 / 3.0, 2.0 / 3.0, 2.0 / 3.0]);

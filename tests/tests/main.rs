@@ -13,3 +13,4 @@ mod layers;
 mod observed;
 mod optimizers;
 mod passes;
+mod training;

@@ -132,11 +132,11 @@ impl Observed {
 
     fn first(
         &self,
-        op: Op,
+        op: &Op,
         inputs: &[&Tracked],
         otherwise: impl FnOnce() -> Result<Array>,
     ) -> Result<Tracked> {
-        match self.decomposed(&op, inputs) {
+        match self.decomposed(op, inputs) {
             Some(results) => Ok(results?.remove(0)),
             None => self.one(op.name(), otherwise),
         }
@@ -174,7 +174,7 @@ impl Backend for Observed {
         Reference.type_of(of(x))
     }
     fn unary(&self, op: Unary, x: Arg<Tracked>) -> Result<Tracked> {
-        self.first(Op::Unary(op), &[&x.tensor], || Reference.unary(op, self.give(&x)))
+        self.first(&Op::Unary(op), &[&x.tensor], || Reference.unary(op, self.give(&x)))
     }
     fn binary(&self, op: Binary, a: Arg<Tracked>, b: Arg<Tracked>) -> Result<Tracked> {
         self.one(op.name(), || Reference.binary(op, self.give(&a), self.give(&b)))
@@ -246,15 +246,15 @@ impl Backend for Observed {
         grad: &Tracked,
         at: &Tracked,
     ) -> Result<Tracked> {
-        self.first(Op::MaxPoolGrad(spec.clone(), input.to_vec()), &[grad, at], || {
+        self.first(&Op::MaxPoolGrad(spec.clone(), input.to_vec()), &[grad, at], || {
             Reference.max_pool_grad(spec, input, of(grad), of(at))
         })
     }
     fn avg_pool(&self, spec: &PoolSpec, x: &Tracked) -> Result<Tracked> {
-        self.first(Op::AvgPool(spec.clone()), &[x], || Reference.avg_pool(spec, of(x)))
+        self.first(&Op::AvgPool(spec.clone()), &[x], || Reference.avg_pool(spec, of(x)))
     }
     fn avg_pool_grad(&self, spec: &PoolSpec, input: &[usize], grad: &Tracked) -> Result<Tracked> {
-        self.first(Op::AvgPoolGrad(spec.clone(), input.to_vec()), &[grad], || {
+        self.first(&Op::AvgPoolGrad(spec.clone(), input.to_vec()), &[grad], || {
             Reference.avg_pool_grad(spec, input, of(grad))
         })
     }

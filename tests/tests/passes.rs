@@ -286,7 +286,7 @@ impl Generated {
                 let axes: Vec<usize> =
                     (0..self.ty(x).shape.len()).filter(|axis| n >> axis & 1 == 1).collect();
                 let function = Reduce::ALL[(n / 64) % Reduce::ALL.len()];
-                if n % 5 == 0 {
+                if n.is_multiple_of(5) {
                     self.graph.reduce_keep(function, x, &axes)?
                 } else {
                     self.graph.reduce(function, x, &axes)?
@@ -299,7 +299,7 @@ impl Generated {
                     0 => vec![ty.len()],
                     1 => ty.shape.iter().copied().chain([1]).collect(),
                     2 => [1].into_iter().chain(ty.shape.iter().copied()).collect(),
-                    3 if ty.len() % 2 == 0 => vec![2, ty.len() / 2],
+                    3 if ty.len().is_multiple_of(2) => vec![2, ty.len() / 2],
                     _ => vec![1, ty.len(), 1],
                 };
                 self.graph.reshape(x, &shape)?
@@ -353,7 +353,7 @@ impl Generated {
                     stops: shape.clone(),
                     steps: shape.iter().enumerate().map(|(axis, _)| 1 + (n >> (4 + axis)) % 2).collect(),
                 };
-                if n % 3 == 0 {
+                if n.is_multiple_of(3) {
                     let update = some!(self.pick(b, |_| true));
                     let ty = Type::new(spec.shape(), self.ty(x).dtype);
                     let update = self.fit(update, &ty)?;
@@ -372,7 +372,7 @@ impl Generated {
                 let ty = self.ty(x);
                 let y = self.fit(y, &ty)?;
                 let parts = [x, y, x];
-                self.graph.add(Op::Concat(n % ty.shape.len()), &parts[..1 + n / 8 % 3])?
+                self.graph.add(Op::Concat(n % ty.shape.len()), &parts[..=n / 8 % 3])?
             }
             25 => {
                 let x = some!(self.pick(a, |t| !t.shape.is_empty()));
@@ -383,7 +383,7 @@ impl Generated {
                 // In single precision the decomposition, which `contrary` runs, rounds at every step.
                 let x = some!(self.pick(a, |t| t.dtype.is_float() && !t.shape.is_empty()));
                 let x = self.graph.add(Op::Cast(DType::F64), &[x])?;
-                self.graph.add(if n % 2 == 0 { Op::Softmax } else { Op::LogSoftmax }, &[x])?
+                self.graph.add(if n & 1 == 0 { Op::Softmax } else { Op::LogSoftmax }, &[x])?
             }
             27 => {
                 let x = some!(self.pick(a, |t| t.dtype != DType::Bool && !t.shape.is_empty()));
@@ -423,7 +423,7 @@ impl Generated {
                 let ty = self.ty(x);
                 let scalars = self.pick(b, |t| t.shape.is_empty() && t.dtype != DType::Bool);
                 let scalar = match scalars {
-                    Some(scalar) if n % 2 == 0 => self.graph.add(Op::Cast(ty.dtype), &[scalar])?,
+                    Some(scalar) if n & 1 == 0 => self.graph.add(Op::Cast(ty.dtype), &[scalar])?,
                     _ => self.graph.scalar(f64::from(number % 7) - 2.5, ty.dtype),
                 };
                 let scalar = self.graph.splat(scalar, &ty.shape)?;
@@ -433,7 +433,7 @@ impl Generated {
             32 => {
                 let x = some!(self.float(a));
                 let ty = self.ty(x);
-                self.graph.add(Op::Host(ByRef(Arc::new(halved(&ty, n % 2 == 0)))), &[x])?
+                self.graph.add(Op::Host(ByRef(Arc::new(halved(&ty, n & 1 == 0)))), &[x])?
             }
             33 => {
                 let (x, y) = (
@@ -452,15 +452,15 @@ impl Generated {
                 let y = body.binary(Binary::Mul, sum, constant)?;
                 // The next carry may be a row of what is read, or what the step also writes.
                 let next = [sum, y, element, carry][n / 2 % 4];
-                let (finals, ys) = scan.finish(&mut self.graph, &[next], &[y], n % 2 == 0)?;
-                if n / 16 % 2 == 0 { finals[0] } else { ys[0] }
+                let (finals, ys) = scan.finish(&mut self.graph, &[next], &[y], n & 1 == 0)?;
+                if n & 16 == 0 { finals[0] } else { ys[0] }
             }
             34 => {
                 let scalar =
                     |it: &Self, choice| it.pick(choice, |t| t.shape.is_empty() && t.dtype != DType::Bool);
                 let (seed, step) = (some!(scalar(self, a)), some!(scalar(self, b)));
                 let distribution = Distribution::ALL[n % Distribution::ALL.len()];
-                let output = Type::new([2, 3], if n % 2 == 0 { DType::F32 } else { DType::F64 });
+                let output = Type::new([2, 3], if n & 1 == 0 { DType::F32 } else { DType::F64 });
                 self.graph.add(Op::Random { distribution, stream: 7, output }, &[seed, step])?
             }
             _ => {
@@ -876,7 +876,10 @@ fn a_value_read_through_its_own_reduction_is_two_kernels() {
     let program = compile(&g, Passes::default());
     assert_eq!(count(program.graph(), "kernel"), 2, "{}", program.graph().text());
     let feed = Numbers::new(1).array(DType::F64, &[4, 6]);
-    assert_eq!(program.run(&[feed.clone()]).unwrap(), compile(&g, NO_PASSES).run(&[feed]).unwrap());
+    assert_eq!(
+        program.run(std::slice::from_ref(&feed)).unwrap(),
+        compile(&g, NO_PASSES).run(&[feed]).unwrap()
+    );
 }
 
 #[test]

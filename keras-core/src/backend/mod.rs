@@ -75,8 +75,8 @@ pub enum Support {
 /// Tensor operations on some device: all that a backend has to provide.
 ///
 /// Operands have the types that the graph's shape rules demand, and are never empty: the engine answers operations
-/// with an empty operand or result itself. Results may be views of operands. [`reference`] is the definition of
-/// every operation, in naive loops; the conformance suite compares a backend with it.
+/// with an empty operand or result itself. Results may be views of operands. [`mod@reference`] is the definition
+/// of every operation, in naive loops; the conformance suite compares a backend with it.
 #[allow(missing_docs, reason = "each method is the operation of its name in `graph::Op`")]
 pub trait Backend: Send + Sync + 'static {
     /// A handle to memory on the device; cloning shares it.
@@ -110,6 +110,7 @@ pub trait Backend: Send + Sync + 'static {
         false
     }
 
+    /// A tensor with memory of its own: it may be overwritten while the array lives on.
     fn upload(&self, array: &Array) -> Result<Self::Tensor>;
     fn download(&self, x: &Self::Tensor) -> Result<Array>;
     /// The type of a tensor.

@@ -33,14 +33,11 @@ fn rule(op: &Op, inputs: &[&Type]) -> Result<Vec<Type>> {
         if axis < rank { Ok(()) } else { Err(fail(&format!("an axis below the rank, not axis {axis}"))) }
     };
     let one = |shape: Vec<usize>, dtype: DType| Ok(vec![Type { shape, dtype }]);
-    let floats = || match inputs.iter().all(|x| x.dtype.is_float()) {
-        true => Ok(()),
-        false => Err(dtype_error(op, "float32 or float64", inputs)),
+    let every = |holds: fn(DType) -> bool, expected: &str| {
+        if inputs.iter().all(|x| holds(x.dtype)) { Ok(()) } else { Err(dtype_error(op, expected, inputs)) }
     };
-    let numbers = || match inputs.iter().all(|x| x.dtype != DType::Bool) {
-        true => Ok(()),
-        false => Err(dtype_error(op, "numbers (cast truth values first)", inputs)),
-    };
+    let floats = || every(DType::is_float, "float32 or float64");
+    let numbers = || every(|dtype| dtype != DType::Bool, "numbers (cast truth values first)");
     match op {
         Op::Input(_) | Op::Variable(_) | Op::Constant(_) => {
             Err(fail("sources are made by their own constructors"))

@@ -130,8 +130,12 @@ fn functional_config(network: &Network, config: Config) -> Result<Config> {
 }
 
 fn calls_of<'a>(network: &'a Network, layer: &LayerRef) -> Vec<&'a LayerNode> {
-    let mut calls: Vec<&LayerNode> =
-        network.nodes.iter().filter_map(super::network::NetworkNode::call).filter(|call| call.layer == *layer).collect();
+    let mut calls: Vec<&LayerNode> = network
+        .nodes
+        .iter()
+        .filter_map(super::network::NetworkNode::call)
+        .filter(|call| call.layer == *layer)
+        .collect();
     calls.sort_by_key(|call| call.index);
     calls
 }
@@ -142,8 +146,9 @@ pub fn model_from_json(text: &str) -> Result<Model> {
         let place = format!("line {}, column {}", error.line(), error.column());
         Error::file("model from JSON", "JSON", format!("{error} ({place})"))
     })?;
-    let config = read_config(&value)
-        .ok_or_else(|| Error::file("model from JSON", "an object with class_name and config", "something else"))?;
+    let config = read_config(&value).ok_or_else(|| {
+        Error::file("model from JSON", "an object with class_name and config", "something else")
+    })?;
     model_from_config(&config)
 }
 
@@ -169,8 +174,9 @@ fn read_config(value: &Value) -> Option<Config> {
 
 /// A layer of a config; a model is one too.
 fn layer_from(value: &Value) -> Result<LayerRef> {
-    let config = read_config(value)
-        .ok_or_else(|| Error::file("layer from config", "an object with class_name and config", value.to_string()))?;
+    let config = read_config(value).ok_or_else(|| {
+        Error::file("layer from config", "an object with class_name and config", value.to_string())
+    })?;
     match config.class_name.as_str() {
         "Sequential" | "Model" | "Functional" => model_from_config(&config)?.as_layer(),
         _ => layers::deserialize(&config),
@@ -184,7 +190,10 @@ fn malformed(what: &str, expected: &str) -> Error {
 fn sequential_from(config: &Config) -> Result<Sequential> {
     let mut reader = config.reader();
     let name = reader.text_or_none("name")?;
-    let layers = reader.value("layers").and_then(Value::as_array).ok_or_else(|| malformed("Sequential config", "a list of layers"))?;
+    let layers = reader
+        .value("layers")
+        .and_then(Value::as_array)
+        .ok_or_else(|| malformed("Sequential config", "a list of layers"))?;
     let shape = reader.value("build_input_shape").and_then(read_shape);
     reader.finish()?;
     let mut model = name.map_or_else(Sequential::new, |name| Sequential::named(&name));
@@ -207,7 +216,11 @@ fn functional_from(config: &Config) -> Result<Model> {
     let mut reader = config.reader();
     let name = reader.text_or_none("name")?;
     let list = |reader: &mut crate::registry::Reader<'_>, key: &str| -> Result<Vec<Value>> {
-        reader.value(key).and_then(Value::as_array).cloned().ok_or_else(|| malformed("Model config", &format!("a list under {key:?}")))
+        reader
+            .value(key)
+            .and_then(Value::as_array)
+            .cloned()
+            .ok_or_else(|| malformed("Model config", &format!("a list under {key:?}")))
     };
     let described = list(&mut reader, "layers")?;
     let (inputs, outputs) = (list(&mut reader, "input_layers")?, list(&mut reader, "output_layers")?);
@@ -217,19 +230,30 @@ fn functional_from(config: &Config) -> Result<Model> {
     let mut calls: HashMap<&str, usize> = HashMap::new();
     let mut pending: Vec<Pending<'_>> = Vec::new();
     for value in &described {
-        let name = value.get("name").and_then(Value::as_str).ok_or_else(|| malformed("Model config", "a name for every layer"))?;
+        let name = value
+            .get("name")
+            .and_then(Value::as_str)
+            .ok_or_else(|| malformed("Model config", "a name for every layer"))?;
         let layer = layer_from(value)?;
         if layer.downcast::<Input>().is_some() {
             tensors.insert((name, 0), vec![layer.call_input()?]);
         }
         calls.insert(name, layer.first_index());
         if made.insert(name, layer).is_some() {
-            return Err(Error::name("Model config", "layer names that are unique", format!("{name:?} twice")));
+            return Err(Error::name(
+                "Model config",
+                "layer names that are unique",
+                format!("{name:?} twice"),
+            ));
         }
         let inbound = value.get("inbound_nodes").and_then(Value::as_array);
         for node in inbound.into_iter().flatten() {
-            let sources = node.as_array().and_then(|sources| sources.iter().map(read_reference).collect::<Option<Vec<_>>>());
-            let sources = sources.ok_or_else(|| malformed(&format!("layer {name:?}"), "inbound nodes [name, node, tensor, {}]"))?;
+            let sources = node
+                .as_array()
+                .and_then(|sources| sources.iter().map(read_reference).collect::<Option<Vec<_>>>());
+            let sources = sources.ok_or_else(|| {
+                malformed(&format!("layer {name:?}"), "inbound nodes [name, node, tensor, {}]")
+            })?;
             pending.push(Pending { layer: name, sources });
         }
     }
@@ -275,7 +299,8 @@ fn functional_from(config: &Config) -> Result<Model> {
         let ends: Vec<&Value> = if single { vec![&whole] } else { ends.iter().collect() };
         ends.into_iter()
             .map(|end| {
-                let found = read_reference(end).and_then(|(name, node, output)| tensors.get(&(name, node))?.get(output).cloned());
+                let found = read_reference(end)
+                    .and_then(|(name, node, output)| tensors.get(&(name, node))?.get(output).cloned());
                 found.ok_or_else(|| malformed("Model config", "input and output layers that exist"))
             })
             .collect()

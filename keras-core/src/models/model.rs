@@ -115,7 +115,9 @@ impl Model {
     pub(crate) fn with_network<R>(&self, read: impl FnOnce(&Network) -> R) -> Result<R> {
         let layer = self.as_layer()?;
         let network = layer.downcast::<Network>();
-        network.map(read).ok_or_else(|| Error::state(format!("model {}", self.name()), "a network", "another layer"))
+        network
+            .map(read)
+            .ok_or_else(|| Error::state(format!("model {}", self.name()), "a network", "another layer"))
     }
 
     /// Whether it was made layer by layer.
@@ -141,7 +143,11 @@ impl Model {
         let layers = self.layers();
         layers.iter().find(|layer| layer.name() == name).cloned().ok_or_else(|| {
             let names: Vec<&str> = layers.iter().map(LayerRef::name).collect();
-            Error::name(format!("get_layer of model {}", self.name()), format!("one of {}", names.join(", ")), format!("{name:?}"))
+            Error::name(
+                format!("get_layer of model {}", self.name()),
+                format!("one of {}", names.join(", ")),
+                format!("{name:?}"),
+            )
         })
     }
 
@@ -149,7 +155,11 @@ impl Model {
     pub fn get_layer_at(&self, index: usize) -> Result<LayerRef> {
         let layers = self.layers();
         layers.get(index).cloned().ok_or_else(|| {
-            Error::value(format!("get_layer of model {}", self.name()), format!("an index below {}", layers.len()), index.to_string())
+            Error::value(
+                format!("get_layer of model {}", self.name()),
+                format!("an index below {}", layers.len()),
+                index.to_string(),
+            )
         })
     }
 

@@ -51,12 +51,17 @@ impl Network {
     pub(super) fn new(kind: Kind, name: String, inputs: Vec<Tensor>, outputs: Vec<Tensor>) -> Result<Self> {
         let doing = || format!("model {name}");
         if inputs.is_empty() || outputs.is_empty() {
-            return Err(Error::value(doing(), "at least one input and one output", format!("{} and {}", inputs.len(), outputs.len())));
+            return Err(Error::value(
+                doing(),
+                "at least one input and one output",
+                format!("{} and {}", inputs.len(), outputs.len()),
+            ));
         }
         let mut ids = Vec::new();
         for input in &inputs {
             let id = input.check()?.symbol_id();
-            let id = id.ok_or_else(|| Error::value(doing(), "Keras tensors as inputs", format!("{input:?}")))?;
+            let id =
+                id.ok_or_else(|| Error::value(doing(), "Keras tensors as inputs", format!("{input:?}")))?;
             if ids.contains(&id) {
                 return Err(Error::value(doing(), "every input once", format!("{input:?} twice")));
             }
@@ -68,7 +73,9 @@ impl Network {
         for layer in &layers {
             *counts.entry(layer.name()).or_default() += 1;
         }
-        if let Some((name, count)) = layers.iter().map(|layer| (layer.name(), counts[layer.name()])).find(|(_, n)| *n > 1) {
+        if let Some((name, count)) =
+            layers.iter().map(|layer| (layer.name(), counts[layer.name()])).find(|(_, n)| *n > 1)
+        {
             return Err(Error::name(
                 doing(),
                 "layer names that are unique",
@@ -135,7 +142,11 @@ impl Layer for Network {
 
     fn compute_output_shape(&self, inputs: &[Spec]) -> Result<Option<Vec<Spec>>> {
         if inputs.len() != self.inputs.len() {
-            return Err(Error::value("call", format!("{} inputs", self.inputs.len()), inputs.len().to_string()));
+            return Err(Error::value(
+                "call",
+                format!("{} inputs", self.inputs.len()),
+                inputs.len().to_string(),
+            ));
         }
         for (tensor, given) in self.inputs.iter().zip(inputs) {
             let own = tensor.spec()?;
@@ -218,7 +229,10 @@ fn trace_back(name: &str, inputs: &[Tensor], outputs: &[Tensor]) -> Result<Vec<N
             continue;
         }
         let layer = (&*symbol.producer as &dyn Any).downcast_ref::<LayerNode>();
-        if operands.is_empty() && !is_source && layer.is_some_and(|node| node.layer.downcast::<Input>().is_some()) {
+        if operands.is_empty()
+            && !is_source
+            && layer.is_some_and(|node| node.layer.downcast::<Input>().is_some())
+        {
             return Err(Error::state(
                 format!("model {name}"),
                 "every input that its outputs need",
@@ -239,7 +253,11 @@ fn trace_back(name: &str, inputs: &[Tensor], outputs: &[Tensor]) -> Result<Vec<N
             let key = SymbolId::of(&symbol.producer, 0);
             if let std::collections::hash_map::Entry::Vacant(entry) = at.entry(key) {
                 entry.insert(nodes.len());
-                nodes.push(NetworkNode { producer: Arc::clone(&symbol.producer), depth: 0, inbound: Vec::new() });
+                nodes.push(NetworkNode {
+                    producer: Arc::clone(&symbol.producer),
+                    depth: 0,
+                    inbound: Vec::new(),
+                });
             }
         }
     }

@@ -95,7 +95,11 @@ impl Sequential {
 
     fn start_with(&mut self, input: &LayerRef) -> Result<()> {
         if !lock(&self.0.0.added).is_empty() || self.0.inputs().is_ok() {
-            return Err(Error::state(format!("model {}", self.name()), "an Input as its first layer", "one further on"));
+            return Err(Error::state(
+                format!("model {}", self.name()),
+                "an Input as its first layer",
+                "one further on",
+            ));
         }
         let tensor = input.call_input()?;
         self.connect(vec![tensor.clone()], tensor)
@@ -110,7 +114,11 @@ impl Sequential {
     pub fn pop(&mut self) -> Result<LayerRef> {
         let mut added = lock(&self.0.0.added).clone();
         let Some(last) = added.pop() else {
-            return Err(Error::state(format!("pop from model {}", self.name()), "at least one layer", "none"));
+            return Err(Error::state(
+                format!("pop from model {}", self.name()),
+                "at least one layer",
+                "none",
+            ));
         };
         if let (Ok(inputs), Ok(output)) = (self.0.inputs(), self.0.output()) {
             let before = output.layer_node().and_then(|(node, _)| node.inputs.first().cloned());
@@ -134,7 +142,8 @@ impl Sequential {
         let Some((&batch, rest)) = shape.split_first() else {
             return Err(Error::shape(format!("model {}", self.name()), "a shape with a batch axis", "()"));
         };
-        let mut input = Input::new(rest.to_vec()).name(format!("{}_input", first.name())).dtype(first.dtype());
+        let mut input =
+            Input::new(rest.to_vec()).name(format!("{}_input", first.name())).dtype(first.dtype());
         if let Some(size) = batch {
             input = input.batch_size(size);
         }
@@ -183,7 +192,11 @@ fn single(layer: &LayerRef, tensor: &Tensor) -> Result<Tensor> {
     let mut outputs = layer.call_all(tensor)?;
     match outputs.len() {
         1 => outputs.pop().ok_or_else(|| Error::state("model", "a tensor", "none")),
-        n => Err(Error::state(format!("layer {} in a Sequential", layer.name()), "a single output tensor", n.to_string())
-            .advice("for layers with several outputs use the functional API")),
+        n => Err(Error::state(
+            format!("layer {} in a Sequential", layer.name()),
+            "a single output tensor",
+            n.to_string(),
+        )
+        .advice("for layers with several outputs use the functional API")),
     }
 }

@@ -1,7 +1,7 @@
 //! `summary()`: Keras's table, to the character.
 
-use super::network::{Kind, Network};
 use super::Model;
+use super::network::{Kind, Network};
 use crate::error::Result;
 use crate::layers::{LayerRef, Weight};
 use std::collections::HashSet;
@@ -16,7 +16,8 @@ impl Model {
             let connections = layers.iter().map(|layer| connections(network, layer)).collect::<Vec<_>>();
             (plain, connections)
         })?;
-        let (length, columns): (usize, &[f64]) = if plain { (65, &[0.45, 0.85, 1.0]) } else { (98, &[0.33, 0.55, 0.67, 1.0]) };
+        let (length, columns): (usize, &[f64]) =
+            if plain { (65, &[0.45, 0.85, 1.0]) } else { (98, &[0.33, 0.55, 0.67, 1.0]) };
         let positions: Vec<usize> = columns.iter().map(|part| (length as f64 * part) as usize).collect();
         let mut header = vec!["Layer (type)".to_owned(), "Output Shape".to_owned(), "Param #".to_owned()];
         if !plain {
@@ -39,7 +40,11 @@ impl Model {
             row(&mut text, &fields, &positions);
             if !plain {
                 for source in sources.iter().skip(1) {
-                    row(&mut text, &[String::new(), String::new(), String::new(), source.clone()], &positions);
+                    row(
+                        &mut text,
+                        &[String::new(), String::new(), String::new(), source.clone()],
+                        &positions,
+                    );
                 }
             }
             let line = if i + 1 == layers.len() { "=" } else { "_" };
@@ -106,8 +111,12 @@ fn is_chain(network: &Network) -> bool {
 
 /// Where a layer's calls in this network read from: `dense_1[0][0]`.
 fn connections(network: &Network, layer: &LayerRef) -> Vec<String> {
-    let mut calls: Vec<_> =
-        network.nodes.iter().filter_map(super::network::NetworkNode::call).filter(|call| call.layer == *layer).collect();
+    let mut calls: Vec<_> = network
+        .nodes
+        .iter()
+        .filter_map(super::network::NetworkNode::call)
+        .filter(|call| call.layer == *layer)
+        .collect();
     calls.sort_by_key(|call| call.index);
     let mut sources = Vec::new();
     for call in calls {

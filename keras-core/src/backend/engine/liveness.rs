@@ -87,8 +87,9 @@ impl Aliases {
                 }
                 // A conversion, a padding or a joining that changes nothing may hand its operand through.
                 Action::Run if matches!(op, Op::Cast(_) | Op::Pad(_) | Op::Concat(_)) => {
-                    let only = sources().next().filter(|_| step.operands.len() == 1);
-                    only.into_iter().for_each(|source| aliases.join(step.first, source));
+                    if let [Operand::Slot(source)] = step.operands[..] {
+                        aliases.join(step.first, source);
+                    }
                 }
                 // A body may hand through what it was given.
                 Action::Loop(body) => {

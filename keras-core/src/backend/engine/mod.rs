@@ -49,8 +49,8 @@ impl<B: Backend> Clone for Engine<B> {
 impl<B: Backend> Engine<B> {
     /// An engine on that backend; an error if the backend cannot run here.
     pub fn new(backend: B) -> Result<Self> {
-        backend.probe()?;
         static NEXT: AtomicU64 = AtomicU64::new(0);
+        backend.probe()?;
         Ok(Self { backend: Arc::new(backend), id: NEXT.fetch_add(1, Ordering::Relaxed) })
     }
 

@@ -87,8 +87,8 @@ fn training_gives_the_same_bits_with_and_without_passes_and_on_contrary() {
     for (name, (other_losses, other_weights)) in [
         ("simplified", train(Reference, Passes { simplify: true, fuse: false })),
         ("fused", train(Reference, Passes::default())),
-        ("contrary", train(Contrary::default(), plain)),
-        ("contrary, all passes", train(Contrary::default(), Passes::default())),
+        ("contrary", train(Contrary, plain)),
+        ("contrary, all passes", train(Contrary, Passes::default())),
     ] {
         assert_eq!(losses, other_losses, "{name}");
         assert_eq!(weights, other_weights, "{name}");
@@ -199,8 +199,8 @@ fn what_reads_variables_alone_is_computed_once_per_version() {
     g.set_outputs([y]);
     let program = Engine::new(Reference).unwrap().compile(&g).unwrap();
     let feed = filled(&[2, 4], 1.0);
-    let first = program.run(&[feed.clone()]).unwrap();
-    assert_eq!(first, program.run(&[feed.clone()]).unwrap());
+    let first = program.run(std::slice::from_ref(&feed)).unwrap();
+    assert_eq!(first, program.run(std::slice::from_ref(&feed)).unwrap());
     w.set(&filled(&[3, 4], 1.0)).unwrap();
     assert_ne!(first, program.run(&[feed]).unwrap());
 }

@@ -196,12 +196,11 @@ impl Lowering<'_> {
         }
         let mut operands = Vec::with_capacity(inputs.len());
         for (&input, source) in inputs.iter().zip(sources) {
-            operands.push(match source {
-                Some(source) => source,
-                None => {
-                    let inner = self.out.node(input).inputs.first().copied().unwrap_or(input);
-                    self.out.broadcast(inner, &shape)?
-                }
+            operands.push(if let Some(source) = source {
+                source
+            } else {
+                let inner = self.out.node(input).inputs.first().copied().unwrap_or(input);
+                self.out.broadcast(inner, &shape)?
             });
         }
         let types: Vec<&Type> = operands.iter().map(|&operand| self.out.ty(operand)).collect();

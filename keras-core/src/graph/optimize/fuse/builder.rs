@@ -116,12 +116,11 @@ impl KernelBuilder {
             Op::Constant(literal) if dtype != DType::I64 => literal.0.item().ok(),
             _ => None,
         };
-        let instruction = match literal {
-            Some(value) => Instr::Const(value),
-            None => {
-                self.scalars.push(scalar);
-                Instr::Scalar(self.scalars.len() - 1)
-            }
+        let instruction = if let Some(value) = literal {
+            Instr::Const(value)
+        } else {
+            self.scalars.push(scalar);
+            Instr::Scalar(self.scalars.len() - 1)
         };
         let register = self.push(instruction, dtype);
         self.loads.insert(key, register);

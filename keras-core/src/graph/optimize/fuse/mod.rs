@@ -170,9 +170,8 @@ impl<'a> Fusion<'a> {
             let node = input.node as usize;
             match self.group_of(node) {
                 Some(group) if Some(group) != home => self.groups[group].closed = true,
-                Some(_) => {}
                 None if self.transparent(node) => self.close_operands(node),
-                None => {}
+                Some(_) | None => {}
             }
         }
         // Reading a broadcast of a group from inside that group is reading it from outside.
