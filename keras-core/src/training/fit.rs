@@ -288,7 +288,7 @@ impl Model {
         let mut bar = Progbar::new(Some(samples.count), options.verbose);
         let watch = Watch { callbacks: &mut callbacks, cx: &cx };
         let values = evaluate_samples(self, &compiled, &samples, options.batch_size, watch, |done| {
-            bar.update(done, &[])
+            bar.update(done, &[]);
         })?;
         bar.finish();
         Ok(values)
