@@ -38,7 +38,15 @@ pub(crate) fn source() -> impl clap::builder::TypedValueParser<Value = Source> {
 pub(crate) struct Found {
     /// The option and the file, and the key in it.
     what: String,
+    /// Its shape there.
+    in_file: Vec<usize>,
     pub(crate) array: Array,
+}
+
+impl Found {
+    fn new(what: String, array: Array) -> Self {
+        Self { what, in_file: array.shape().to_vec(), array }
+    }
 }
 
 /// The arrays of a data option, one for each name, in that order.
@@ -69,7 +77,7 @@ pub(crate) fn read(option: &str, sources: &[Source], names: &[String]) -> Outcom
     for source in sources {
         let what = format!("{option} {}", source.path.display());
         let content = Content::of(&what, &source.path)?;
-        if !matches!(content, Content::Npy | Content::Zip) {
+        if !matches!(content, Content::Npy | Content::Zip | Content::Pipe) {
             return Err(Error::file(what, "a .npy or .npz file", content.describe()).into());
         }
         files.push((what, content, source));
@@ -97,7 +105,7 @@ pub(crate) fn read(option: &str, sources: &[Source], names: &[String]) -> Outcom
             files.iter().find(|(_, _, source)| source.name.as_ref() == Some(name))
         };
         if let Some((what, _, source)) = file {
-            found.push(Found { what: what.clone(), array: npy::read_npy(&source.path)? });
+            found.push(Found::new(what.clone(), npy::read_npy(&source.path)?));
         }
     }
     Ok(found)
@@ -112,16 +120,12 @@ fn from_archive(what: &str, entries: Vec<(String, Array)>, names: &[String]) -> 
             return Err(Error::value(what, expected, arrays.len().to_string()));
         }
         let label = |i| format!("{what}, array arr_{i}");
-        return Ok(arrays
-            .into_iter()
-            .enumerate()
-            .map(|(i, array)| Found { what: label(i), array })
-            .collect());
+        return Ok(arrays.into_iter().enumerate().map(|(i, array)| Found::new(label(i), array)).collect());
     }
     check_names(what, &keys, names)?;
     let find = |name: &String| {
         let (key, array) = entries.iter().find(|(key, _)| key == name)?;
-        Some(Found { what: format!("{what}, array {key}"), array: array.clone() })
+        Some(Found::new(format!("{what}, array {key}"), array.clone()))
     };
     Ok(names.iter().filter_map(find).collect())
 }
@@ -166,7 +170,7 @@ pub(crate) fn inputs(option: &str, sources: &[Source], model: &Model) -> Outcome
 fn with_features(found: Found) -> Result<Found> {
     match *found.array.shape() {
         [] => Err(Error::shape(found.what, "an array whose first axis counts samples", "a single number")),
-        [n] => Ok(Found { array: found.array.reshape(&[n, 1])?, what: found.what }),
+        [n] => Ok(Found { array: found.array.reshape(&[n, 1])?, ..found }),
         _ => Ok(found),
     }
 }
@@ -180,21 +184,19 @@ fn checked(found: Found, name: &str, spec: &Spec) -> Result<Found> {
     if fits(given.get(1..).unwrap_or_default()) {
         return Ok(found);
     }
-    // One that was 1-D in the file reads better as it was there.
-    let original = if let [n, 1] = *given { vec![n] } else { given.to_vec() };
-    let sample = [original.as_slice(), given].into_iter().find(|shape| fits(shape));
+    let batch = shape_text(own).replacen('(', "(samples, ", 1).replace(",)", ")");
     let error = Error::shape(
         found.what,
-        format!("samples of shape {} for the input {name}, behind an axis of samples", shape_text(own)),
-        format!("an array of shape {}", tuple(sample.unwrap_or(given))),
+        format!("shape {batch} for the input {name}"),
+        format!("shape {}", tuple(&found.in_file)),
     );
-    Err(match (sample, reshaped(own, given)) {
-        (Some(sample), _) => {
-            let batch: Vec<usize> = std::iter::once(1).chain(sample.iter().copied()).collect();
-            error.advice(format!("a single sample needs the axis, too: reshape it to {}", tuple(&batch)))
-        }
-        (None, Some(shape)) => error.advice(format!("reshape it to {}", tuple(&shape))),
-        (None, None) => error,
+    if fits(&found.in_file) {
+        let batch: Vec<usize> = std::iter::once(1).chain(found.in_file.iter().copied()).collect();
+        return Err(error.advice(format!("the axis of samples is missing: reshape it to {}", tuple(&batch))));
+    }
+    Err(match reshaped(own, given) {
+        Some(shape) => error.advice(format!("reshape it to {}", tuple(&shape))),
+        None => error,
     })
 }
 

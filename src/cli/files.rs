@@ -18,6 +18,8 @@ pub(crate) enum Content {
     Json,
     /// No bytes at all.
     Empty,
+    /// A pipe: what comes through it is not known before it is read.
+    Pipe,
     /// Something else.
     Other,
 }
@@ -31,6 +33,7 @@ impl Content {
             Self::Hdf5 => "an HDF5 file",
             Self::Json => "JSON",
             Self::Empty => "an empty file",
+            Self::Pipe => "a pipe",
             Self::Other => "something else",
         }
     }
@@ -38,10 +41,14 @@ impl Content {
     /// Reads the first bytes of a file.
     pub(crate) fn of(what: &str, path: &Path) -> Result<Self> {
         let unreadable = |error: std::io::Error| Error::file(what, "a readable file", reason(&error));
-        let file = File::open(path).map_err(unreadable)?;
-        if file.metadata().map_err(unreadable)?.is_dir() {
+        let metadata = std::fs::metadata(path).map_err(unreadable)?;
+        if metadata.is_dir() {
             return Err(Error::file(what, "a file", "a directory"));
         }
+        if is_pipe(&metadata) {
+            return Ok(Self::Pipe);
+        }
+        let file = File::open(path).map_err(unreadable)?;
         let mut start = Vec::new();
         file.take(64).read_to_end(&mut start).map_err(unreadable)?;
         let text = start.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&start);
@@ -54,6 +61,16 @@ impl Content {
             _ => Self::Other,
         })
     }
+}
+
+#[cfg(unix)]
+fn is_pipe(metadata: &std::fs::Metadata) -> bool {
+    std::os::unix::fs::FileTypeExt::is_fifo(&metadata.file_type())
+}
+
+#[cfg(not(unix))]
+fn is_pipe(_: &std::fs::Metadata) -> bool {
+    false
 }
 
 /// Why the system refused a file.

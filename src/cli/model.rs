@@ -46,7 +46,7 @@ impl ModelFiles {
 fn read_model(path: &Path) -> Result<Model> {
     let what = format!("model {}", path.display());
     match Content::of(&what, path)? {
-        Content::Json => {
+        Content::Json | Content::Pipe => {
             let text = std::fs::read_to_string(path)
                 .map_err(|error| Error::file(&what, "a readable text file", super::files::reason(&error)))?;
             // Some editors put a byte order mark in front.

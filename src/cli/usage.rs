@@ -26,7 +26,7 @@ fn explain(error: &clap::Error) -> Error {
     let argument = || text(error, ContextKind::InvalidArg);
     let (expected, received) = match error.kind() {
         ErrorKind::MissingRequiredArgument => {
-            (list(error, ContextKind::InvalidArg), "a line without it".to_owned())
+            (list(error, ContextKind::InvalidArg), "a line without".to_owned())
         }
         ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             (commands(), "no command".to_owned())

@@ -234,11 +234,14 @@ fn a_missing_axis_of_samples_is_an_error_that_shows_the_reshape() {
         )
     };
     place.put("x.npy", floats(&[3], &[0.0; 3]));
-    fails(&["x.npy", "(3,)", "reshape it to (1, 3)"]);
+    fails(&["x.npy", "(samples, 3)", "(3,)", "reshape it to (1, 3)"]);
     place.put("x.npy", floats(&[], &[0.0]));
     fails(&["first axis counts samples", "a single number"]);
     place.put("x.npy", floats(&[2, 4], &[0.0; 8]));
-    let line = fails(&["(3,)", "(2, 4)"]);
+    let line = fails(&["(samples, 3)", "(2, 4)"]);
+    assert!(!line.contains("reshape"), "{line}");
+    place.put("x.npy", floats(&[3, 1], &[0.0; 3]));
+    let line = fails(&["(samples, 3)", "received shape (3, 1)"]);
     assert!(!line.contains("reshape"), "{line}");
     place.put("x.npy", floats(&[0, 3], &[]));
     fails(&["at least one sample"]);
@@ -250,7 +253,7 @@ fn a_missing_axis_of_samples_is_an_error_that_shows_the_reshape() {
     place.put("x.npy", floats(&[4, 4, 1], &[0.0; 16]));
     fails(&["(4, 4, 1)", "reshape it to (1, 4, 4, 1)"]);
     place.put("x.npy", floats(&[2, 16], &[0.0; 32]));
-    fails(&["(4, 4, 1)", "(2, 16)", "reshape it to (2, 4, 4, 1)"]);
+    fails(&["(samples, 4, 4, 1)", "(2, 16)", "reshape it to (2, 4, 4, 1)"]);
 }
 
 #[test]

@@ -26,6 +26,24 @@ fn summary_prints_what_keras_prints_and_nothing_else() {
 }
 
 #[test]
+fn summary_is_one_object_with_json() {
+    let place = Place::new();
+    let mut frozen = dense("frozen", 3, 2);
+    frozen["config"]["trainable"] = false.into();
+    place.put("model.json", sequential(&[frozen, dense("line", 2, 1)]));
+    let object: Value = serde_json::from_str(&place.result(&["summary", "model.json", "--json"])).unwrap();
+    let layer = |name: &str, shape: &str, params: u8| serde_json::json!({"name": name, "class_name": "Dense", "output_shape": shape, "params": params});
+    let expected = serde_json::json!({
+        "name": "stack",
+        "layers": [layer("frozen", "(None, 2)", 8), layer("line", "(None, 1)", 3)],
+        "total_params": 11,
+        "trainable_params": 3,
+        "non_trainable_params": 8,
+    });
+    assert_eq!(object, expected);
+}
+
+#[test]
 fn config_tells_values_and_origins() {
     let place = Place::new();
     std::fs::create_dir(place.path("settings")).unwrap();
