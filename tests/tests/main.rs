@@ -10,6 +10,7 @@ mod fixtures;
 mod functions;
 mod gradients;
 mod layers;
+mod model;
 mod observed;
 mod optimizers;
 mod passes;

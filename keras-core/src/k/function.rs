@@ -63,7 +63,7 @@ pub fn eval(x: &Tensor) -> Result<Array> {
 /// `None` where `loss` does not depend on one.
 pub fn gradients(loss: &Tensor, variables: &[&Tensor]) -> Result<Vec<Option<Tensor>>> {
     if let State::Traced(traced) = &loss.check()?.0 {
-        let trace = traced.trace.clone();
+        let trace = traced.trace()?;
         let mut values = Vec::with_capacity(variables.len());
         for variable in variables {
             values.push(trace.lift(variable)?);

@@ -12,7 +12,7 @@ use crate::registry::{Config, Reader};
 use crate::tensor::{Spec, Tensor};
 use std::marker::PhantomData;
 
-/// What a pooling does with the cells it sees: [`Max`] or [`Average`].
+/// What a pooling does with the cells it sees: the largest, or the mean.
 pub trait PoolingKind: Send + Sync + 'static {
     /// The start of the class names.
     const NAME: &'static str;

@@ -140,7 +140,7 @@ pub struct Step<'a> {
 impl<'a> Step<'a> {
     fn new(state: &'a OptimizerState, gradients: &[Tensor]) -> Self {
         let trace = gradients.iter().find_map(|gradient| match &gradient.0 {
-            State::Traced(traced) => Some(traced.trace.clone()),
+            State::Traced(traced) => traced.trace().ok(),
             _ => None,
         });
         Self { state, trace }

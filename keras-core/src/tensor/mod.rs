@@ -115,7 +115,7 @@ impl Tensor {
             |shape: &[usize], dtype| Spec { shape: shape.iter().map(|&len| Some(len)).collect(), dtype };
         match &self.0 {
             State::Symbol(symbol) => Ok(symbol.spec.clone()),
-            State::Traced(traced) => Ok(traced.trace.with_graph(|graph| {
+            State::Traced(traced) => Ok(traced.trace()?.with_graph(|graph| {
                 let ty = graph.ty(traced.value);
                 fixed(&ty.shape, ty.dtype)
             })),

@@ -1,6 +1,6 @@
 //! Recorded calls on Keras tensors, and how the spec of their results is found.
 
-use super::{Spec, State, Symbol, Tensor, Trace, TraceOptions, Traced};
+use super::{Spec, State, Symbol, Tensor, Trace, TraceOptions};
 use crate::array::DType;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Type, Value};
@@ -82,16 +82,16 @@ pub(crate) fn apply(name: &str, inputs: &[&Tensor], outputs: usize, call: Call) 
 }
 
 fn try_apply(name: &str, inputs: &[&Tensor], call: Call) -> Result<Vec<Tensor>> {
-    let mut trace: Option<&Trace> = None;
+    let mut trace: Option<Trace> = None;
     for input in inputs {
         if let State::Traced(traced) = &input.check()?.0 {
-            trace = Some(&traced.trace);
+            trace = Some(traced.trace()?);
         }
     }
     let owned: Vec<Tensor> = inputs.iter().map(|&tensor| tensor.clone()).collect();
     match trace {
         // Keras tensors among the operands (of variables, or of what the trace was fed) are replayed.
-        Some(trace) => run(trace, &call, &owned),
+        Some(trace) => run(&trace, &call, &owned),
         None => {
             let specs = owned.iter().map(Tensor::spec).collect::<Result<Vec<_>>>()?;
             let results = probe(&specs, |trace, values| run(trace, &call, values))?;
@@ -198,11 +198,5 @@ impl Producer for Placeholder {
     fn replay(&self, _: &Trace, _: &[Tensor], _: &[Option<Tensor>]) -> Result<Replayed> {
         Err(Error::state(format!("placeholder {}", self.name), "a value fed for it", "none")
             .advice("name it among the function's inputs"))
-    }
-}
-
-impl Traced {
-    pub(crate) fn is_of(&self, trace: &Trace) -> bool {
-        self.trace.same(trace)
     }
 }

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::graph::{Graph, Type, Value};
 use crate::semantics::Semantics;
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// Whether a program is for training: dropout acts, batch statistics are used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -68,11 +68,31 @@ pub struct Collected {
     pub updates: Vec<(Variable, Tensor)>,
 }
 
-/// A value of a trace.
+/// A value of a trace. It does not keep the trace alive: a trace holds tensors, and would then never go.
 #[derive(Clone)]
 pub struct Traced {
-    pub(crate) trace: Trace,
+    cell: Weak<Cell>,
+    memo: Weak<Memo>,
+    path: Arc<str>,
     pub(crate) value: Value,
+}
+
+impl Traced {
+    /// The trace, as the call saw it that made the value.
+    ///
+    /// # Errors
+    /// If the trace is over.
+    pub(crate) fn trace(&self) -> Result<Trace> {
+        let cell = self.cell.upgrade().ok_or_else(|| {
+            Error::state("trace", "a tensor of a trace under way", "one of a trace that is over")
+                .advice("a traced tensor is valid only inside the call that received it")
+        })?;
+        Ok(Trace { cell, memo: self.memo.upgrade().unwrap_or_default(), path: Arc::clone(&self.path) })
+    }
+
+    fn is_of(&self, trace: &Trace) -> bool {
+        std::ptr::eq(self.cell.as_ptr(), Arc::as_ptr(&trace.cell))
+    }
 }
 
 impl Trace {
@@ -109,10 +129,6 @@ impl Trace {
         self.cell.options.semantics
     }
 
-    pub(crate) fn same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.cell, &other.cell)
-    }
-
     /// Reads the graph.
     pub fn with_graph<R>(&self, read: impl FnOnce(&Graph) -> R) -> R {
         read(&self.cell.graph.lock().unwrap_or_else(PoisonError::into_inner))
@@ -131,7 +147,8 @@ impl Trace {
 
     /// A value of the graph as a tensor.
     pub fn tensor(&self, value: Value) -> Tensor {
-        Tensor(State::Traced(Traced { trace: self.clone(), value }))
+        let (cell, memo) = (Arc::downgrade(&self.cell), Arc::downgrade(&self.memo));
+        Tensor(State::Traced(Traced { cell, memo, path: Arc::clone(&self.path), value }))
     }
 
     /// The value of a tensor in this graph: literals and variables are appended, Keras tensors replayed.
