@@ -150,7 +150,7 @@ fn wrong_use_says_what_was_expected_and_received() {
         (
             Dense::new(2)
                 .activation("rulu")
-                .call(&Input::new([2]).tensor().unwrap())
+                .call(Input::new([2]).tensor().unwrap())
                 .unwrap_err()
                 .to_string(),
             "relu",
