@@ -148,11 +148,7 @@ fn wrong_use_says_what_was_expected_and_received() {
         (fit(&x, &y.rows(0, 4).unwrap(), Fit::new()), "the same number of samples"),
         (fit(&x.rows(0, 0).unwrap(), &y.rows(0, 0).unwrap(), Fit::new()), "at least one sample"),
         (
-            Dense::new(2)
-                .activation("rulu")
-                .call(Input::new([2]).tensor().unwrap())
-                .unwrap_err()
-                .to_string(),
+            Dense::new(2).activation("rulu").call(Input::new([2]).tensor().unwrap()).unwrap_err().to_string(),
             "relu",
         ),
         (model.get_layer("none").unwrap_err().to_string(), "one of dense"),
