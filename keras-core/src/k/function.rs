@@ -36,6 +36,11 @@ pub fn learning_phase() -> Tensor {
         .unwrap_or_else(|| Tensor::poisoned(Error::state("learning_phase", "a tensor", "none")))
 }
 
+/// Starts the automatic names of this thread anew: the next dense layer is `dense_1`.
+pub fn clear_session() {
+    crate::layers::reset_names();
+}
+
 /// The current value of a variable.
 pub fn get_value(variable: &Variable) -> Result<Array> {
     variable.value()

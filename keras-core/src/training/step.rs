@@ -5,7 +5,7 @@ use crate::backend::Executable;
 use crate::error::{Error, Result};
 use crate::graph::{Op, Type, Unary};
 use crate::k;
-use crate::losses::weighted_mean;
+use crate::losses::{masked_weights, weighted_mean};
 use crate::models::Model;
 use crate::tensor::{Phase, State, Tensor, Trace};
 use std::sync::Arc;
@@ -83,7 +83,7 @@ impl Model {
             for metered in &plan.metrics {
                 let states: Vec<Tensor> = metered.states.iter().map(Tensor::variable).collect();
                 let weight = if metered.weighted { weight.as_ref() } else { None };
-                let weight = combine(weight, mask.as_ref());
+                let weight = masked_weights(weight, mask.as_ref());
                 let next = metered.metric.update(&states, &target, &prediction, weight.as_ref())?;
                 metrics.push(metered.metric.result(&next));
                 updates.extend(metered.states.iter().cloned().zip(next));
@@ -194,14 +194,4 @@ fn logits(trace: &Trace, prediction: &Tensor) -> Result<Option<(&'static str, Te
         node.inputs.first().map(|&input| (activation, input))
     });
     Ok(found.map(|(activation, value)| (activation, trace.tensor(value))))
-}
-
-/// A mask counts as weights of 0 and 1.
-fn combine(weight: Option<&Tensor>, mask: Option<&Tensor>) -> Option<Tensor> {
-    let mask = mask.map(|mask| k::cast(mask, k::floatx()));
-    match (weight, mask) {
-        (Some(weight), Some(mask)) => Some(weight * mask),
-        (Some(weight), None) => Some(weight.clone()),
-        (None, mask) => mask,
-    }
 }
