@@ -249,7 +249,7 @@ impl Data<'_> {
 }
 
 /// The number of a 16-bit float, which `f32` holds exactly (IEEE 754-2008, binary16).
-fn half_to_f32(bits: u16) -> f32 {
+pub(crate) fn half_to_f32(bits: u16) -> f32 {
     let sign = u32::from(bits & 0x8000) << 16;
     let (exponent, fraction) = (u32::from(bits >> 10) & 0x1f, u32::from(bits) & 0x3ff);
     let magnitude = match exponent {

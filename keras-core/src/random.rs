@@ -14,6 +14,7 @@ mod mt19937;
 #[allow(clippy::inline_always)]
 mod philox;
 
+pub(crate) use global::seeded;
 pub use global::{fresh_seed, set_seed, with_order};
 pub use mt19937::RandomState;
 pub use philox::Stream;

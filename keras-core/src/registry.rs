@@ -1,10 +1,13 @@
 //! [`Config`] (what Keras writes into files for every kind of thing) and [`Registry`] (how a name becomes the thing).
 
 use crate::error::{Error, Result};
+use crate::output::Output;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use std::collections::HashMap;
-use std::sync::{PoisonError, RwLock};
+use std::any::Any;
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 /// `{"class_name": …, "config": {…}}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -167,19 +170,42 @@ impl<'a> Reader<'a> {
         self.read.extend(keys.iter().map(|&key| key.to_owned()));
     }
 
-    /// An error if an argument was not read: it would change the result in Keras and not here.
+    /// An error if an argument was not read: it would change the result in Keras and not here. One that is null says
+    /// nothing: it passes with a warning, the first time.
     pub fn finish(&self) -> Result<()> {
-        match self.config.keys().find(|key| !self.read.contains(key)) {
-            None => Ok(()),
-            Some(key) => {
+        for (key, value) in self.config.iter().filter(|(key, _)| !self.read.contains(key)) {
+            if !value.is_null() {
                 let known = self.read.join(", ");
-                Err(Error::name(
+                return Err(Error::name(
                     format!("{} config", self.class),
                     format!("the keys {known}"),
-                    format!("{key:?}"),
-                ))
+                    format!("{key:?}: {}", brief(value)),
+                ));
             }
+            warn_once(&format!("{} config: the unknown key {key:?} is null and changes nothing", self.class));
         }
+        Ok(())
+    }
+}
+
+/// A value as an error message shows it: its beginning.
+fn brief(value: &Value) -> String {
+    let text = value.to_string();
+    match text.char_indices().nth(80) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text,
+    }
+}
+
+/// Warns, unless this process has said the same before.
+pub(crate) fn warn_once(text: &str) {
+    /// Texts hold names from files: what is remembered stays small.
+    const REMEMBERED: usize = 1000;
+    static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
+    if said.len() < REMEMBERED && said.insert(text.to_owned()) {
+        drop(said);
+        Output::current().warning(text);
     }
 }
 
@@ -190,12 +216,13 @@ fn whole(value: &Value) -> Option<i64> {
 /// How a config becomes a thing.
 pub type Constructor<T> = fn(&Config) -> Result<T>;
 
+type Shared<T> = Arc<dyn Fn(&Config) -> Result<T> + Send + Sync>;
+
 /// The things of one kind by name: Keras's own, and those that users add.
 pub struct Registry<T: 'static> {
     kind: &'static str,
     builtin: &'static [(&'static str, Constructor<T>)],
-    #[allow(clippy::type_complexity)]
-    custom: RwLock<Option<HashMap<String, std::sync::Arc<dyn Fn(&Config) -> Result<T> + Send + Sync>>>>,
+    custom: RwLock<Option<HashMap<String, Shared<T>>>>,
 }
 
 impl<T: 'static> Registry<T> {
@@ -207,21 +234,40 @@ impl<T: 'static> Registry<T> {
     /// Makes a name known, or replaces what it stands for.
     pub fn register(&self, name: &str, constructor: impl Fn(&Config) -> Result<T> + Send + Sync + 'static) {
         let mut custom = self.custom.write().unwrap_or_else(PoisonError::into_inner);
-        custom.get_or_insert_default().insert(name.to_owned(), std::sync::Arc::new(constructor));
+        custom.get_or_insert_default().insert(name.to_owned(), Arc::new(constructor));
     }
 
-    /// Makes the thing of a config.
+    /// Makes the thing of a config. A name with a package in front, as tf.keras writes it (`Custom>Adam`), stands for
+    /// itself or else for the name without the package.
     pub fn build(&self, config: &Config) -> Result<T> {
-        let custom = self.custom.read().unwrap_or_else(PoisonError::into_inner);
-        let found = custom.as_ref().and_then(|custom| custom.get(&config.class_name)).cloned();
-        drop(custom);
-        if let Some(constructor) = found {
+        let name = config.class_name.as_str();
+        let bare = bare_name(name);
+        if let Some(constructor) = self.custom(name).or_else(|| self.custom(bare)) {
             return constructor(config);
         }
-        match self.builtin.iter().find(|(name, _)| *name == config.class_name) {
+        match self.builtin.iter().find(|(known, _)| *known == bare) {
             Some((_, constructor)) => constructor(config),
-            None => Err(self.unknown(&config.class_name)),
+            None => Err(self.unknown(name)),
         }
+    }
+
+    /// What a user made of that name: in the innermost scope that has it, else for the whole process.
+    fn custom(&self, name: &str) -> Option<Shared<T>> {
+        let scoped = SCOPES.with_borrow(|scopes| {
+            scopes.iter().rev().find_map(|scope| {
+                let found = scope.0.get(&(self.kind, name.to_owned()))?;
+                found.downcast_ref::<Shared<T>>().cloned()
+            })
+        });
+        scoped.or_else(|| {
+            let custom = self.custom.read().unwrap_or_else(PoisonError::into_inner);
+            custom.as_ref()?.get(name).cloned()
+        })
+    }
+
+    /// Whether a name stands for something that a user made.
+    pub fn is_custom(&self, name: &str) -> bool {
+        self.custom(name).or_else(|| self.custom(bare_name(name))).is_some()
     }
 
     /// The error of a name nobody registered; it lists the names that come close.
@@ -245,12 +291,73 @@ impl<T: 'static> Registry<T> {
             self.kind,
             close.iter().take(8).copied().collect::<Vec<_>>().join(", ")
         );
-        Error::name(self.kind, expected, format!("{name:?}"))
-            .advice(format!("check the spelling, or register your own {}", self.kind))
+        Error::name(self.kind, expected, format!("{name:?}")).advice(format!(
+            "check the spelling, or make your own {0} known with {1}::register or in a CustomObjects scope",
+            self.kind,
+            module_of(self.kind)
+        ))
     }
 
     /// The built-in names.
     pub fn names(&self) -> impl Iterator<Item = &'static str> + '_ {
         self.builtin.iter().map(|(name, _)| *name)
+    }
+}
+
+/// The name without the package that tf.keras puts in front: `Custom>Adam`.
+fn bare_name(name: &str) -> &str {
+    name.rsplit_once('>').map_or(name, |(_, bare)| bare)
+}
+
+fn module_of(kind: &str) -> String {
+    if kind == "loss" { "losses".to_owned() } else { format!("{kind}s") }
+}
+
+/// Things of one's own by kind and name, known within a scope: what Keras's `custom_objects` are.
+///
+/// ```
+/// use keras_core::registry::CustomObjects;
+/// use keras_core::{activations, k, Tensor};
+/// let mine = CustomObjects::new()
+///     .activation("steep", |_| Ok((|x: &Tensor| k::tanh(&(x * 5.0))).into()));
+/// assert!(mine.during(|| activations::get("steep")).is_ok());
+/// assert!(activations::get("steep").is_err());
+/// ```
+#[derive(Clone, Default)]
+pub struct CustomObjects(HashMap<(&'static str, String), Arc<dyn Any + Send + Sync>>);
+
+thread_local! {
+    static SCOPES: RefCell<Vec<CustomObjects>> = const { RefCell::new(Vec::new()) };
+}
+
+impl CustomObjects {
+    /// None yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a thing of a registry's kind.
+    pub(crate) fn with<T: 'static>(
+        mut self,
+        registry: &Registry<T>,
+        name: &str,
+        constructor: impl Fn(&Config) -> Result<T> + Send + Sync + 'static,
+    ) -> Self {
+        let constructor: Shared<T> = Arc::new(constructor);
+        self.0.insert((registry.kind, name.to_owned()), Arc::new(constructor));
+        self
+    }
+
+    /// Runs something in this thread with these names known, in front of all others.
+    pub fn during<R>(&self, run: impl FnOnce() -> R) -> R {
+        struct Leave;
+        impl Drop for Leave {
+            fn drop(&mut self) {
+                SCOPES.with_borrow_mut(Vec::pop);
+            }
+        }
+        SCOPES.with_borrow_mut(|scopes| scopes.push(self.clone()));
+        let _leave = Leave;
+        run()
     }
 }

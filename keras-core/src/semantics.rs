@@ -61,6 +61,7 @@ pub enum MetricNames {
 /// assert_eq!(Semantics::keras_2_2().loss_reduction, LossReduction::SumOverNonZeroWeights);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Semantics {
     /// Averaging of weighted losses.
     pub loss_reduction: LossReduction,

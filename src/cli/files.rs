@@ -16,6 +16,8 @@ pub(crate) enum Content {
     Hdf5,
     /// Text that can be JSON.
     Json,
+    /// Text that can be YAML: it begins with a key.
+    Yaml,
     /// No bytes at all.
     Empty,
     /// A pipe: what comes through it is not known before it is read.
@@ -32,6 +34,7 @@ impl Content {
             Self::Zip => "a zip archive",
             Self::Hdf5 => "an HDF5 file",
             Self::Json => "JSON",
+            Self::Yaml => "YAML",
             Self::Empty => "an empty file",
             Self::Pipe => "a pipe",
             Self::Other => "something else",
@@ -58,9 +61,15 @@ impl Content {
             [b'P', b'K', 3 | 5, 4 | 6, ..] => Self::Zip,
             [0x89, b'H', b'D', b'F', b'\r', b'\n', 0x1A, b'\n', ..] => Self::Hdf5,
             _ if text.trim_ascii_start().first() == Some(&b'{') => Self::Json,
+            _ if begins_with_key(text) => Self::Yaml,
             _ => Self::Other,
         })
     }
+}
+
+fn begins_with_key(text: &[u8]) -> bool {
+    let key = text.iter().take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'_').count();
+    key > 0 && text.get(key) == Some(&b':')
 }
 
 #[cfg(unix)]

@@ -9,11 +9,12 @@ use super::options::{Global, fraction, from_one, from_zero, seed};
 use super::predict::is;
 use super::training::{Judgement, json, name_or_json};
 use clap::Args;
+use keras::models::Model;
 use keras::training::{self, Callback, ClassWeight, Context, Data, Logs, SampleWeight};
 use keras::{Error, Result, npy, random};
 use serde_json::{Map, Value};
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Train a model on data
 #[derive(Debug, Args)]
@@ -67,8 +68,8 @@ pub(crate) struct Fit {
     /// Write losses and metrics of all epochs to this file, as JSON, after every epoch
     #[arg(long, value_name = "FILE")]
     history: Option<PathBuf>,
-    /// Save the trained weights: a file .npz
-    #[arg(long, value_name = "OUT", value_parser = weights_file)]
+    /// Save the trained model (.h5, .hdf5) or its weights (.npz)
+    #[arg(long, value_name = "OUT", value_parser = saved_file)]
     save: Option<PathBuf>,
 }
 
@@ -83,6 +84,11 @@ impl Fit {
         let seed = self.seed.unwrap_or_else(|| random::fresh_seed() as u32);
         random::set_seed(seed);
         let model = self.model.load()?;
+        if self.seed.is_some() || !model.is_resumed() {
+            // Whatever the file says: the seed counts, for the order of samples and for what the model draws.
+            random::set_seed(seed);
+            model.set_seed(random::fresh_seed())?;
+        }
         let names = self.judgement.compile(&model, self.optimizer.as_ref(), &output_names(&model)?)?;
         let x = data::inputs("--x", &self.x, &model)?;
         let y = targets("--y", &self.y, &names)?;
@@ -106,7 +112,7 @@ impl Fit {
         if let Some(weights) = &self.class_weight {
             options = options.class_weight(class_weight(weights)?);
         }
-        if self.seed.is_none() {
+        if self.seed.is_none() && !model.is_resumed() {
             options = options.callbacks(SeedNotice { global, seed });
         }
         if let Some(path) = &self.history {
@@ -115,11 +121,9 @@ impl Fit {
         model.fit(x, y, options)?;
 
         if let Some(path) = &self.save {
-            let weights = model.get_weights()?;
-            let named = weights.iter().enumerate().map(|(i, array)| (format!("arr_{i}"), array));
-            npy::write_npz(path, named, false)?;
+            save(&model, path)?;
         } else {
-            global.notice("nothing was saved: --save FILE.npz keeps the trained weights");
+            global.notice("nothing was saved: --save FILE.h5 keeps the trained model");
         }
         Ok(())
     }
@@ -178,7 +182,20 @@ fn verbose(text: &str) -> Result<u8, String> {
     }
 }
 
-fn weights_file(text: &str) -> Result<PathBuf, String> {
+fn saved_file(text: &str) -> Result<PathBuf, String> {
     let path = PathBuf::from(text);
-    if is(&path, "npz") { Ok(path) } else { Err("a file .npz, for the weights".to_owned()) }
+    if ["npz", "h5", "hdf5"].iter().any(|extension| is(&path, extension)) {
+        Ok(path)
+    } else {
+        Err("a file .h5 or .hdf5 for the model, or .npz for the weights".to_owned())
+    }
+}
+
+fn save(model: &Model, path: &Path) -> Result<()> {
+    if !is(path, "npz") {
+        return model.save(path);
+    }
+    let weights = model.get_weights()?;
+    let named = weights.iter().enumerate().map(|(i, array)| (format!("arr_{i}"), array));
+    npy::write_npz(path, named, false)
 }

@@ -3,67 +3,83 @@
 use super::files::Content;
 use clap::Args;
 use keras::backend::Variable;
-use keras::models::{Model, model_from_json};
+use keras::models::Model;
+use keras::saving::{LoadWeights, load_model, model_from_json, model_from_yaml};
 use keras::{Array, Error, Result, npy};
 use std::path::{Path, PathBuf};
 
 /// A model on the command line.
 #[derive(Debug, Args)]
 pub(crate) struct ModelFiles {
-    /// The model: JSON that `to_json` wrote, here or in Keras
+    /// The model: a whole model (.h5), or JSON or YAML of its architecture, as this library or Keras wrote it
     #[arg(value_name = "MODEL")]
     model: PathBuf,
-    /// Its weights: a .npz of `np.savez(path, *model.get_weights())`, or with weight names as keys
+    /// Its weights: HDF5 (.h5), or a .npz of `np.savez(path, *model.get_weights())` or with weight names as keys
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
 }
 
 impl ModelFiles {
-    /// The model; without `--weights` its weights are fresh.
+    /// The model; where no file has its weights, they are fresh.
     ///
     /// # Errors
     /// If a file cannot be read, is not of an accepted kind, or the weights do not fit the model.
     pub(crate) fn load(&self) -> Result<Model> {
-        let model = read_model(&self.model)?;
-        if let Some(path) = &self.weights {
-            read_weights(&model, path)?;
-        }
-        Ok(model)
+        Ok(self.read()?.0)
     }
 
     /// The model with the weights that it learned; an error if no file has them.
     pub(crate) fn load_trained(&self) -> Result<Model> {
-        let model = self.load()?;
-        if self.weights.is_none() && !(model.as_layer().is_ok() && model.weights().is_empty()) {
+        let (model, trained) = self.read()?;
+        let weightless = || model.as_layer().is_ok() && model.weights().is_empty();
+        if !trained && !weightless() {
             let what = format!("model {}", self.model.display());
             return Err(Error::state(what, "the weights of the model", "its architecture alone")
-                .advice("give its weights with --weights FILE.npz"));
+                .advice("give its weights with --weights FILE, .h5 or .npz"));
         }
         Ok(model)
     }
+
+    /// The model, and whether a file has its weights.
+    fn read(&self) -> Result<(Model, bool)> {
+        let (model, whole) = read_model(&self.model)?;
+        if let Some(path) = &self.weights {
+            read_weights(&model, path)?;
+        }
+        Ok((model, whole || self.weights.is_some()))
+    }
 }
 
-fn read_model(path: &Path) -> Result<Model> {
+/// A model, and whether the file has its weights.
+fn read_model(path: &Path) -> Result<(Model, bool)> {
     let what = format!("model {}", path.display());
+    let text = || {
+        std::fs::read_to_string(path)
+            .map_err(|error| Error::file(&what, "a readable text file", super::files::reason(&error)))
+    };
     match Content::of(&what, path)? {
+        Content::Hdf5 => Ok((load_model(path)?, true)),
+        // Some editors put a byte order mark in front.
         Content::Json | Content::Pipe => {
-            let text = std::fs::read_to_string(path)
-                .map_err(|error| Error::file(&what, "a readable text file", super::files::reason(&error)))?;
-            // Some editors put a byte order mark in front.
-            model_from_json(text.trim_start_matches('\u{FEFF}')).map_err(|error| error.within(what))
+            let model = model_from_json(text()?.trim_start_matches('\u{FEFF}'));
+            Ok((model.map_err(|error| error.within(what))?, false))
         }
-        other => Err(Error::file(what, "model JSON, as `to_json` writes it", other.describe())),
+        Content::Yaml => Ok((model_from_yaml(&text()?).map_err(|error| error.within(what))?, false)),
+        other => Err(Error::file(what, "a model: HDF5, JSON or YAML", other.describe())),
     }
 }
 
 fn read_weights(model: &Model, path: &Path) -> Result<()> {
     let what = format!("weights {}", path.display());
     let content = Content::of(&what, path)?;
+    model.as_layer().map_err(|error| error.within(&what))?;
+    if content == Content::Hdf5 {
+        return model.load_weights(path, LoadWeights::new()).map(|_| ());
+    }
     if content != Content::Zip {
-        return Err(Error::file(what, "a .npz file", content.describe())
+        return Err(Error::file(what, "an HDF5 or .npz file", content.describe())
             .advice("`np.savez(path, *model.get_weights())` writes one"));
     }
-    model.as_layer().map_err(|error| error.within(&what))?;
     let variables: Vec<Variable> = model.weights().into_iter().map(|weight| weight.variable).collect();
     let arrays = in_order(&what, npy::read_npz(path)?, &variables)?;
     let mut values = Vec::with_capacity(arrays.len());

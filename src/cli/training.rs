@@ -12,7 +12,7 @@ use serde_json::Value;
 /// Losses and metrics of a model's outputs.
 #[derive(Debug, Args)]
 pub(crate) struct Judgement {
-    /// A loss by name or as JSON; a list or a map by output name for several outputs
+    /// A loss by name or as JSON, instead of that of the file; a list or a map by output name for several outputs
     #[arg(long, value_name = "NAME|JSON", value_parser = name_or_json)]
     loss: Option<Value>,
     /// Weights of the outputs' losses in the total: a JSON list, or a map by output name
@@ -24,7 +24,8 @@ pub(crate) struct Judgement {
 }
 
 impl Judgement {
-    /// Compiles the model, which no file has compiled. The names of the outputs that have targets then.
+    /// Compiles the model by the options, and by its file for what they do not say. The names of the outputs that have
+    /// targets then.
     ///
     /// # Errors
     /// If there is no loss, or an option does not fit the model.
@@ -34,18 +35,36 @@ impl Judgement {
         optimizer: Option<&Value>,
         outputs: &[String],
     ) -> Result<Vec<String>> {
-        let Some(loss) = &self.loss else {
+        let saved = model.training_config()?.unwrap_or_default();
+        let part = |given: &Option<Value>, key: &str| {
+            let saved = || saved.get(key).filter(|value| !value.is_null()).cloned();
+            given.clone().or_else(saved)
+        };
+        let Some(loss) = part(&self.loss, "loss") else {
             return Err(Error::state("command line", "--loss for a model that is not compiled", "none")
                 .advice("give one, such as --loss mse"));
         };
-        let losses = losses(loss);
-        let metrics = self.metrics.as_ref().map_or(Ok(PerOutput::None), metrics)?;
-        let targets =
-            outputs.iter().enumerate().filter(|(i, name)| has(&losses, *i, name) || has(&metrics, *i, name));
+        let losses = losses(&loss);
+        let of = |value: Option<Value>| value.as_ref().map_or(Ok(PerOutput::None), metrics);
+        let (metrics, weighted) = (of(part(&self.metrics, "metrics"))?, of(part(&None, "weighted_metrics"))?);
+        let targets = outputs.iter().enumerate().filter(|(i, name)| {
+            has(&losses, *i, name) || has(&metrics, *i, name) || has(&weighted, *i, name)
+        });
         let targets: Vec<String> = targets.map(|(_, name)| name.clone()).collect();
-        let optimizer = optimizer.map_or_else(|| OptimizerSpec::from("rmsprop"), OptimizerSpec::from);
-        let mut options = Compile::new(optimizer, losses).metrics_per_output(metrics);
-        match &self.loss_weights {
+        let compiled = model.optimizer();
+        let given = self.loss.is_some() || self.metrics.is_some() || self.loss_weights.is_some();
+        if compiled.is_ok() && optimizer.is_none() && !given {
+            return Ok(targets);
+        }
+        let kept = compiled.ok().filter(|_| optimizer.is_none());
+        let spec = match (optimizer, saved.get("optimizer_config")) {
+            (Some(given), _) => OptimizerSpec::from(given),
+            (None, Some(saved)) => OptimizerSpec::from(saved),
+            (None, None) => OptimizerSpec::from("rmsprop"),
+        };
+        let mut options =
+            Compile::new(spec, losses).metrics_per_output(metrics).weighted_metrics_per_output(weighted);
+        match &part(&self.loss_weights, "loss_weights") {
             None => {}
             Some(Value::Array(weights)) => options = options.loss_weights(numbers(weights.iter())?),
             Some(Value::Object(weights)) => {
@@ -57,6 +76,9 @@ impl Judgement {
             }
         }
         model.compile(options)?;
+        if let Some(kept) = kept {
+            model.optimizer()?.set_weights(&kept.get_weights()?)?;
+        }
         Ok(targets)
     }
 }

@@ -6,6 +6,7 @@ mod cli;
 mod conformance;
 mod decomposition;
 mod engine;
+mod files;
 mod fixtures;
 mod functions;
 mod gradients;

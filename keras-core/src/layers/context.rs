@@ -1,7 +1,7 @@
 //! What a layer sees while it is built and while it is called.
 
 use super::LayerRef;
-use crate::array::DType;
+use crate::array::{Array, DType};
 use crate::backend::Variable;
 use crate::constraints::ConstraintRef;
 use crate::error::{Error, Result};
@@ -111,8 +111,11 @@ impl WeightBuilder<'_> {
         let path = format!("{}/{}", build.layer, self.name);
         // A seed of the weight's own keeps equal names in different layers apart.
         let stream = Stream::new(build.seed, stream_id("", build.weights.len(), &self.name), 0);
-        let value =
-            self.initializer.init(&self.shape, build.dtype, &stream).map_err(|error| error.within(&path))?;
+        let value = if first_value_comes_from_a_file(&path, &self.shape, build.dtype)? {
+            Array::zeros(build.dtype, &self.shape)
+        } else {
+            self.initializer.init(&self.shape, build.dtype, &stream).map_err(|error| error.within(&path))?
+        };
         let variable = Variable::new(path, value);
         build.weights.push(Weight {
             name: self.name,
@@ -123,6 +126,48 @@ impl WeightBuilder<'_> {
         });
         Ok(variable)
     }
+}
+
+thread_local! {
+    /// While a file is loaded: how many numbers its weights have that no weight of the model has claimed yet.
+    static LEFT: std::cell::Cell<Option<usize>> = const { std::cell::Cell::new(None) };
+}
+
+/// Runs something that makes a model whose weights come from a file with that many numbers: nothing is drawn for them,
+/// and a model that asks for more is an error before memory is taken for it.
+pub(crate) fn loading<R>(numbers: usize, run: impl FnOnce() -> R) -> R {
+    struct Restore(Option<usize>);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            LEFT.set(self.0);
+        }
+    }
+    // Biases of CuDNN's layers are twice as long as plain ones.
+    let _restore = Restore(LEFT.replace(Some(numbers.saturating_mul(2))));
+    run()
+}
+
+/// Whether a weight gets its first value from a file; an error if memory or the file cannot hold it.
+fn first_value_comes_from_a_file(path: &str, shape: &[usize], dtype: DType) -> Result<bool> {
+    let count = shape.iter().try_fold(1_usize, |product, &length| product.checked_mul(length));
+    let too_large =
+        |expected: &str| Err(Error::shape(format!("weight {path}"), expected, format!("{shape:?}")));
+    // The largest there can be: 16 bytes an element leave room for the copies that initializers make.
+    let Some(count) = count.filter(|count| *count < isize::MAX as usize / 16) else {
+        return too_large("a shape that fits into memory");
+    };
+    let Some(left) = LEFT.get() else {
+        let mut room: Vec<u8> = Vec::new();
+        if room.try_reserve_exact(count.saturating_mul(dtype.size())).is_err() {
+            return too_large("a shape that fits into memory");
+        }
+        return Ok(false);
+    };
+    match left.checked_sub(count) {
+        Some(left) => LEFT.set(Some(left)),
+        None => return too_large("a shape no larger than the weights in the file"),
+    }
+    Ok(true)
 }
 
 /// What a layer sees while it writes nodes.

@@ -12,6 +12,7 @@ mod embeddings;
 mod input;
 mod lambda;
 mod layer;
+mod legacy;
 mod merge;
 mod names;
 mod node;
@@ -24,6 +25,7 @@ mod shape;
 pub use self::core::{Activation, ActivityRegularization, Dense, Dropout, Masking};
 pub(crate) use base::read_shape;
 pub use base::{Base, Inputs, IntoLayer, Outputs, ShapeArgument};
+pub(crate) use context::loading;
 pub use context::{Build, Call, Weight, WeightBuilder};
 pub use convolutional::{
     Conv, Conv1D, Conv2D, Conv3D, ZeroPadding, ZeroPadding1D, ZeroPadding2D, ZeroPadding3D,
@@ -46,6 +48,7 @@ pub use pooling::{
     GlobalAveragePooling3D, GlobalMaxPooling1D, GlobalMaxPooling2D, GlobalMaxPooling3D, GlobalPooling,
     MaxPooling1D, MaxPooling2D, MaxPooling3D, Pooling, PoolingKind,
 };
+pub(crate) use registry::registry;
 pub use registry::{deserialize, register};
 pub use shape::{Flatten, Permute, RepeatVector, Reshape};
 

@@ -6,7 +6,7 @@ use super::{
     GlobalAveragePooling1D, GlobalAveragePooling2D, GlobalAveragePooling3D, GlobalMaxPooling1D,
     GlobalMaxPooling2D, GlobalMaxPooling3D, Input, Lambda, Layer, LayerRef, Masking, MaxPooling1D,
     MaxPooling2D, MaxPooling3D, Maximum, Minimum, Multiply, Permute, RepeatVector, Reshape, Subtract,
-    ZeroPadding1D, ZeroPadding2D, ZeroPadding3D,
+    ZeroPadding1D, ZeroPadding2D, ZeroPadding3D, legacy,
 };
 use crate::error::Result;
 use crate::registry::{Config, Reader, Registry};
@@ -86,6 +86,11 @@ static REGISTRY: Registry<LayerRef> = Registry::new(
     ],
 );
 
+/// Layer classes by name.
+pub(crate) fn registry() -> &'static Registry<LayerRef> {
+    &REGISTRY
+}
+
 /// The layer of a config that Keras or [`LayerRef::config`] made: its weights are fresh.
 ///
 /// ```
@@ -98,7 +103,14 @@ static REGISTRY: Registry<LayerRef> = Registry::new(
 /// # Errors
 /// If nobody knows the class, or an argument is missing, wrong or unknown.
 pub fn deserialize(config: &Config) -> Result<LayerRef> {
-    REGISTRY.build(config)
+    let name = config.config.get("name").and_then(serde_json::Value::as_str);
+    let place = name.map_or_else(|| "layer".to_owned(), |name| format!("layer {name:?}"));
+    let made = if REGISTRY.is_custom(&config.class_name) {
+        REGISTRY.build(config)
+    } else {
+        legacy::modern(config).and_then(|config| REGISTRY.build(&config))
+    };
+    made.map_err(|error| error.within(place))
 }
 
 /// Makes a layer class known to [`deserialize`], or replaces one.

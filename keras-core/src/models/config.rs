@@ -9,11 +9,6 @@ use crate::tensor::Tensor;
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 
-/// The version of Keras whose files ours are.
-const KERAS_VERSION: &str = "2.3.1";
-/// Our kernels are correlations, as TensorFlow's are.
-const BACKEND: &str = "tensorflow";
-
 impl Model {
     /// `{"class_name", "config"}` of the model: its layers and how they are connected.
     pub fn get_config(&self) -> Result<Config> {
@@ -28,27 +23,6 @@ impl Model {
             }
         }
         Ok(config)
-    }
-
-    /// The architecture as JSON that Keras 2 reads: no weights, no training configuration.
-    ///
-    /// ```
-    /// use keras_core::{layers::Dense, models::{Sequential, model_from_json}};
-    /// let mut model = Sequential::new();
-    /// model.add(Dense::new(32).input_shape([16]))?;
-    /// let text = model.to_json()?.replace("32", "64");
-    /// assert_eq!(model_from_json(&text)?.count_params()?, 17 * 64);
-    /// # Ok::<(), keras_core::Error>(())
-    /// ```
-    pub fn to_json(&self) -> Result<String> {
-        let config = self.get_config()?;
-        let value = json!({
-            "class_name": config.class_name,
-            "config": config.config,
-            "keras_version": KERAS_VERSION,
-            "backend": BACKEND,
-        });
-        Ok(value.to_string())
     }
 }
 
@@ -138,18 +112,6 @@ fn calls_of<'a>(network: &'a Network, layer: &LayerRef) -> Vec<&'a LayerNode> {
         .collect();
     calls.sort_by_key(|call| call.index);
     calls
-}
-
-/// The model of a JSON text that Keras 2 or [`Model::to_json`] wrote; its weights are fresh.
-pub fn model_from_json(text: &str) -> Result<Model> {
-    let value: Value = serde_json::from_str(text).map_err(|error| {
-        let place = format!("line {}, column {}", error.line(), error.column());
-        Error::file("model from JSON", "JSON", format!("{error} ({place})"))
-    })?;
-    let config = read_config(&value).ok_or_else(|| {
-        Error::file("model from JSON", "an object with class_name and config", "something else")
-    })?;
-    model_from_config(&config)
 }
 
 /// The model of a config that Keras 2 or [`Model::get_config`] made; its weights are fresh.

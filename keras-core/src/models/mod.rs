@@ -6,7 +6,8 @@ mod network;
 mod sequential;
 mod summary;
 
-pub use config::{model_from_config, model_from_json};
+pub use crate::saving::{clone_model, load_model, model_from_json, model_from_yaml};
+pub use config::model_from_config;
 pub use model::Model;
 pub(crate) use model::lock;
 pub use network::{Kind, Network};

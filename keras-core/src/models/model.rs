@@ -8,7 +8,7 @@ use crate::layers::{Inputs, LayerRef, Weight, automatic_name, set_variables};
 use crate::random;
 use crate::semantics::Semantics;
 use crate::tensor::{Spec, Tensor};
-use crate::training::{Compile, Compiled, PredictCache};
+use crate::training::{Compile, Compiled, Order, PredictCache};
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -43,6 +43,8 @@ pub(crate) struct ModelCell {
     pub(crate) runtime: Mutex<Option<Arc<dyn Runtime>>>,
     /// Seed and step of the random streams.
     pub(crate) random: (Variable, Variable),
+    /// Where the stream that orders batches stands.
+    pub(crate) order: Mutex<Order>,
     pub(crate) compiled: Mutex<Option<Arc<Compiled>>>,
     /// Options of a `compile` that waits for the first data.
     pub(crate) deferred: Mutex<Option<Compile>>,
@@ -81,6 +83,7 @@ impl Model {
             semantics: Mutex::default(),
             runtime: Mutex::default(),
             random: (seed, Variable::scalar("step", 0.0, DType::I64)),
+            order: Mutex::default(),
             compiled: Mutex::default(),
             deferred: Mutex::default(),
             predict: PredictCache::default(),

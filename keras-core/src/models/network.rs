@@ -92,6 +92,11 @@ impl Network {
         self.base.name.as_deref().unwrap_or_default()
     }
 
+    /// The layers, as [`Model::layers`](super::Model::layers) has them.
+    pub fn layers(&self) -> &[LayerRef] {
+        &self.layers
+    }
+
     /// Specs of the outputs and whether they are masked, for inputs of other specs: settled node by node.
     fn settle(&self, inputs: &[Spec], masked: &[bool]) -> Result<Vec<(Spec, bool)>> {
         let mut known: HashMap<SymbolId, (Spec, bool)> = HashMap::new();

@@ -54,7 +54,7 @@ impl Sequential {
         &self.0
     }
 
-    pub(super) fn of(model: Model) -> Self {
+    pub(crate) fn of(model: Model) -> Self {
         Self(model)
     }
 

@@ -230,7 +230,8 @@ impl OptimizerState {
     }
 
     /// Replaces the state, all or nothing. Lists of older versions are taken, too: without `iterations` (RMSprop,
-    /// Adagrad and Adadelta before 2.3), without `m_schedule` (Nadam before 2.3), without `vhat` (Adam before 2.1.3).
+    /// Adagrad and Adadelta before 2.3), without `m_schedule` (Nadam before 2.3), without `vhat` (Adam before 2.1.3 and in
+    /// tf.keras), of `iterations` alone (SGD of tf.keras).
     ///
     /// # Errors
     /// If the number of arrays or a shape does not fit.
@@ -278,6 +279,8 @@ impl OptimizerState {
         };
         let candidate = match inner.definition.class_name() {
             "RMSprop" | "Adagrad" | "Adadelta" => without(&|variable| *variable == inner.iterations),
+            // tf.keras without momentum has none.
+            "SGD" => vec![inner.iterations.clone()],
             "Nadam" => without(&|variable| inner.scalars.contains(variable)),
             "Adam" => {
                 let idle = inner.definition.slots().iter().position(|slot| !slot.full);

@@ -8,6 +8,8 @@ struct Global {
     order: RandomState,
     key: u64,
     drawn: u64,
+    /// How often the process was seeded.
+    seeded: u64,
 }
 
 static GLOBAL: Mutex<Option<Global>> = Mutex::new(None);
@@ -18,7 +20,7 @@ fn with_global<R>(run: impl FnOnce(&mut Global) -> R) -> R {
         let clock =
             SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_nanos() as u64);
         let key = mix(clock ^ (u64::from(std::process::id()) << 32));
-        Global { order: RandomState::new(key as u32), key, drawn: 0 }
+        Global { order: RandomState::new(key as u32), key, drawn: 0, seeded: 0 }
     });
     run(global)
 }
@@ -35,8 +37,14 @@ fn with_global<R>(run: impl FnOnce(&mut Global) -> R) -> R {
 /// ```
 pub fn set_seed(seed: u32) {
     with_global(|global| {
-        *global = Global { order: RandomState::new(seed), key: mix(u64::from(seed)), drawn: 0 }
+        let seeded = global.seeded + 1;
+        *global = Global { order: RandomState::new(seed), key: mix(u64::from(seed)), drawn: 0, seeded }
     });
+}
+
+/// How often the process was seeded.
+pub(crate) fn seeded() -> u64 {
+    with_global(|global| global.seeded)
 }
 
 /// A seed for something new: different at every call, reproducible after [`set_seed`]. It takes nothing from the

@@ -1,9 +1,9 @@
 //! [`Callback`]: what runs at the begin and the end of every epoch, batch and run; [`CallbackList`] runs several in order.
 
 use super::logs::Logs;
-use super::output::Output;
 use crate::array::Array;
 use crate::error::Result;
+use crate::output::Output;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -442,9 +442,9 @@ pub(crate) mod fake {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::super::output::captured;
     use super::fake::FakeModel;
     use super::*;
+    use crate::output::captured;
 
     /// Writes down every hook.
     #[derive(Default)]

@@ -8,8 +8,9 @@ use crate::layers::Weight;
 use crate::losses::{LossRef, LossSpec};
 use crate::metrics::{MetricRef, MetricSpec, resolve_metric};
 use crate::models::{Model, lock};
-use crate::optimizers::{OptimizerSpec, OptimizerState};
+use crate::optimizers::{OptimizerRef, OptimizerSpec, OptimizerState};
 use crate::semantics::{MetricNames, Semantics};
+use serde_json::{Map, Value};
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -39,6 +40,22 @@ pub enum PerOutput<T> {
     List(Vec<Option<T>>),
     /// By output name.
     Named(Vec<(String, T)>),
+}
+
+impl<T> PerOutput<T> {
+    /// How a training config writes it.
+    fn to_value(&self, nothing: Value, write: impl Fn(&T) -> Value) -> Value {
+        match self {
+            Self::None => nothing,
+            Self::All(value) => write(value),
+            Self::List(values) => {
+                values.iter().map(|value| value.as_ref().map_or(Value::Null, &write)).collect()
+            }
+            Self::Named(values) => {
+                values.iter().map(|(name, value)| (name.clone(), write(value))).collect::<Map<_, _>>().into()
+            }
+        }
+    }
 }
 
 impl<T: Clone> PerOutput<T> {
@@ -120,6 +137,33 @@ impl Compile {
         }
     }
 
+    /// The optimizer's definition.
+    pub(crate) fn optimizer(&self) -> Result<OptimizerRef> {
+        self.optimizer.resolve()
+    }
+
+    /// What a training config says besides the optimizer, in the order of Keras 2.3.1.
+    pub(crate) fn describe(&self) -> Map<String, Value> {
+        let loss = |loss: &LossSpec| loss.given_name().map_or_else(|| loss.to_value(), Value::from);
+        let metric = |metric: &MetricSpec| metric.given_name().map_or_else(|| metric.to_value(), Value::from);
+        let list = |metrics: &Vec<MetricSpec>| metrics.iter().map(metric).collect::<Value>();
+        let per_output = |metrics: &PerOutput<Vec<MetricSpec>>, nothing: Value| match metrics {
+            // By name, Keras's users give a single metric without a list around it.
+            PerOutput::Named(_) => metrics.to_value(nothing, |metrics| match metrics.as_slice() {
+                [one] => metric(one),
+                _ => list(metrics),
+            }),
+            _ => metrics.to_value(nothing, list),
+        };
+        Map::from_iter([
+            ("loss".to_owned(), self.loss.to_value(Value::Null, loss)),
+            ("metrics".to_owned(), per_output(&self.metrics, Value::Array(Vec::new()))),
+            ("weighted_metrics".to_owned(), per_output(&self.weighted_metrics, Value::Null)),
+            ("sample_weight_mode".to_owned(), Value::Null),
+            ("loss_weights".to_owned(), self.loss_weights.to_value(Value::Null, |&weight| weight.into())),
+        ])
+    }
+
     /// Weights of the outputs' losses in the total, in the order of the outputs; default 1.
     pub fn loss_weights(mut self, weights: impl IntoIterator<Item = f64>) -> Self {
         self.loss_weights = PerOutput::List(weights.into_iter().map(Some).collect());
@@ -185,6 +229,8 @@ pub struct Compiled {
     /// Sum and count of the batches' losses, per output: the running mean that several outputs report.
     pub(crate) loss_states: Vec<[Variable; 2]>,
     pub(crate) steps: ProgramCache<StepKey>,
+    /// The options as a training config writes them.
+    pub(crate) described: Map<String, Value>,
 }
 
 impl Compiled {
@@ -289,6 +335,7 @@ impl Model {
             metrics_names,
             loss_states,
             steps: ProgramCache::new(),
+            described: options.describe(),
         })
     }
 

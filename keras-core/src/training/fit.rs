@@ -5,13 +5,13 @@ use super::callback::{Callback, CallbackList, Context, IntoCallbacks, Params, Tr
 use super::compile::Compiled;
 use super::data::Data;
 use super::logs::Logs;
-use super::output::Output;
 use super::progbar::Progbar;
 use super::weights::{ClassWeight, SampleWeight};
 use crate::array::Array;
 use crate::callbacks::{BaseLogger, CountMode, History, ProgbarLogger};
 use crate::error::{Error, Result};
-use crate::models::Model;
+use crate::models::{Model, lock};
+use crate::output::Output;
 use crate::random;
 use crate::tensor::Phase;
 use std::sync::Arc;
@@ -362,6 +362,7 @@ impl Training<'_> {
         callbacks.on_train_begin(&cx, &mut Logs::new())?;
         // Shuffled further from epoch to epoch, as in Keras.
         let mut order: Vec<usize> = (0..self.train.count).collect();
+        lock(&self.model.0.order).begin(self.epochs.start, || self.shuffle(&mut order));
         for epoch in self.epochs.clone() {
             self.epoch(epoch, &mut order, &mut callbacks, &cx)?;
             if self.model.is_stopped() {

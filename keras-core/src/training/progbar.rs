@@ -1,7 +1,7 @@
 //! [`Progbar`]: Keras's progress bar and its line of metrics.
 
 use super::logs::metric_text;
-use super::output::Output;
+use crate::output::Output;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::time::Instant;
 
@@ -256,8 +256,8 @@ impl Drop for Screen {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::super::output::captured;
     use super::*;
+    use crate::output::captured;
     use serde_json::Value;
 
     fn float(value: &Value) -> f64 {

@@ -285,7 +285,7 @@ fn without_save_a_line_says_that_nothing_was_saved() {
     let place = dropout();
     let before = place.names();
     let ran = train(&place, &["--seed", "1"]);
-    assert_eq!(ran.stderr, "nothing was saved: --save FILE.npz keeps the trained weights\n");
+    assert_eq!(ran.stderr, "nothing was saved: --save FILE.h5 keeps the trained model\n");
     assert_eq!(place.names(), before);
     train(&place, &["--save", "w.npz"]);
     assert_eq!(place.npz_names("w.npz"), ["arr_0", "arr_1", "arr_2", "arr_3"]);
@@ -295,13 +295,58 @@ fn without_save_a_line_says_that_nothing_was_saved() {
 #[test]
 fn saving_is_by_extension() {
     let place = dropout();
-    for file in ["model.h5", "model.hdf5", "model.keras", "w.weights.h5", "w.txt", "w"] {
+    for file in ["model.keras", "w.txt", "w"] {
         place.fails(
             2,
             &["fit", "model.json", "--x", "x.npy", "--y", "y.npy", "--save", file],
-            &["a file .npz", file],
+            &["a file .h5 or .hdf5 for the model, or .npz for the weights", file],
         );
     }
+    for file in ["m.h5", "m.hdf5"] {
+        train(&place, &["--save", file]);
+        assert!(keras_core::saving::load_model(place.path(file)).unwrap().optimizer().is_ok(), "{file}");
+    }
+}
+
+#[test]
+fn a_saved_training_goes_on_bit_for_bit() {
+    let place = dropout();
+    let weights =
+        |file: &str| keras_core::saving::load_model(place.path(file)).unwrap().get_weights().unwrap();
+    let fit = |file: &str, more: &[&str]| {
+        let data = ["fit", file, "--x", "x.npy", "--y", "y.npy", "--batch-size", "3"];
+        place.result(&[&data[..], more].concat());
+    };
+    let first = ["--loss", "mse", "--seed", "3"];
+    fit("model.json", &[&first[..], &["--epochs", "10", "--save", "whole.h5"]].concat());
+    fit("model.json", &[&first[..], &["--epochs", "5", "--save", "half.h5"]].concat());
+    fit("half.h5", &["--initial-epoch", "5", "--epochs", "10", "--save", "rest.h5"]);
+    assert_eq!(weights("rest.h5"), weights("whole.h5"));
+    fit("half.h5", &["--initial-epoch", "5", "--epochs", "7", "--save", "most.h5"]);
+    fit("most.h5", &["--initial-epoch", "7", "--epochs", "10", "--save", "all.h5"]);
+    assert_eq!(weights("all.h5"), weights("whole.h5"));
+    assert_ne!(weights("half.h5"), weights("whole.h5"));
+}
+
+#[test]
+fn a_compiled_file_trains_on_and_options_replace_its_parts() {
+    let place = dropout();
+    let fit = |file: &str, more: &[&str]| {
+        let ran =
+            place.run(&[&["fit", file, "--x", "x.npy", "--y", "y.npy", "--save", "m.h5"][..], more].concat());
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+    };
+    let model = || keras_core::saving::load_model(place.path("m.h5")).unwrap();
+    fit("model.json", &["--loss", "mse", "--optimizer", "adam", "--metrics", "mae"]);
+    let line = place.result(&["evaluate", "m.h5", "--x", "x.npy", "--y", "y.npy"]);
+    assert!(line.starts_with("{\"loss\":") && line.contains("\"mae\":"), "{line}");
+    fit("m.h5", &["--loss", "mae"]);
+    let optimizer = model().optimizer().unwrap();
+    assert_eq!((optimizer.definition().class_name(), optimizer.iterations().unwrap()), ("Adam", 2));
+    assert_eq!(model().training_config().unwrap().unwrap()["loss"], "mae");
+    fit("m.h5", &["--optimizer", "sgd"]);
+    let optimizer = model().optimizer().unwrap();
+    assert_eq!((optimizer.definition().class_name(), optimizer.iterations().unwrap()), ("SGD", 1));
 }
 
 #[test]

@@ -23,12 +23,12 @@ fn a_model_is_recognised_by_its_content() {
     assert_eq!(place.result(&["summary", "model.h5"]), summary);
 
     place.put("real.json", b"\x89HDF\r\n\x1a\n and more");
-    place.fails(1, &["summary", "real.json"], &["model JSON", "an HDF5 file"]);
+    place.fails(1, &["summary", "real.json"], &["real.json", "HDF5 file"]);
     place.put("real.keras", b"PK\x03\x04 and more");
-    place.fails(1, &["summary", "real.keras"], &["model JSON", "a zip archive"]);
+    place.fails(1, &["summary", "real.keras"], &["HDF5, JSON or YAML", "a zip archive"]);
     place.put("model.yaml", "backend: tensorflow\nclass_name: Sequential\n");
-    place.fails(1, &["summary", "model.yaml"], &["model JSON", "something else"]);
-    place.fails(1, &["summary", "x.npy"], &["model JSON", "a .npy array"]);
+    place.fails(1, &["summary", "model.yaml"], &["model.yaml", "class_name and config"]);
+    place.fails(1, &["summary", "x.npy"], &["HDF5, JSON or YAML", "a .npy array"]);
 }
 
 #[test]
@@ -70,9 +70,9 @@ fn weights_that_do_not_fit_are_errors() {
     place.put_npz::<f32>("w.npz", &[("line/kernel", &[3, 2], &[0.0; 6]), ("line/offset", &[2], &[0.0; 2])]);
     fails(&["line/bias", "line/offset"]);
     place.put("w.npz", b"\x89HDF\r\n\x1a\n and more");
-    fails(&["a .npz file", "an HDF5 file"]);
+    fails(&["w.npz", "a readable HDF5 file"]);
     place.put("w.npz", floats(&[2], &[0.0; 2]));
-    fails(&["a .npz file", "a .npy array"]);
+    fails(&["an HDF5 or .npz file", "a .npy array"]);
 }
 
 #[test]

@@ -1,0 +1,340 @@
+//! HDF5 files as Keras uses them: groups, attributes of strings (whole or in chunks), arrays.
+
+use crate::array::{Array, DType, element_count};
+use crate::error::{Error, Result};
+use hdf5::{AttrValue, Dataset, File, Group};
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::sync::Arc;
+
+/// The largest attribute that an object's header takes, in Keras's counting.
+const HEADER_LIMIT: usize = 64_512;
+/// No file expands further by the compression that HDF5 has.
+const EXPANSION: u64 = 1_100;
+
+/// An open HDF5 file.
+#[derive(Clone)]
+pub(super) struct H5 {
+    file: Arc<File>,
+    what: Arc<str>,
+    size: u64,
+}
+
+/// A group with its attributes.
+pub(super) struct Node {
+    h5: H5,
+    group: Group,
+    path: String,
+    attributes: HashMap<String, AttrValue>,
+}
+
+impl H5 {
+    /// Opens a file; what is read is read when it is asked for.
+    pub(super) fn open(path: &Path) -> Result<Self> {
+        let what = path.display().to_string();
+        let size = std::fs::metadata(path).map_err(|error| unreadable(&what, &error))?.len();
+        let file = File::open_streaming(path).map_err(|error| unreadable(&what, &error))?;
+        Ok(Self { file: Arc::new(file), what: what.into(), size })
+    }
+
+    /// Takes a file that is in memory.
+    #[cfg(test)]
+    pub(super) fn of_bytes(what: &str, bytes: Vec<u8>) -> Result<Self> {
+        let size = bytes.len() as u64;
+        let file = File::from_bytes(bytes).map_err(|error| unreadable(what, &error))?;
+        Ok(Self { file: Arc::new(file), what: what.into(), size })
+    }
+
+    /// The name of the file, for messages.
+    pub(super) fn what(&self) -> &str {
+        &self.what
+    }
+
+    /// The root group.
+    pub(super) fn root(&self) -> Result<Node> {
+        self.node(self.file.root(), String::new())
+    }
+
+    fn node(&self, group: Group, path: String) -> Result<Node> {
+        let attributes = group.attrs().map_err(|error| self.broken(&path, &error))?;
+        Ok(Node { h5: self.clone(), group, path, attributes })
+    }
+
+    fn broken(&self, place: &str, error: &hdf5::Error) -> Error {
+        let place = if place.is_empty() { String::new() } else { format!(", {place}") };
+        Error::file(format!("reading {}{place}", self.what), "an intact HDF5 file", error.to_string())
+    }
+}
+
+fn unreadable(what: &str, error: &dyn std::fmt::Display) -> Error {
+    Error::file(format!("reading {what}"), "a readable HDF5 file", error.to_string())
+}
+
+impl Node {
+    /// The group of that name inside, if there is one.
+    pub(super) fn child(&self, name: &str) -> Result<Option<Node>> {
+        match self.group.group(name) {
+            Ok(group) => self.h5.node(group, join(&self.path, name)).map(Some),
+            Err(hdf5::Error::Format(hdf5::FormatError::PathNotFound(_)) | hdf5::Error::NotAGroup(_)) => {
+                Ok(None)
+            }
+            Err(error) => Err(self.h5.broken(&join(&self.path, name), &error)),
+        }
+    }
+
+    /// A text.
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        self.attributes.get(name)?.as_str()
+    }
+
+    #[cfg(test)]
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.attributes.contains_key(name)
+    }
+
+    /// A list of names, whole or in the chunks `name0`, `name1`, …; none if there is no such attribute.
+    pub(super) fn names(&self, name: &str) -> Result<Option<Vec<String>>> {
+        let read = |key: &str| {
+            self.attributes.get(key).map(|value| match value.as_strings() {
+                Some(names) => Ok(names.to_vec()),
+                // numpy's empty list is one of floats.
+                None if value.to_f64s().is_some_and(|numbers| numbers.is_empty()) => Ok(Vec::new()),
+                None => Err(Error::file(
+                    format!("reading {}, attribute {key:?} of /{}", self.h5.what, self.path),
+                    "a list of names",
+                    value.type_name(),
+                )),
+            })
+        };
+        if let Some(names) = read(name) {
+            return names.map(Some);
+        }
+        let mut all = Vec::new();
+        let mut chunk = 0;
+        while let Some(names) = read(&format!("{name}{chunk}")) {
+            all.extend(names?);
+            chunk += 1;
+        }
+        Ok((chunk > 0).then_some(all))
+    }
+
+    /// The data set at a path inside; an error if there is none.
+    pub(super) fn stored(&self, path: &str) -> Result<Stored> {
+        let place = join(&self.path, path);
+        let dataset = self.group.dataset(path).map_err(|error| self.h5.broken(&place, &error))?;
+        Stored::new(&self.h5, dataset, place)
+    }
+}
+
+/// An array in a file that has not been read yet.
+pub(super) struct Stored {
+    h5: H5,
+    dataset: Dataset,
+    place: String,
+    shape: Vec<usize>,
+}
+
+impl Stored {
+    fn new(h5: &H5, dataset: Dataset, place: String) -> Result<Self> {
+        let broken = |error: &hdf5::Error| h5.broken(&place, error);
+        let shape = dataset.shape().map_err(|error| broken(&error))?;
+        let width = dataset.element_size().map_err(|error| broken(&error))?;
+        let limit = if dataset.is_chunked() { h5.size.saturating_mul(EXPANSION) } else { h5.size };
+        let bytes = shape.iter().try_fold(width, |product, &length| product.checked_mul(length));
+        let lens: Option<Vec<usize>> = shape.iter().map(|&length| usize::try_from(length).ok()).collect();
+        match (bytes.filter(|&bytes| bytes <= limit), lens) {
+            (Some(_), Some(shape)) => Ok(Self { h5: h5.clone(), dataset, place, shape }),
+            _ => Err(Error::file(
+                format!("reading {}, {place}", h5.what),
+                format!("an array that a file of {} bytes can hold", h5.size),
+                format!("the shape {shape:?}"),
+            )),
+        }
+    }
+
+    /// The lengths of its axes.
+    pub(super) fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// The number of its elements.
+    pub(super) fn len(&self) -> usize {
+        element_count(&self.shape)
+    }
+
+    /// Reads it.
+    pub(super) fn read(&self) -> Result<Array> {
+        use hdf5::DType as Stored;
+        let broken = |error: hdf5::Error| self.h5.broken(&self.place, &error);
+        let dtype = self.dataset.dtype().map_err(broken)?;
+        let shape = &self.shape;
+        match dtype {
+            Stored::F32 => Array::from_vec(shape, self.dataset.read_f32().map_err(broken)?),
+            Stored::F64 => Array::from_vec(shape, self.dataset.read_f64().map_err(broken)?),
+            Stored::I32 => Array::from_vec(shape, self.dataset.read_i32().map_err(broken)?),
+            Stored::U8 => Array::from_vec(shape, self.dataset.read_u8().map_err(broken)?),
+            Stored::I8 | Stored::I16 | Stored::I64 | Stored::U16 | Stored::U32 | Stored::U64 => {
+                Array::from_vec(shape, self.dataset.read_i64().map_err(broken)?)
+            }
+            // Half precision is no type of its own in the crate.
+            Stored::Other(_) if self.dataset.element_size().map_err(broken)? == 2 => {
+                let bytes = self.dataset.read_raw().map_err(broken)?;
+                let halves = bytes.chunks_exact(2).map(|pair| match pair {
+                    [low, high] => crate::npy::half_to_f32(u16::from_le_bytes([*low, *high])),
+                    _ => 0.0,
+                });
+                Array::from_vec(shape, halves.collect::<Vec<f32>>())
+            }
+            other => Err(Error::file(
+                format!("reading {}, {}", self.h5.what, self.place),
+                "numbers",
+                other.to_string(),
+            )),
+        }
+        .map_err(|error| error.within(format!("reading {}, {}", self.h5.what, self.place)))
+    }
+}
+
+fn join(path: &str, name: &str) -> String {
+    if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") }
+}
+
+/// A group of a file to be written.
+#[derive(Default)]
+pub(super) struct Tree {
+    attributes: Vec<(String, AttrValue)>,
+    groups: BTreeMap<String, Tree>,
+    arrays: Vec<(String, Array)>,
+}
+
+impl Tree {
+    /// A text, as h5py writes bytes.
+    pub(super) fn text(&mut self, name: &str, text: impl Into<String>) {
+        self.attributes.push((name.to_owned(), AttrValue::VarLenAsciiString(text.into())));
+    }
+
+    /// A list of names; in as few chunks of equal length as fit where it is too long for one attribute.
+    pub(super) fn names(&mut self, name: &str, names: &[String]) {
+        let longest = names.iter().map(String::len).max().unwrap_or(0);
+        if names.is_empty() {
+            self.attributes.push((name.to_owned(), AttrValue::F64Array(Vec::new())));
+        } else if names.len() * longest <= HEADER_LIMIT {
+            self.attributes.push((name.to_owned(), AttrValue::AsciiStringArray(names.to_vec())));
+        } else {
+            let mut count = 2;
+            while split(names, count).any(|chunk| width(chunk) > HEADER_LIMIT) {
+                count += 1;
+            }
+            for (i, chunk) in split(names, count).enumerate() {
+                self.attributes.push((format!("{name}{i}"), AttrValue::AsciiStringArray(chunk.to_vec())));
+            }
+        }
+    }
+
+    /// The group at a path inside, made where it is missing.
+    pub(super) fn group(&mut self, path: &str) -> &mut Tree {
+        path.split('/')
+            .filter(|part| !part.is_empty())
+            .fold(self, |tree, part| tree.groups.entry(part.to_owned()).or_default())
+    }
+
+    /// An array at a path inside.
+    pub(super) fn array(&mut self, path: &str, array: Array) {
+        let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+        self.group(folder).arrays.push((name.to_owned(), array));
+    }
+
+    /// Writes the file in the format of HDF5 1.8, which every h5py reads.
+    pub(super) fn write(self, what: &str, to: &mut impl std::io::Write) -> Result<()> {
+        let failed =
+            |error: hdf5::Error| Error::file(format!("writing {what}"), "an HDF5 file", error.to_string());
+        let mut builder = hdf5::FileBuilder::new();
+        builder.with_libver_bounds(hdf5::LibVer::Earliest, hdf5::LibVer::V18);
+        for (name, value) in self.attributes {
+            builder.set_attr(&name, value);
+        }
+        for (name, array) in self.arrays {
+            fill(builder.create_dataset(&name), &array)?;
+        }
+        for (name, tree) in self.groups {
+            let group = tree.build(builder.create_group(&name))?;
+            builder.add_group(group);
+        }
+        builder.finish_to(to).map_err(failed)
+    }
+
+    fn build(self, mut group: hdf5::GroupBuilder) -> Result<hdf5::FinishedGroup> {
+        for (name, value) in self.attributes {
+            group.set_attr(&name, value);
+        }
+        for (name, array) in self.arrays {
+            fill(group.create_dataset(&name), &array)?;
+        }
+        for (name, tree) in self.groups {
+            let inner = tree.build(group.create_group(&name))?;
+            group.add_group(inner);
+        }
+        Ok(group.finish())
+    }
+}
+
+fn fill(builder: &mut hdf5::DatasetBuilder, array: &Array) -> Result<()> {
+    let shape: Vec<u64> = array.shape().iter().map(|&length| length as u64).collect();
+    match array.dtype() {
+        DType::F32 => builder.with_f32_data(array.as_slice()?),
+        DType::F64 => builder.with_f64_data(array.as_slice()?),
+        DType::I32 => builder.with_i32_data(array.as_slice()?),
+        DType::I64 => builder.with_i64_data(array.as_slice()?),
+        DType::U8 => builder.with_u8_data(array.as_slice()?),
+        DType::Bool => builder.with_u8_data(array.cast(DType::U8).as_slice()?),
+    };
+    builder.with_shape(&shape);
+    Ok(())
+}
+
+fn width(names: &[String]) -> usize {
+    names.len() * names.iter().map(String::len).max().unwrap_or(0)
+}
+
+/// `count` parts of nearly equal length, the longer ones first, as `numpy.array_split` makes them.
+fn split(names: &[String], count: usize) -> impl Iterator<Item = &[String]> {
+    let (length, longer) = (names.len() / count, names.len() % count);
+    let start = move |i: usize| i * length + i.min(longer);
+    (0..count).map(move |i| names.get(start(i)..start(i + 1)).unwrap_or_default())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_lists_are_split_as_numpy_splits_them() {
+        let names: Vec<String> = (0..401).map(|i| format!("{i:0>200}")).collect();
+        let lens: Vec<usize> = split(&names, 2).map(<[String]>::len).collect();
+        assert_eq!(lens, [201, 200]);
+        let mut tree = Tree::default();
+        tree.names("layer_names", &names);
+        tree.names("few", &names[..3]);
+        tree.names("none", &[]);
+        tree.text("text", "a");
+        tree.array("a/b/kernel:0", Array::from([[1.0_f32, 2.0]]));
+        tree.array("a/b/iterations:0", Array::from(3_i64));
+        let mut bytes = Vec::new();
+        tree.write("test", &mut bytes).unwrap();
+        let root = H5::of_bytes("test", bytes).unwrap().root().unwrap();
+        assert!(root.has("layer_names0") && root.has("layer_names1") && !root.has("layer_names"));
+        assert_eq!(root.names("layer_names").unwrap().unwrap(), names);
+        assert_eq!(root.names("few").unwrap().unwrap(), names[..3]);
+        assert_eq!(root.names("none").unwrap(), Some(Vec::new()));
+        assert_eq!(root.names("missing").unwrap(), None);
+        assert_eq!(root.text("text"), Some("a"));
+        let node = root.child("a").unwrap().unwrap();
+        assert!(root.child("b").unwrap().is_none());
+        let kernel = node.stored("b/kernel:0").unwrap();
+        assert_eq!((kernel.shape(), kernel.len()), (&[1, 2][..], 2));
+        assert_eq!(kernel.read().unwrap(), Array::from([[1.0_f32, 2.0]]));
+        assert_eq!(node.stored("b/iterations:0").unwrap().read().unwrap(), Array::from(3_i64));
+        assert!(node.stored("b/bias:0").is_err());
+    }
+}

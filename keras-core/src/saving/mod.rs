@@ -1,0 +1,46 @@
+//! Models and weights in files: those that Keras 1, 2, 3 and tf.keras write are read, those of Keras 2.3.1 and tf.keras
+//! are written. docs/files.md says what each holds.
+//!
+//! ```
+//! use keras_core::layers::Dense;
+//! use keras_core::models::Sequential;
+//! use keras_core::saving::load_model;
+//! # let folder = tempfile::tempdir().unwrap();
+//! # let path = folder.path().join("model.h5");
+//! let mut model = Sequential::new();
+//! model.add(Dense::new(2).input_shape([3]))?;
+//! model.save(&path)?;
+//! let loaded = load_model(&path)?;
+//! assert_eq!(loaded.get_weights()?, model.get_weights()?);
+//! # Ok::<(), keras_core::Error>(())
+//! ```
+
+mod config;
+mod convert;
+mod custom;
+mod h5;
+mod names;
+mod read;
+mod state;
+mod text;
+mod training;
+mod version;
+mod weights;
+mod write;
+
+pub use crate::registry::CustomObjects;
+pub use config::{clone_model, model_from_json, model_from_yaml};
+pub use read::{Load, load_model, load_model_with};
+pub use weights::{LoadWeights, WeightsReport};
+pub use write::Save;
+
+/// Whose files are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Dialect {
+    /// What Keras 2.3.1 writes, and tf.keras reads, too.
+    #[default]
+    Keras2,
+    /// What tf.keras 2.15 writes.
+    TfKeras,
+}

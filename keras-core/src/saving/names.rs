@@ -1,0 +1,67 @@
+//! The names under which a layer's weights stand in files.
+
+use super::Dialect;
+use crate::backend::VariableId;
+use crate::layers::{LayerRef, Weight};
+use std::collections::HashMap;
+
+/// The weights of a layer in the order of files (those that learn first), each under its name in a dialect.
+pub(super) fn weight_names(layer: &LayerRef, dialect: Dialect) -> Vec<(String, Weight)> {
+    let mut paths = HashMap::new();
+    collect(layer, layer.name(), dialect, &mut paths);
+    let mut taken: HashMap<String, usize> = HashMap::new();
+    layer
+        .weights()
+        .into_iter()
+        .map(|weight| {
+            let path =
+                paths.remove(&weight.variable.id()).unwrap_or_else(|| weight.variable.name().to_owned());
+            // As TensorFlow makes repeated names unique.
+            let count = taken.entry(path.clone()).or_insert(0);
+            let name = if *count == 0 { format!("{path}:0") } else { format!("{path}_{count}:0") };
+            *count += 1;
+            (name, weight)
+        })
+        .collect()
+}
+
+fn collect(layer: &LayerRef, scope: &str, dialect: Dialect, paths: &mut HashMap<VariableId, String>) {
+    if let Ok(weights) = layer.own_weights() {
+        for weight in weights.iter() {
+            paths.insert(weight.variable.id(), format!("{scope}/{}", weight.name));
+        }
+    }
+    for child in layer.children() {
+        // A model's layers were built on their own, a wrapped layer within its wrapper.
+        let inner = if layer.definition().is_model() || child.definition().is_model() {
+            child.name().to_owned()
+        } else if layer.class_name() == "Bidirectional"
+            || dialect == Dialect::TfKeras && child.class_name().ends_with("Cell")
+        {
+            format!("{scope}/{}", child.name())
+        } else {
+            scope.to_owned()
+        };
+        collect(&child, &inner, dialect, paths);
+    }
+}
+
+/// A name without what versions put around it: the output's number, the scope of a recurrent layer's cell.
+pub(super) fn bare(name: &str) -> String {
+    let name = name.split_once(':').map_or(name, |(name, _)| name);
+    let parts: Vec<&str> = name.split('/').filter(|part| !is_cell(part)).collect();
+    parts.join("/")
+}
+
+fn is_cell(part: &str) -> bool {
+    let part = part.trim_end_matches(|c: char| c.is_ascii_digit() || c == '_');
+    matches!(
+        part,
+        "lstm_cell"
+            | "gru_cell"
+            | "simple_rnn_cell"
+            | "conv_lst_m2d_cell"
+            | "conv_lstm2d_cell"
+            | "conv_lstm_cell"
+    )
+}

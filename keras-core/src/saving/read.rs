@@ -1,0 +1,214 @@
+//! `load_model`, `load_weights`.
+
+use super::config::model_of_value;
+use super::h5::{H5, Node};
+use super::state::{self, State};
+use super::text;
+use super::training::{compile_options, read_state};
+use super::version::Writer;
+use super::weights::{LoadWeights, SavedWeights, WeightsReport};
+use crate::array::Array;
+use crate::backend::Variable;
+use crate::error::{Error, Result};
+use crate::layers::loading;
+use crate::models::{Kind, Model, Sequential};
+use crate::output::Output;
+use crate::registry::CustomObjects;
+use std::path::Path;
+
+/// Options of [`load_model_with`].
+///
+/// ```
+/// use keras_core::saving::{CustomObjects, Load};
+/// let options = Load::new().compile(false).custom_objects(&CustomObjects::new());
+/// ```
+#[derive(Clone)]
+pub struct Load {
+    compile: bool,
+    custom: CustomObjects,
+}
+
+impl Default for Load {
+    fn default() -> Self {
+        Self { compile: true, custom: CustomObjects::new() }
+    }
+}
+
+impl Load {
+    /// Compiled if the file says how, with Keras's own names.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whether the training configuration of the file counts; without it the model predicts, whatever loss the file
+    /// names. Default true.
+    pub fn compile(mut self, compile: bool) -> Self {
+        self.compile = compile;
+        self
+    }
+
+    /// Layers and functions of one's own, by the names that the file has for them.
+    pub fn custom_objects(mut self, objects: &CustomObjects) -> Self {
+        self.custom = objects.clone();
+        self
+    }
+}
+
+/// Loads a whole model: architecture, weights and, where it was compiled, loss, metrics, optimizer and its state, so
+/// that training goes on where it stopped.
+///
+/// Read is what Keras 1.0 to 2.3 and tf.keras up to 2.15 write; the model computes by the rules of its writer.
+///
+/// # Errors
+/// If the file is missing, damaged or no model, or holds a layer, function or argument that nobody knows.
+pub fn load_model(path: impl AsRef<Path>) -> Result<Model> {
+    load_model_with(path, &Load::new())
+}
+
+/// [`load_model`] with options.
+///
+/// # Errors
+/// As for [`load_model`].
+pub fn load_model_with(path: impl AsRef<Path>, options: &Load) -> Result<Model> {
+    let h5 = H5::open(path.as_ref())?;
+    options.custom.during(|| model_of(&h5, options))
+}
+
+fn model_of(h5: &H5, options: &Load) -> Result<Model> {
+    let root = h5.root()?;
+    let what = format!("model {}", h5.what());
+    let Some(config) = root.text("model_config") else {
+        let received = if root.names("layer_names")?.is_some() { "weights alone" } else { "no model_config" };
+        return Err(Error::file(what, "a whole model", received)
+            .advice("build the model, then load its weights with load_weights"));
+    };
+    let writer = root.text("keras_version").and_then(Writer::of_version);
+    let writer = writer.unwrap_or_else(|| Writer::of_config(config));
+    let value = text::from_json(&what, config)?;
+    let state = root.text(state::KEY).map(State::parse).transpose()?;
+    let saved = match root.child("model_weights")? {
+        Some(group) => SavedWeights::read(&group, h5.what())?,
+        None => None,
+    };
+    let saved = saved.ok_or_else(|| Error::file(&what, "a group model_weights with layer_names", "none"))?;
+    let model = loading(saved.elements(), || {
+        let model = model_of_value(&what, &value)?;
+        build(&model, &saved)?;
+        Ok(model)
+    })
+    .map_err(|error: Error| error.within(&what))?;
+    let semantics = state.as_ref().and_then(|state| state.semantics);
+    model.set_semantics(semantics.unwrap_or_else(|| writer.semantics()));
+    saved.assign(&model.layers(), LoadWeights::new(), |values| {
+        values.iter().try_for_each(|(variable, value)| variable.set(value))
+    })?;
+    if options.compile {
+        compile(&model, &root, writer, state.as_ref()).map_err(|error| error.within(&what))?;
+    }
+    Ok(model)
+}
+
+fn compile(model: &Model, root: &Node, writer: Writer, state: Option<&State>) -> Result<()> {
+    let Some(config) = root.text("training_config") else { return Ok(()) };
+    let config = text::from_json("training config", config)?;
+    model.compile(compile_options(&config, writer)?)?;
+    read_state(model, root, writer)?;
+    match state {
+        Some(state) => state.restore(model)?,
+        None if model
+            .optimizer()
+            .is_ok_and(|optimizer| optimizer.iterations().is_ok_and(|steps| steps > 0)) =>
+        {
+            Output::current().warning(
+                "the file does not say where random numbers stood: dropout, noise and the order of batches start anew",
+            );
+        }
+        None => {}
+    }
+    Ok(())
+}
+
+/// Builds a `Sequential` whose config has no input shape, as far as its first weights tell: Keras 2.2 and 2.3 drop an
+/// explicit `InputLayer`.
+fn build(model: &Model, saved: &SavedWeights) -> Result<()> {
+    if model.as_layer().is_ok() || model.kind() == Kind::Functional {
+        return Ok(());
+    }
+    let first = saved.layers.iter().find(|layer| !layer.weights.is_empty());
+    let layer = first.and_then(|saved| model.layers().into_iter().find(|layer| layer.name() == saved.name));
+    let kernel = first.and_then(|saved| saved.weights.first()).map(|(_, stored)| stored.shape().to_vec());
+    let (Some(layer), Some(kernel)) = (layer, kernel) else { return Ok(()) };
+    let features = |axis: usize| kernel.get(axis).copied();
+    let shape = match layer.class_name().as_str() {
+        "Dense" => vec![None, features(0)],
+        "Embedding" => vec![None, None],
+        "Conv1D" => vec![None, None, features(1)],
+        "Conv2D" => vec![None, None, None, features(2)],
+        "Conv3D" => vec![None, None, None, None, features(3)],
+        "LSTM" | "GRU" | "SimpleRNN" | "CuDNNLSTM" | "CuDNNGRU" => vec![None, None, features(0)],
+        _ => return Ok(()),
+    };
+    Sequential::of(model.clone()).build(shape)
+}
+
+impl Model {
+    /// Loads weights from a weight file, or from the file of a whole model: all of them or, if one does not fit, none.
+    ///
+    /// Without options layers are matched in order, with `by_name` by their names; the report says what became of
+    /// each. If nothing matched, a warning says so.
+    ///
+    /// ```
+    /// use keras_core::layers::Dense;
+    /// use keras_core::models::Sequential;
+    /// use keras_core::saving::LoadWeights;
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let path = folder.path().join("weights.h5");
+    /// let mut model = Sequential::new();
+    /// model.add(Dense::new(2).input_shape([3]).name("dense_1"))?;
+    /// model.add(Dense::new(3).name("dense_2"))?;
+    /// model.save_weights(&path)?;
+    ///
+    /// let mut other = Sequential::new();
+    /// other.add(Dense::new(2).input_shape([3]).name("dense_1"))?;
+    /// other.add(Dense::new(10).name("new_dense"))?;
+    /// let report = other.load_weights(&path, LoadWeights::new().by_name(true))?;
+    /// assert_eq!((report.loaded, report.skipped, report.missing), (vec!["dense_1".into()], vec!["dense_2".into()], vec!["new_dense".into()]));
+    /// # Ok::<(), keras_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If the file is missing or damaged, the model is not built, or weights do not fit.
+    pub fn load_weights(&self, path: impl AsRef<Path>, options: LoadWeights) -> Result<WeightsReport> {
+        self.as_layer()?;
+        if options.skip_mismatch && !options.by_name {
+            return Err(Error::value(
+                "load_weights",
+                "skip_mismatch together with by_name",
+                "skip_mismatch alone",
+            ));
+        }
+        let h5 = H5::open(path.as_ref())?;
+        let root = h5.root()?;
+        let saved = match SavedWeights::read(&root, h5.what())? {
+            Some(saved) => Some(saved),
+            None => match root.child("model_weights")? {
+                Some(group) => SavedWeights::read(&group, h5.what())?,
+                None => None,
+            },
+        };
+        let saved =
+            saved.ok_or_else(|| Error::file(format!("weights {}", h5.what()), "layer_names", "none"))?;
+        let mut values: Vec<(Variable, Array)> = Vec::new();
+        let report = saved.assign(&self.layers(), options, |layer| {
+            values.extend(layer);
+            Ok(())
+        })?;
+        for (variable, value) in &values {
+            variable.set(value)?;
+        }
+        if report.loaded.is_empty() {
+            Output::current().warning(&format!("no layer of {} matched: no weights were loaded", h5.what()));
+        }
+        Ok(report)
+    }
+}

@@ -1,0 +1,117 @@
+//! `keras_rs_state`: what Keras's files have no place for: random streams, and the rules of an older writer.
+
+use crate::array::Array;
+use crate::error::{Error, Result};
+use crate::models::{Model, lock};
+use crate::random::{self, RandomState};
+use crate::semantics::Semantics;
+use crate::training::Order;
+use serde::{Deserialize, Serialize};
+use std::fmt::Write;
+
+/// The name of the attribute.
+pub(super) const KEY: &str = "keras_rs_state";
+
+/// What it holds, as JSON.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct State {
+    /// The rules that the model computes by, where they are not those of the file's dialect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) semantics: Option<Semantics>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    random: Option<Random>,
+}
+
+/// The random streams of a compiled model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Random {
+    seed: i64,
+    step: i64,
+    /// The stream that orders batches, now and where the last run of `fit` began.
+    order: Stream,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    run: Option<Run>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Run {
+    first_epoch: usize,
+    order: Stream,
+}
+
+/// A Mersenne Twister: its words in hexadecimal digits, and its position.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Stream {
+    key: String,
+    position: usize,
+}
+
+impl Stream {
+    fn of(state: &RandomState) -> Self {
+        let (words, position) = state.state();
+        let mut key = String::with_capacity(words.len() * 8);
+        for word in words {
+            let _ = write!(key, "{word:08x}");
+        }
+        Self { key, position }
+    }
+
+    fn state(&self) -> Result<RandomState> {
+        let words: Option<Vec<u32>> = self
+            .key
+            .as_bytes()
+            .chunks(8)
+            .map(|digits| u32::from_str_radix(str::from_utf8(digits).ok()?, 16).ok())
+            .collect();
+        let words = words.ok_or_else(|| Error::file(KEY, "hexadecimal digits", "something else"))?;
+        RandomState::from_state(&words, self.position)
+    }
+}
+
+impl State {
+    /// Of a model; `own` are the rules that the dialect has anyway. None if there is nothing to say.
+    pub(super) fn of(model: &Model, own: Semantics) -> Result<Option<Self>> {
+        let semantics = Some(model.semantics()).filter(|semantics| *semantics != own);
+        let random = if lock(&model.0.compiled).is_some() {
+            let (seed, step) = &model.0.random;
+            let order = lock(&model.0.order).clone();
+            let now = order
+                .resumed
+                .map_or_else(|| random::with_order(|order| order.clone()), |resumed| resumed.now);
+            let run = order.run.map(|(first_epoch, order)| Run { first_epoch, order: Stream::of(&order) });
+            Some(Random {
+                seed: whole(&seed.value()?),
+                step: whole(&step.value()?),
+                order: Stream::of(&now),
+                run,
+            })
+        } else {
+            None
+        };
+        Ok((semantics.is_some() || random.is_some()).then_some(Self { semantics, random }))
+    }
+
+    /// Of a file's text.
+    pub(super) fn parse(text: &str) -> Result<Self> {
+        serde_json::from_str(text)
+            .map_err(|error| Error::file(KEY, "the state that this library writes", error.to_string()))
+    }
+
+    /// Puts the random streams of a file into a model.
+    pub(super) fn restore(&self, model: &Model) -> Result<()> {
+        let Some(random) = &self.random else { return Ok(()) };
+        model.0.random.0.set(&Array::from(random.seed))?;
+        model.0.random.1.set(&Array::from(random.step))?;
+        let run = random
+            .run
+            .as_ref()
+            .map(|run| Ok::<_, Error>((run.first_epoch, run.order.state()?)))
+            .transpose()?;
+        *lock(&model.0.order) = Order::resumed(random.order.state()?, run);
+        Ok(())
+    }
+}
+
+fn whole(value: &Array) -> i64 {
+    value.to_vec::<i64>().first().copied().unwrap_or(0)
+}

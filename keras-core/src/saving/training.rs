@@ -1,0 +1,266 @@
+//! The training configuration of a file: loss, metrics, optimizer and its state.
+
+use super::h5::{Node, Tree};
+use super::version::Writer;
+use crate::array::Array;
+use crate::error::{Error, Result};
+use crate::losses::LossSpec;
+use crate::metrics::MetricSpec;
+use crate::models::{Model, lock};
+use crate::optimizers::{OptimizerSpec, OptimizerState};
+use crate::output::Output;
+use crate::registry::Config;
+use crate::training::{Compile, PerOutput};
+use serde_json::{Map, Value, json};
+
+/// The options of a `compile` that a training config stands for.
+pub(super) fn compile_options(config: &Value, writer: Writer) -> Result<Compile> {
+    let optimizer = config.get("optimizer_config").or_else(|| config.get("optimizer"));
+    let optimizer = optimizer.filter(|optimizer| !optimizer.is_null()).ok_or_else(|| {
+        Error::file("training config", "an optimizer", "none").advice("load it with compile(false)")
+    })?;
+    let options = Compile::new(optimizer_of(optimizer, writer)?, losses(config.get("loss")))
+        .metrics_per_output(metrics(config.get("metrics")))
+        .weighted_metrics_per_output(metrics(config.get("weighted_metrics")));
+    let number = |weight: &Value| {
+        weight.as_f64().ok_or_else(|| Error::file("training config, loss_weights", "numbers", brief(weight)))
+    };
+    match config.get("loss_weights") {
+        None | Some(Value::Null) => Ok(options),
+        Some(Value::Array(weights)) => {
+            Ok(options.loss_weights(weights.iter().map(number).collect::<Result<Vec<_>>>()?))
+        }
+        Some(Value::Object(weights)) => {
+            let values = weights.values().map(number).collect::<Result<Vec<_>>>()?;
+            Ok(options.loss_weights_named(weights.keys().map(String::as_str).zip(values)))
+        }
+        Some(weight) => Ok(options.loss_weights([number(weight)?])),
+    }
+}
+
+/// The optimizer of a config, with the arguments of tf.keras in the terms of Keras 2.3.
+fn optimizer_of(value: &Value, writer: Writer) -> Result<OptimizerSpec> {
+    if value.is_string() {
+        return Ok(value.into());
+    }
+    let mut config: Config = serde_json::from_value(value.clone())
+        .map_err(|_| Error::file("training config", "an optimizer's class_name and config", brief(value)))?;
+    let tf = matches!(writer, Writer::TfKeras | Writer::Keras3);
+    let later = config.class_name.starts_with("Custom>") || config.config.contains_key("is_legacy_optimizer");
+    let class = config.class_name.rsplit('>').next().unwrap_or_default().to_owned();
+    if !tf && !later {
+        return Ok(config.into());
+    }
+    let arguments = &mut config.config;
+    let wrong = |key: &str, received: &Value| {
+        Error::value(
+            format!("optimizer {class} of the training config, key {key:?}"),
+            "null",
+            brief(received),
+        )
+        .advice("this option exists only in tf.keras; load the model with compile(false)")
+    };
+    if let Some(norm) = arguments.get("clipnorm").filter(|norm| !norm.is_null()) {
+        // Keras 2 clips all gradients together, tf.keras each by itself.
+        return Err(wrong("clipnorm", norm));
+    }
+    if let Some(norm) = arguments.shift_remove("global_clipnorm") {
+        arguments.insert("clipnorm".into(), norm);
+    }
+    arguments.shift_remove("initial_accumulator_value");
+    if class == "RMSprop"
+        && let Some(momentum) = arguments.shift_remove("momentum").filter(|m| m.as_f64() != Some(0.0))
+    {
+        return Err(wrong("momentum", &momentum));
+    }
+    if class == "Nadam" {
+        // Later versions let the momentum's schedule run 250 times as fast.
+        let decay = arguments.shift_remove("decay").unwrap_or_else(|| json!(if later { 1.0 } else { 0.004 }));
+        arguments.entry("schedule_decay").or_insert(decay);
+    }
+    if later && matches!(class.as_str(), "RMSprop" | "Adagrad") {
+        Output::current().warning(&format!(
+            "{class} of this file adds epsilon below the square root; here it is added behind, as Keras 2 does"
+        ));
+    }
+    Ok(config.into())
+}
+
+/// Whether it is `{class_name, config}` and no map of outputs.
+fn is_object(value: &Value) -> bool {
+    value.get("class_name").is_some_and(Value::is_string)
+}
+
+fn losses(value: Option<&Value>) -> PerOutput<LossSpec> {
+    let one = |value: &Value| Some(LossSpec::from(&function_or(value))).filter(|_| !value.is_null());
+    match value {
+        None | Some(Value::Null) => PerOutput::None,
+        Some(Value::Array(values)) => PerOutput::List(values.iter().map(one).collect()),
+        Some(Value::Object(values)) if !is_object(&json!(values)) => PerOutput::Named(
+            values.iter().filter_map(|(name, loss)| Some((name.clone(), one(loss)?))).collect(),
+        ),
+        Some(value) => one(value).map_or(PerOutput::None, PerOutput::All),
+    }
+}
+
+/// A function that later versions wrap in an object.
+fn function_or(value: &Value) -> Value {
+    match (value.get("class_name").and_then(Value::as_str), value.get("config")) {
+        (Some("function"), Some(name @ Value::String(_))) => name.clone(),
+        (Some("LossFunctionWrapper"), Some(config)) => {
+            config.get("fn").cloned().unwrap_or_else(|| value.clone())
+        }
+        (Some("MeanMetricWrapper" | "SumOverBatchSizeMetricWrapper"), Some(config)) => {
+            let name = config.get("name").and_then(Value::as_str);
+            match name {
+                // Which accuracy it is follows from the model's output again.
+                Some("accuracy" | "acc" | "crossentropy" | "ce" | "mae" | "mse" | "mape" | "msle") => {
+                    json!(name)
+                }
+                _ => config.get("fn").cloned().unwrap_or_else(|| value.clone()),
+            }
+        }
+        _ => value.clone(),
+    }
+}
+
+fn metrics(value: Option<&Value>) -> PerOutput<Vec<MetricSpec>> {
+    let many = |value: &Value| -> Vec<MetricSpec> {
+        match value {
+            Value::Null => Vec::new(),
+            Value::Array(values) => {
+                values.iter().map(|metric| MetricSpec::from(&function_or(metric))).collect()
+            }
+            value => vec![MetricSpec::from(&function_or(value))],
+        }
+    };
+    match value {
+        None | Some(Value::Null) => PerOutput::None,
+        Some(Value::Array(values)) if values.iter().any(Value::is_array) => {
+            PerOutput::List(values.iter().map(|values| Some(many(values))).collect())
+        }
+        Some(Value::Object(values)) if !is_object(&json!(values)) => {
+            PerOutput::Named(values.iter().map(|(name, values)| (name.clone(), many(values))).collect())
+        }
+        Some(value) => PerOutput::All(many(value)),
+    }
+}
+
+impl Model {
+    /// What the model was compiled with, as Keras 2.3.1 writes it into files: `optimizer_config`, `loss`, `metrics`,
+    /// `weighted_metrics`, `sample_weight_mode`, `loss_weights`. None of a model that was not compiled.
+    ///
+    /// # Errors
+    /// If a hyperparameter's last update failed.
+    pub fn training_config(&self) -> Result<Option<Value>> {
+        training_config(self)
+    }
+
+    /// Whether the next `fit` goes on with the random numbers of a saved run: after loading a file that says where they
+    /// stood, unless `random::set_seed` was called since.
+    pub fn is_resumed(&self) -> bool {
+        lock(&self.0.order).is_resumed()
+    }
+}
+
+fn training_config(model: &Model) -> Result<Option<Value>> {
+    let (optimizer, described) = if let Some(compiled) = lock(&model.0.compiled).as_ref() {
+        (compiled.optimizer.config()?, compiled.described.clone())
+    } else if let Some(options) = lock(&model.0.deferred).as_ref() {
+        (options.optimizer()?.config(&|_| None), options.describe())
+    } else {
+        return Ok(None);
+    };
+    let mut config = Map::new();
+    config.insert("optimizer_config".into(), optimizer.to_value());
+    config.extend(described);
+    Ok(Some(Value::Object(config)))
+}
+
+/// Writes the state of the optimizer, once it has made a step.
+pub(super) fn write_state(model: &Model, root: &mut Tree) -> Result<()> {
+    let Some(optimizer) = lock(&model.0.compiled).as_ref().map(|compiled| compiled.optimizer.clone()) else {
+        return Ok(());
+    };
+    if optimizer.weights().iter().all(|variable| variable.version() == 0) {
+        return Ok(());
+    }
+    let (names, values) = (optimizer.weight_names(), optimizer.get_weights()?);
+    let group = root.group("optimizer_weights");
+    group.names("weight_names", &names);
+    for (name, value) in names.iter().zip(values) {
+        group.array(name, value);
+    }
+    Ok(())
+}
+
+/// Reads the state of the optimizer. As in Keras, one that does not fit leaves a fresh optimizer and a warning.
+pub(super) fn read_state(model: &Model, root: &Node, writer: Writer) -> Result<()> {
+    let (Some(group), Ok(optimizer)) = (root.child("optimizer_weights")?, model.optimizer()) else {
+        return Ok(());
+    };
+    let Some(names) = group.names("weight_names")? else { return Ok(()) };
+    if writer == Writer::Keras1 {
+        // Its slots are sorted by the names of weights that have other names now.
+        Output::current()
+            .warning("the optimizer state of a Keras 1 file is not read: the optimizer starts fresh");
+        return Ok(());
+    }
+    let stored = names.iter().map(|name| group.stored(name)).collect::<Result<Vec<_>>>()?;
+    let held: usize = stored.iter().map(super::h5::Stored::len).sum();
+    let own: usize = optimizer.weights().iter().map(|weight| weight.shape().iter().product::<usize>()).sum();
+    let loaded = if held > own.saturating_mul(2).saturating_add(1024) {
+        Err(Error::value("optimizer state", format!("{own} numbers"), held.to_string()))
+    } else {
+        let values = stored.iter().map(super::h5::Stored::read).collect::<Result<Vec<_>>>()?;
+        optimizer.set_weights(&in_order(&optimizer, &names, values)?)
+    };
+    if let Err(error) = loaded {
+        Output::current().warning(&format!(
+            "the saved optimizer state does not fit ({error}); the optimizer starts fresh"
+        ));
+    }
+    Ok(())
+}
+
+/// The state in the order of Keras 2.3.1. tf.keras 2.11 and later list the slots weight by weight:
+/// `iteration:0, Adam/m/dense/kernel:0, Adam/v/dense/kernel:0, …`.
+fn in_order(optimizer: &OptimizerState, names: &[String], values: Vec<Array>) -> Result<Vec<Array>> {
+    if names.first().is_none_or(|first| first != "iteration:0") {
+        return Ok(values);
+    }
+    let mut first = Vec::new();
+    let mut slots: Vec<(&str, Vec<Array>)> = Vec::new();
+    for (name, value) in names.iter().zip(values) {
+        match name.split('/').nth(1) {
+            None if name.starts_with("iteration") => first.push(value),
+            // The learning rate stands in the config, too.
+            None => {}
+            Some(slot) => match slots.iter_mut().find(|(known, _)| *known == slot) {
+                Some((_, arrays)) => arrays.push(value),
+                None => slots.push((slot, vec![value])),
+            },
+        }
+    }
+    if optimizer.definition().class_name() == "Nadam" {
+        first.push(momentum_schedule(optimizer, first.first())?);
+    }
+    Ok(first.into_iter().chain(slots.into_iter().flat_map(|(_, arrays)| arrays)).collect())
+}
+
+/// The product of Nadam's momenta so far, which tf.keras does not save.
+fn momentum_schedule(optimizer: &OptimizerState, iterations: Option<&Array>) -> Result<Array> {
+    let steps = iterations.map(Array::item).transpose()?.unwrap_or(0.0);
+    let config = optimizer.config()?.config;
+    let number = |key: &str, default: f64| config.get(key).and_then(Value::as_f64).unwrap_or(default);
+    let (beta, decay) = (number("beta_1", 0.9), number("schedule_decay", 0.004));
+    // Each factor is at most beta_1 < 1: beyond this many steps the product is 0 in any float type.
+    let steps = steps.clamp(0.0, 1e5) as u32;
+    let product: f64 =
+        (1..=steps).map(|t| beta * (1.0 - 0.5 * 0.96_f64.powf(f64::from(t) * decay))).product();
+    Ok(Array::from(product).cast(optimizer.dtype()))
+}
+
+fn brief(value: &Value) -> String {
+    value.to_string().chars().take(80).collect()
+}

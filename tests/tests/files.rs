@@ -1,0 +1,74 @@
+//! Files of real Keras: read, written, read again. `fixtures/files.zip` holds files that the packages wrote,
+//! `fixtures/files.json` what they predicted from them (scripts in `oracle/files`).
+
+mod damaged;
+mod read;
+mod text;
+mod written;
+
+use backend_ndarray::NdArray;
+use keras_core::Array;
+use keras_core::backend::Engine;
+use keras_core::models::Model;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+/// Files whose layers are not all there yet.
+const PENDING: &[&str] = &["fun_", "old.h5"];
+
+fn pending(name: &str) -> bool {
+    PENDING.iter().any(|part| name.contains(part))
+}
+
+/// The folder with the unpacked files.
+fn folder() -> &'static Path {
+    static FOLDER: OnceLock<tempfile::TempDir> = OnceLock::new();
+    let folder = FOLDER.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/files.zip");
+        zip::ZipArchive::new(std::fs::File::open(path).unwrap()).unwrap().extract(folder.path()).unwrap();
+        folder
+    });
+    folder.path()
+}
+
+fn path(name: &str) -> PathBuf {
+    folder().join(name)
+}
+
+fn on_ndarray(model: Model) -> Model {
+    model.on(&Engine::new(NdArray::new().unwrap()).unwrap());
+    model
+}
+
+/// An array of the float32 that nested lists of JSON stand for.
+fn array(json: &Value) -> Array {
+    let mut shape = Vec::new();
+    let mut level = json;
+    while let Some(items) = level.as_array() {
+        shape.push(items.len());
+        level = &items[0];
+    }
+    let mut values: Vec<f32> = Vec::new();
+    flatten(json, &mut values);
+    Array::from_vec(&shape, values).unwrap()
+}
+
+fn flatten(json: &Value, values: &mut Vec<f32>) {
+    match json.as_array() {
+        Some(items) => items.iter().for_each(|item| flatten(item, values)),
+        None => values.push(json.as_f64().unwrap() as f32),
+    }
+}
+
+fn largest_difference(a: &Array, b: &Array) -> f64 {
+    assert_eq!(a.shape(), b.shape());
+    a.to_vec::<f64>().iter().zip(b.to_vec::<f64>()).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
+}
+
+/// Some input of a shape: the same for everyone.
+fn wave(shape: &[usize]) -> Array {
+    let count = shape.iter().product::<usize>();
+    Array::from_vec(shape, (0..count).map(|i| (i as f32 * 0.37).sin()).collect()).unwrap()
+}

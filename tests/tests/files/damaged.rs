@@ -1,0 +1,54 @@
+//! Damaged files are errors: no panic, no hang, no memory without bounds.
+
+use super::path;
+use super::written::file;
+use keras_core::saving::{Load, LoadWeights, load_model, load_model_with};
+use std::time::{Duration, Instant};
+
+/// Loads bytes as a model and as weights; either may fail, in time.
+fn load(name: &str, bytes: &[u8]) -> bool {
+    let target = file(name);
+    std::fs::write(&target, bytes).unwrap();
+    let start = Instant::now();
+    let whole = load_model_with(&target, &Load::new());
+    if let Ok(model) = &whole {
+        let _ = model.load_weights(&target, LoadWeights::new().by_name(true));
+    }
+    assert!(start.elapsed() < Duration::from_secs(1), "{name}: {:?}", start.elapsed());
+    whole.is_ok()
+}
+
+#[test]
+fn truncated_files_are_errors() {
+    let bytes = std::fs::read(path("k231/seq_2.3.1.h5")).unwrap();
+    for length in (0..bytes.len()).step_by(211) {
+        assert!(!load("truncated.h5", &bytes[..length]), "{length}");
+    }
+}
+
+#[test]
+fn flipped_bits_never_break_the_process() {
+    let original = std::fs::read(path("k231/c1.h5")).unwrap();
+    keras_core::output::Output::Silent.during(|| {
+        for at in (0..original.len()).step_by(7) {
+            let mut bytes = original.clone();
+            bytes[at] ^= 1 << (at % 8);
+            load("flipped.h5", &bytes);
+            if at % 2 == 0 {
+                bytes[at] = 0xFF;
+                load("flipped.h5", &bytes);
+            }
+        }
+    });
+}
+
+#[test]
+fn what_is_no_model_says_so() {
+    for (bytes, expected) in [(&b""[..], "HDF5"), (b"PK\x03\x04", "HDF5"), (b"{}", "HDF5")] {
+        let target = file("wrong.h5");
+        std::fs::write(&target, bytes).unwrap();
+        let error = load_model(&target).unwrap_err().to_string();
+        assert!(error.contains(expected) && error.contains("wrong.h5"), "{error}");
+    }
+    assert!(load_model("missing.h5").unwrap_err().to_string().contains("missing.h5"));
+}

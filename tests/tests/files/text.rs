@@ -1,0 +1,118 @@
+//! Architectures as JSON and YAML.
+
+use super::{path, pending};
+use keras_core::layers::{Dense, Dropout, Input};
+use keras_core::models::{Model, Sequential};
+use keras_core::saving::{CustomObjects, load_model, model_from_json, model_from_yaml};
+use keras_core::semantics::Semantics;
+
+const TEXTS: &[&str] = &[
+    "k208/seq_2.0.8",
+    "k208/fun_2.0.8",
+    "k224/seq_2.2.4",
+    "k224/fun_2.2.4",
+    "k224/fun_tfk1.12.3",
+    "k224th/fun_2.2.4",
+    "k231/seq_2.3.1",
+    "k231/fun_2.3.1",
+    "k231/fun_tfk1.15.5",
+    "k231tf2/seq_2.3.1",
+    "k231tf2/fun_tfk2.1.4",
+];
+
+fn read(name: &str) -> String {
+    std::fs::read_to_string(path(name)).unwrap()
+}
+
+#[test]
+fn json_yaml_and_hdf5_hold_the_same_model() {
+    for name in TEXTS.iter().filter(|name| !pending(name)) {
+        let whole = load_model(path(&format!("{name}.h5"))).unwrap();
+        for model in [
+            model_from_json(&read(&format!("{name}.json"))).unwrap(),
+            model_from_yaml(&read(&format!("{name}.yaml"))).unwrap(),
+        ] {
+            let (mut ours, config) = (model.get_config().unwrap(), whole.get_config().unwrap());
+            // A list of layers has no name.
+            ours.config["name"] = config.config["name"].clone();
+            assert_eq!(ours, config, "{name}");
+            assert_eq!(model.semantics(), whole.semantics(), "{name}");
+        }
+    }
+}
+
+#[test]
+fn what_we_write_is_what_keras_wrote_to_the_character() {
+    for name in ["k231/seq_2.3.1", "k231/fun_2.3.1"].iter().filter(|name| !pending(name)) {
+        let json = read(&format!("{name}.json"));
+        let model = model_from_json(&json).unwrap();
+        assert_eq!(model.to_json().unwrap(), json, "{name}");
+        assert_eq!(model.to_yaml().unwrap(), read(&format!("{name}.yaml")), "{name}");
+    }
+}
+
+#[test]
+fn a_text_edited_by_hand_is_read() {
+    let text = read("k231/seq_2.3.1.json").replace("\"units\": 4", "\"units\": 64");
+    assert_eq!(model_from_json(&text).unwrap().count_params().unwrap(), 3 * 64 + 64 + 4 * 64 + 2 * 64 + 2);
+    let text = read("k231/seq_2.3.1.yaml").replace("units: 4", "units: 64");
+    assert_eq!(model_from_yaml(&text).unwrap().count_params().unwrap(), 3 * 64 + 64 + 4 * 64 + 2 * 64 + 2);
+}
+
+#[test]
+fn rules_of_another_version_are_kept() {
+    let model = model_from_json(&read("k224/seq_2.2.4.json")).unwrap();
+    assert_eq!(model.semantics(), Semantics::keras_2_2());
+    assert_eq!(model_from_json(&model.to_json().unwrap()).unwrap().semantics(), Semantics::keras_2_2());
+    assert_eq!(model_from_yaml(&model.to_yaml().unwrap()).unwrap().semantics(), Semantics::keras_2_2());
+}
+
+#[test]
+fn unknown_things_are_named_with_their_layer() {
+    let x = Input::new([3]).tensor().unwrap();
+    let y = Dense::new(2).name("head").activation("relu").call(&x).unwrap();
+    let text = Model::new(&x, &y).unwrap().to_json().unwrap();
+    let error = |from: &str, to: &str| model_from_json(&text.replace(from, to)).unwrap_err().to_string();
+    let message = error("\"relu\"", "\"rulu\"");
+    assert!(
+        message.contains("\"head\"") && message.contains("rulu") && message.contains("register"),
+        "{message}"
+    );
+    let message = error("\"Dense\"", "\"Danse\"");
+    assert!(
+        message.contains("\"head\"") && message.contains("Danse") && message.contains("register"),
+        "{message}"
+    );
+    let message = error("\"units\": 2", "\"units\": 2, \"shape\": 3");
+    assert!(message.contains("\"head\"") && message.contains("\"shape\""), "{message}");
+    // Null says nothing.
+    assert!(model_from_json(&text.replace("\"units\": 2", "\"units\": 2, \"shape\": null")).is_ok());
+    let mine = CustomObjects::new().activation("rulu", |_| keras_core::activations::get("relu"));
+    assert!(mine.during(|| model_from_json(&text.replace("\"relu\"", "\"rulu\""))).is_ok());
+    // Python's bytecode is not run.
+    let lambda = r#"{"class_name": "Sequential", "config": {"name": "s", "layers": [{"class_name": "Lambda", "config": {"name": "lambda_7",
+        "trainable": true, "batch_input_shape": [null, 3], "dtype": "float32", "function": ["4wEAAAA=\n", null, null],
+        "function_type": "lambda", "output_shape": null, "output_shape_type": "raw", "arguments": {}}}]}}"#;
+    let message = model_from_json(lambda).unwrap_err().to_string();
+    assert!(message.contains("lambda_7") && message.contains("register_lambda"), "{message}");
+}
+
+#[test]
+fn hostile_texts_are_errors() {
+    let mut model = Sequential::new();
+    model.add(Dense::new(2).input_shape([3])).unwrap();
+    model.add(Dropout::new(0.5)).unwrap();
+    let text = model.to_json().unwrap();
+    for units in ["1152921504606846976", "18446744073709551615", "4611686018427387904"] {
+        let message =
+            model_from_json(&text.replace("\"units\": 2", &format!("\"units\": {units}"))).unwrap_err();
+        assert!(message.to_string().contains("dense"), "{message}");
+    }
+    let deep = format!("{}{}", "{\"class_name\":\"Model\",\"config\":".repeat(10_000), "}".repeat(10_000));
+    assert!(model_from_json(&deep).is_err());
+    for wrong in
+        ["", "null", "[]", "{}", "{\"class_name\": \"Sequential\"}", "{\"class_name\": 3, \"config\": {}}"]
+    {
+        assert!(model_from_json(wrong).is_err() && model_from_yaml(wrong).is_err(), "{wrong}");
+    }
+}
