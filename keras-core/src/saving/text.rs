@@ -177,6 +177,31 @@ pub(super) fn from_yaml(what: &str, text: &str) -> Result<Value> {
     convert(what, value)
 }
 
+/// Refuses tags of Python's: the parser drops what it does not know of `tag:yaml.org,2002:`, in all its spellings.
+fn check_tags(what: &str, text: &str) -> Result<()> {
+    let refused = |tag: &str| {
+        Err(Error::file(what, "no tags but !!python/tuple", tag.to_owned())
+            .advice("a file never runs code: write the value itself"))
+    };
+    if text.lines().any(|line| line.starts_with("%TAG")) {
+        return refused("%TAG");
+    }
+    let starts = |at: usize| {
+        let before = text.get(..at).and_then(|before| before.chars().next_back());
+        before.is_none_or(|c| c.is_whitespace() || "-:,[{?&".contains(c))
+    };
+    for (at, _) in text.match_indices('!').filter(|(at, _)| starts(*at)) {
+        let tag = text.get(at..).and_then(|rest| rest.split([' ', '\t', '\r', '\n', ',', ']', '}']).next());
+        let tag = tag.unwrap_or_default();
+        let bare = tag.strip_prefix("!!").or_else(|| tag.strip_prefix("!<tag:yaml.org,2002:"));
+        match bare.map(|bare| bare.trim_end_matches('>')) {
+            Some("python/tuple" | "str" | "int" | "float" | "bool" | "null" | "seq" | "map") | None => {}
+            Some(_) => return refused(tag),
+        }
+    }
+    Ok(())
+}
+
 fn convert(what: &str, value: serde_yaml::Value) -> Result<Value> {
     use serde_yaml::Value as Yaml;
     let wrong = |expected: &str, received: String| Error::file(what, expected, received);
@@ -201,12 +226,7 @@ fn convert(what: &str, value: serde_yaml::Value) -> Result<Value> {
             object.into()
         }
         Yaml::Tagged(tagged) => {
-            let tag = tagged.tag.to_string();
-            if !matches!(tag.trim_start_matches('!'), "python/tuple" | "tag:yaml.org,2002:python/tuple") {
-                return Err(wrong("no tags but !!python/tuple", tag)
-                    .advice("a file never runs code: write the value itself"));
-            }
-            convert(what, tagged.value)?
+            return Err(wrong("no tags but !!python/tuple", tagged.tag.to_string()));
         }
     })
 }
@@ -243,6 +263,9 @@ mod tests {
         for text in [
             "a: !!python/object/apply:os.system ['ls']",
             "a: !!python/name:os.system",
+            "!<tag:yaml.org,2002:python/name:os.system> ''",
+            "%TAG !p! tag:yaml.org,2002:python/\n--- !p!name:os.system ''",
+            "a: [!!python/name:os.system '']",
             "a: !x 1",
             "1: 2",
             "a: .nan",
