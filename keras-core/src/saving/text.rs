@@ -172,6 +172,7 @@ pub(super) fn from_json(what: &str, text: &str) -> Result<Value> {
 
 /// Reads YAML, with the one tag of Python's that holds no code: `!!python/tuple`.
 pub(super) fn from_yaml(what: &str, text: &str) -> Result<Value> {
+    check_tags(what, text)?;
     let value: serde_yaml::Value =
         serde_yaml::from_str(text).map_err(|error| Error::file(what, "YAML", error.to_string()))?;
     convert(what, value)
@@ -193,8 +194,10 @@ fn check_tags(what: &str, text: &str) -> Result<()> {
     for (at, _) in text.match_indices('!').filter(|(at, _)| starts(*at)) {
         let tag = text.get(at..).and_then(|rest| rest.split([' ', '\t', '\r', '\n', ',', ']', '}']).next());
         let tag = tag.unwrap_or_default();
-        let bare = tag.strip_prefix("!!").or_else(|| tag.strip_prefix("!<tag:yaml.org,2002:"));
-        match bare.map(|bare| bare.trim_end_matches('>')) {
+        if tag.starts_with("!<") {
+            return refused(tag);
+        }
+        match tag.strip_prefix("!!") {
             Some("python/tuple" | "str" | "int" | "float" | "bool" | "null" | "seq" | "map") | None => {}
             Some(_) => return refused(tag),
         }
