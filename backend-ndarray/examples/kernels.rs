@@ -136,7 +136,10 @@ fn main() -> Result<()> {
     for shape in [[128, 10], [8192, 512], [128, 10_000]] {
         let x = bench.tensor(&shape)?;
         bench.show(&format!("softmax of {shape:?}"), 8.0 * x.len() as f64, "GB/s", || {
-            bench.backend.composite(&keras_core::graph::Op::Softmax, std::slice::from_ref(&x)).map(drop)
+            bench
+                .backend
+                .composite(&keras_core::graph::Op::Softmax, std::slice::from_ref(&x), &[true])
+                .map(drop)
         })?;
     }
     let x = bench.tensor(&[2048, 2048])?;

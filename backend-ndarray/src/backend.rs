@@ -477,10 +477,10 @@ impl Backend for NdArray {
         with_float!(op.name(), dtype, T => self.contract::<T>(op, operands, kernel, inputs, scalars))
     }
 
-    fn composite(&self, op: &Op, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
+    fn composite(&self, op: &Op, inputs: &[Tensor], _: &[bool]) -> Result<Vec<Option<Tensor>>> {
         match (op, inputs) {
-            (Op::Softmax, [x]) => Ok(vec![along::softmax(self.site(), x, false)?]),
-            (Op::LogSoftmax, [x]) => Ok(vec![along::softmax(self.site(), x, true)?]),
+            (Op::Softmax, [x]) => Ok(vec![Some(along::softmax(self.site(), x, false)?)]),
+            (Op::LogSoftmax, [x]) => Ok(vec![Some(along::softmax(self.site(), x, true)?)]),
             _ => Err(unsupported(self.name(), op.name())),
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::Computation;
 use keras_core::backend::{Arg, Backend, Scalar, unsupported};
-use keras_core::graph::Op;
+use keras_core::graph::{Graph, Op};
 use keras_core::random::Stream;
 use keras_core::{Error, Result};
 
@@ -38,7 +38,16 @@ fn apply_op<B: Backend>(
             return backend.epilogue(contraction, &tensors(inputs), kernel, others, scalars);
         }
         Op::Concat(axis) => return Ok(vec![backend.concat(&tensors(inputs), *axis)?]),
-        Op::Softmax | Op::LogSoftmax => return backend.composite(op, &tensors(inputs)),
+        Op::Softmax | Op::LogSoftmax | Op::Recurrent(_) | Op::RecurrentGrad(..) => {
+            let tensors = tensors(inputs);
+            let mut graph = Graph::new();
+            let feeds: Vec<_> = tensors.iter().map(|x| graph.input(backend.type_of(x))).collect();
+            let first = graph.add(op.clone(), &feeds)?;
+            let wanted = vec![true; graph.node(first).outputs.len()];
+            let missing = || Error::state(op.name(), "every output that is wanted", "fewer");
+            let results = backend.composite(op, &tensors, &wanted)?.into_iter();
+            return results.map(|result| result.ok_or_else(missing)).collect();
+        }
         _ => {}
     }
     let mut inputs = inputs.into_iter();

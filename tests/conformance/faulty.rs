@@ -231,9 +231,10 @@ impl Backend for Faulty {
             Reference.epilogue(op, &operands, kernel, inputs.iter().map(plain).collect(), scalars)?;
         Ok(results.into_iter().map(|x| self.put("epilogue", x)).collect())
     }
-    fn composite(&self, op: &Op, inputs: &[Cell]) -> Result<Vec<Cell>> {
+    fn composite(&self, op: &Op, inputs: &[Cell], wanted: &[bool]) -> Result<Vec<Option<Cell>>> {
         let inputs: Vec<Array> = inputs.iter().map(get).collect();
-        Ok(Reference.composite(op, &inputs)?.into_iter().map(|x| self.put(op.name(), x)).collect())
+        let results = Reference.composite(op, &inputs, wanted)?;
+        Ok(results.into_iter().map(|x| x.map(|x| self.put(op.name(), x))).collect())
     }
 }
 

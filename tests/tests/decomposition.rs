@@ -5,8 +5,8 @@ use conformance::{Case, Computation, Expected, Numbers, Outcome, cases, check, r
 use keras_core::backend::Backend;
 use keras_core::backend::reference::Reference;
 use keras_core::graph::{
-    ArgReduce, Binary, Compare, ConvSpec, Cumulative, Graph, Logical, Op, PoolSpec, Reduce, SliceSpec, Type,
-    Unary, decompose,
+    ArgReduce, Binary, Compare, ConvSpec, Cumulative, GateActivation, Graph, Logical, MaskedOutput, Op,
+    PoolSpec, RecurrentCell, RecurrentDropout, RecurrentSpec, Reduce, SliceSpec, Type, Unary, decompose,
 };
 use keras_core::{Array, DType};
 
@@ -25,6 +25,8 @@ const DECOMPOSED: &[&str] = &[
     "max_pool",
     "max_pool_grad",
     "recip",
+    "recurrent",
+    "recurrent_grad",
     "relu",
     "rsqrt",
     "sigmoid",
@@ -160,6 +162,17 @@ fn poolings_by_decomposition_of_many_geometries() {
     assert!(ran > 200, "{ran}");
 }
 
+fn lstm(mask: Option<MaskedOutput>) -> RecurrentSpec {
+    RecurrentSpec {
+        cell: RecurrentCell::Lstm,
+        activation: GateActivation::Tanh,
+        recurrent_activation: GateActivation::Sigmoid,
+        reverse: false,
+        mask,
+        dropout: RecurrentDropout::None,
+    }
+}
+
 /// Whether the reference computes an operation on small operands of these types.
 fn reference_takes(op: &Op, inputs: &[Array]) -> bool {
     let expected = Case::new("types", op.clone(), inputs);
@@ -281,6 +294,27 @@ fn impossible_shapes_are_refused() {
         (Op::Concat(1), vec![float(&[2, 2]), float(&[3, 2])]),
         (Op::Softmax, vec![float(&[])]),
         (Op::Select, vec![float(&[2]), float(&[2])]),
+        (Op::Recurrent(lstm(None)), vec![float(&[2, 3, 8]), float(&[2, 8]), float(&[2, 2])]),
+        (
+            Op::Recurrent(lstm(None)),
+            [vec![float(&[2, 3, 9]), float(&[2, 9])], vec![float(&[2, 2]); 2]].concat(),
+        ),
+        (
+            Op::Recurrent(lstm(None)),
+            [vec![float(&[2, 0, 8]), float(&[2, 8])], vec![float(&[2, 2]); 2]].concat(),
+        ),
+        (
+            Op::Recurrent(lstm(None)),
+            [vec![float(&[2, 3, 8]), float(&[2, 8])], vec![float(&[3, 2]); 2]].concat(),
+        ),
+        (
+            Op::Recurrent(lstm(Some(MaskedOutput::Repeat))),
+            [vec![float(&[2, 3, 8]), float(&[2, 8])], vec![float(&[2, 2]); 2], vec![float(&[2, 3])]].concat(),
+        ),
+        (
+            Op::RecurrentGrad(lstm(None), false),
+            [vec![float(&[2, 3, 8]), float(&[2, 8])], vec![float(&[2, 2]); 2]].concat(),
+        ),
         (Op::Unary(Unary::Exp), vec![]),
         (Op::Slice(SliceSpec { starts: vec![0], stops: vec![3], steps: vec![1] }), vec![float(&[2])]),
         (Op::Slice(SliceSpec { starts: vec![0], stops: vec![2], steps: vec![0] }), vec![float(&[2])]),

@@ -5,8 +5,9 @@ use conformance::Numbers;
 use keras_core::backend::Engine;
 use keras_core::backend::reference::Reference;
 use keras_core::graph::{
-    ArgReduce, Binary, ByRef, Compare, ConvSpec, Cumulative, CustomVjp, Graph, HostFn, Logical, Op, PoolSpec,
-    Reduce, ScanBuilder, SliceSpec, Type, Unary, Value, gradients,
+    ArgReduce, Binary, ByRef, Compare, ConvSpec, Cumulative, CustomVjp, GateActivation, Graph, HostFn,
+    Logical, MaskedOutput, Op, PoolSpec, RecurrentCell, RecurrentDropout, RecurrentSpec, Reduce, ScanBuilder,
+    SliceSpec, Type, Unary, Value, gradients,
 };
 use keras_core::{Array, DType, Result};
 use std::collections::BTreeSet;
@@ -85,6 +86,8 @@ members! {
     Op::Reverse(_) => Checked,
     Op::Softmax => Checked,
     Op::LogSoftmax => Checked,
+    Op::Recurrent(_) => Checked,
+    Op::RecurrentGrad(..) => Checked,
     Op::Scan(_) => Checked,
     Op::Host(_) => Checked,
     Op::StopGradient => Without,
@@ -235,6 +238,94 @@ fn scan_with_bystanders() -> Row {
         let (_, ys) = scan.finish(g, &[carries[0], next], &[y], false)?;
         Ok(ys)
     })
+}
+
+fn fixed(operand: Operand) -> Operand {
+    Operand { free: false, ..operand }
+}
+
+/// The operands of a recurrent operation of 2 samples, 3 steps and 2 units.
+fn recurrent_operands(spec: RecurrentSpec) -> Vec<Operand> {
+    let gates = spec.cell.gates();
+    let mut operands = vec![any([2, 3, 2 * gates]), any([2, 2 * gates])];
+    operands.extend((0..spec.cell.states()).map(|i| within([2, 2], -1.0 - i as f64, 1.0)));
+    if spec.cell == (RecurrentCell::Gru { reset_after: true }) {
+        operands.push(any([2 * gates]));
+    }
+    if spec.mask.is_some() {
+        operands.push(truth([2, 3], &[false, true, false, true, false, true]));
+    }
+    match spec.dropout {
+        RecurrentDropout::None => {}
+        RecurrentDropout::Shared => operands.push(within([1, 2, 2], 0.5, 2.0)),
+        RecurrentDropout::PerGate => operands.push(within([gates, 2, 2], 0.5, 2.0)),
+    }
+    operands
+}
+
+/// Every cell with every kind of mask and dropout in both directions; with the reserve among the results and without;
+/// and the gradient.
+fn recurrent_rows() -> Vec<Row> {
+    use GateActivation::{HardSigmoid, Linear, Sigmoid, Tanh};
+    let cells = [
+        RecurrentCell::SimpleRnn,
+        RecurrentCell::Gru { reset_after: false },
+        RecurrentCell::Gru { reset_after: true },
+        RecurrentCell::Lstm,
+    ];
+    let variants = [
+        (Tanh, Sigmoid, false, None, RecurrentDropout::None),
+        (Tanh, Sigmoid, true, Some(MaskedOutput::Repeat), RecurrentDropout::Shared),
+        (Tanh, HardSigmoid, false, Some(MaskedOutput::State), RecurrentDropout::PerGate),
+        (Linear, Sigmoid, true, Some(MaskedOutput::Zeros), RecurrentDropout::None),
+        (Sigmoid, Tanh, false, None, RecurrentDropout::PerGate),
+    ];
+    let mut rows = Vec::new();
+    for cell in cells {
+        for (activation, recurrent_activation, reverse, mask, dropout) in variants {
+            let spec = RecurrentSpec { cell, activation, recurrent_activation, reverse, mask, dropout };
+            let all = move |g: &mut Graph, v: &[Value]| -> Result<Vec<Value>> {
+                let first = g.add(Op::Recurrent(spec), v)?;
+                Ok(g.outputs_of(first))
+            };
+            let operands = recurrent_operands(spec);
+            let row = |title: &str, operands: Vec<Operand>, build: Build| Row {
+                title: format!("{title} of {spec:?}"),
+                operands,
+                build,
+            };
+            let direct = 1 + cell.states();
+            rows.push(row("results and reserve", operands.clone(), Box::new(all)));
+            let results = move |g: &mut Graph, v: &[Value]| Ok(all(g, v)?[..direct].to_vec());
+            rows.push(row("results", operands.clone(), Box::new(results)));
+            // The final states alone: there is no gradient of the sequence.
+            let finals = move |g: &mut Graph, v: &[Value]| Ok(all(g, v)?[1..direct].to_vec());
+            let plain = mask.is_none() && dropout == RecurrentDropout::None;
+            if plain {
+                rows.push(row("final states", operands.clone(), Box::new(finals)));
+            }
+            for sequence in if plain { vec![true, false] } else { vec![reverse] } {
+                let mut operands: Vec<Operand> = operands.clone();
+                if dropout != RecurrentDropout::None {
+                    // The last operand of the forward operation.
+                    let last = operands.pop().map(fixed);
+                    operands.extend(last);
+                }
+                operands.extend((0..cell.states()).map(|_| any([2, 3, 2])));
+                // The decomposition reads the states in reserve: not the initial ones, and not what is kept for kernels.
+                operands[2..2 + cell.states()].iter_mut().for_each(|state| state.free = false);
+                operands.push(fixed(any([2, 3, 2 * cell.kept()])));
+                operands.extend(sequence.then(|| any([2, 3, 2])));
+                operands.extend((0..cell.states()).map(|_| any([2, 2])));
+                let gradient = move |g: &mut Graph, v: &[Value]| -> Result<Vec<Value>> {
+                    let first = g.add(Op::RecurrentGrad(spec, sequence), v)?;
+                    Ok(g.outputs_of(first))
+                };
+                rows.push(row("gradient", operands, Box::new(gradient)));
+            }
+        }
+    }
+    rows
 }
 
 fn floats(host: &[Array], f: impl Fn(&[f64]) -> f64) -> Result<Vec<Array>> {
@@ -415,6 +506,7 @@ fn rows() -> Vec<Row> {
     rows.push(row(Op::LogSoftmax, [any([2, 2, 3])]));
 
     rows.extend([scan(false), scan(true), scan_with_bystanders(), custom()]);
+    rows.extend(recurrent_rows());
     let host = Arc::new(cube(&[2, 3]));
     rows.push(built("host", [any([2, 3])], move |g, v| {
         Ok(vec![g.add(Op::Host(ByRef(Arc::clone(&host))), v)?])

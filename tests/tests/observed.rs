@@ -314,13 +314,14 @@ impl Backend for Observed {
         let results = Reference.epilogue(op, &operands, kernel, inputs, scalars)?;
         Ok(results.into_iter().map(|array| self.put(array)).collect())
     }
-    fn composite(&self, op: &Op, inputs: &[Tracked]) -> Result<Vec<Tracked>> {
+    fn composite(&self, op: &Op, inputs: &[Tracked], wanted: &[bool]) -> Result<Vec<Option<Tracked>>> {
         let operands: Vec<&Tracked> = inputs.iter().collect();
         if let Some(results) = self.decomposed(op, &operands) {
-            return results;
+            return Ok(results?.into_iter().map(Some).collect());
         }
         self.note(op.name())?;
         let inputs: Vec<Array> = inputs.iter().map(|input| of(input).clone()).collect();
-        Ok(Reference.composite(op, &inputs)?.into_iter().map(|array| self.put(array)).collect())
+        let results = Reference.composite(op, &inputs, wanted)?;
+        Ok(results.into_iter().map(|array| array.map(|array| self.put(array))).collect())
     }
 }

@@ -151,7 +151,10 @@ impl Backend for Contrary {
     }
 
     fn supports(&self, op: &Op, _: &[&Type]) -> Support {
-        if matches!(op, Op::Softmax | Op::LogSoftmax) { Support::Decomposed } else { Support::Native }
+        match op {
+            Op::Softmax | Op::LogSoftmax | Op::Recurrent(_) | Op::RecurrentGrad(..) => Support::Decomposed,
+            _ => Support::Native,
+        }
     }
 
     fn upload(&self, array: &Array) -> Result<View> {

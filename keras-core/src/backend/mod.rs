@@ -217,9 +217,15 @@ pub trait Backend: Send + Sync + 'static {
         let _ = (operands, kernel, inputs, scalars);
         Err(unsupported(self.name(), op.name()))
     }
-    /// Runs a composite (softmax, …), called only if `supports` said it is native.
-    fn composite(&self, op: &Op, inputs: &[Self::Tensor]) -> Result<Vec<Self::Tensor>> {
-        let _ = inputs;
+    /// Runs a composite (softmax, recurrent layers), called only if `supports` said it is native; outputs that are
+    /// not wanted may be left out.
+    fn composite(
+        &self,
+        op: &Op,
+        inputs: &[Self::Tensor],
+        wanted: &[bool],
+    ) -> Result<Vec<Option<Self::Tensor>>> {
+        let _ = (inputs, wanted);
         Err(unsupported(self.name(), op.name()))
     }
 }

@@ -27,6 +27,10 @@ pub fn decompose(graph: &mut Graph, op: &Op, inputs: &[Value]) -> Result<Option<
         }
         (Op::AvgPool(spec), _) => vec![avg_pool(graph, spec, x)?],
         (Op::AvgPoolGrad(spec, size), _) => vec![avg_pool_grad(graph, spec, size, x)?],
+        (Op::Recurrent(spec), _) => super::recurrent::decompose(graph, *spec, inputs)?,
+        (Op::RecurrentGrad(spec, sequence), _) => {
+            super::recurrent::decompose_gradient(graph, *spec, *sequence, inputs)?
+        }
         (Op::Unary(function), _) => return unary(graph, *function, x),
         _ => return Ok(None),
     }))

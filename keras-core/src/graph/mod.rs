@@ -11,6 +11,7 @@ mod gradient;
 mod kernel;
 mod op;
 pub mod optimize;
+mod recurrent;
 mod scan;
 mod shape;
 
@@ -22,6 +23,9 @@ pub use functions::{
 pub use gradient::gradients;
 pub use kernel::{Instr, Kernel, KernelInput, KernelOutput, Register};
 pub use op::{ByRef, CustomVjp, HostFn, Literal, Op, Scan, Type};
+pub use recurrent::{
+    GateActivation, MaskedOutput, RecurrentCell, RecurrentDropout, RecurrentOperands, RecurrentSpec,
+};
 pub use scan::ScanBuilder;
 pub(crate) use shape::infer;
 

@@ -3,8 +3,8 @@
 //! elementwise operation have one shape.
 
 use super::{
-    ArgReduce, Binary, Compare, ConvSpec, Cumulative, Distribution, Graph, Kernel, Logical, PoolSpec, Reduce,
-    SliceSpec, Unary,
+    ArgReduce, Binary, Compare, ConvSpec, Cumulative, Distribution, Graph, Kernel, Logical, PoolSpec,
+    RecurrentSpec, Reduce, SliceSpec, Unary,
 };
 use crate::array::{Array, DType};
 use crate::backend::Variable;
@@ -272,6 +272,10 @@ pub enum Op {
     Softmax,
     /// Logarithm of it.
     LogSoftmax,
+    /// A recurrent layer over a whole sequence; see [`RecurrentSpec`].
+    Recurrent(RecurrentSpec),
+    /// Its gradient; whether there is one of the sequence, besides those of the final states.
+    RecurrentGrad(RecurrentSpec, bool),
 
     // Control.
     /// A loop.
@@ -356,6 +360,8 @@ impl Op {
             Self::Reverse(_) => "reverse",
             Self::Softmax => "softmax",
             Self::LogSoftmax => "log_softmax",
+            Self::Recurrent(_) => "recurrent",
+            Self::RecurrentGrad(..) => "recurrent_grad",
             Self::Scan(_) => "scan",
             Self::Host(_) => "host",
             Self::StopGradient => "stop_gradient",

@@ -80,16 +80,11 @@ impl ScanBuilder {
         self.body.input(graph.ty(value).clone())
     }
 
-    /// Appends the loop to the graph: the final carries and the collected ys.
-    pub fn finish(
-        mut self,
-        graph: &mut Graph,
-        carries: &[Value],
-        ys: &[Value],
-        reverse: bool,
-    ) -> Result<(Vec<Value>, Vec<Value>)> {
+    /// The loop and its operands, for whoever appends it.
+    pub(super) fn build(mut self, carries: &[Value], ys: &[Value], reverse: bool) -> (Scan, Vec<Value>) {
         let outputs: Vec<Value> = carries.iter().chain(ys).copied().collect();
         self.body.set_outputs(outputs);
+        let operands = self.init.iter().chain(&self.outer_xs).chain(&self.consts).copied().collect();
         let scan = Scan {
             body: self.body,
             carries: self.init.len(),
@@ -97,8 +92,18 @@ impl ScanBuilder {
             steps: self.steps,
             reverse,
         };
-        let operands: Vec<Value> =
-            self.init.iter().chain(&self.outer_xs).chain(&self.consts).copied().collect();
+        (scan, operands)
+    }
+
+    /// Appends the loop to the graph: the final carries and the collected ys.
+    pub fn finish(
+        self,
+        graph: &mut Graph,
+        carries: &[Value],
+        ys: &[Value],
+        reverse: bool,
+    ) -> Result<(Vec<Value>, Vec<Value>)> {
+        let (scan, operands) = self.build(carries, ys, reverse);
         let first = graph.add(Op::Scan(ByRef(Arc::new(scan))), &operands)?;
         let results = graph.outputs_of(first);
         let (finals, rest) = results.split_at(carries.len());

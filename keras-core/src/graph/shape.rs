@@ -332,6 +332,8 @@ fn rule(op: &Op, inputs: &[&Type]) -> Result<Vec<Type>> {
             }
             Ok(vec![inputs[0].clone()])
         }
+        Op::Recurrent(spec) => super::recurrent::infer(op, *spec, None, inputs),
+        Op::RecurrentGrad(spec, sequence) => super::recurrent::infer(op, *spec, Some(*sequence), inputs),
         Op::Scan(scan) => super::scan::infer(op, scan, inputs),
         Op::Host(host) => Ok(host.outputs.clone()),
         Op::StopGradient => {

@@ -12,12 +12,14 @@
 mod elementwise;
 mod function;
 mod linear;
+mod recurrent;
 mod reduction;
 mod structure;
 
 pub use elementwise::*;
 pub use function::*;
 pub use linear::*;
+pub use recurrent::*;
 pub use reduction::*;
 pub use structure::*;
 

@@ -4,6 +4,7 @@ mod contraction;
 mod elementwise;
 mod fused;
 mod movement;
+mod recurrent;
 mod reduce;
 
 pub(crate) use contraction::{conv_cases, pool_cases};
@@ -16,5 +17,13 @@ const INTEGERS: [DType; 3] = [DType::I32, DType::I64, DType::U8];
 const NUMBERS: [DType; 5] = [DType::F32, DType::F64, DType::I32, DType::I64, DType::U8];
 
 pub(crate) fn all() -> Vec<Case> {
-    [elementwise::cases(), reduce::cases(), contraction::cases(), movement::cases(), fused::cases()].concat()
+    [
+        elementwise::cases(),
+        reduce::cases(),
+        contraction::cases(),
+        movement::cases(),
+        fused::cases(),
+        recurrent::cases(),
+    ]
+    .concat()
 }

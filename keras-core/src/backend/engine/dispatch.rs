@@ -28,9 +28,9 @@ pub(super) fn dispatch<B: Backend>(
             let parts: Vec<B::Tensor> = operands.into_iter().map(|arg| arg.tensor).collect();
             return Ok(vec![Some(backend.concat(&parts, *axis)?)]);
         }
-        Op::Softmax | Op::LogSoftmax => {
+        Op::Softmax | Op::LogSoftmax | Op::Recurrent(_) | Op::RecurrentGrad(..) => {
             let inputs: Vec<B::Tensor> = operands.into_iter().map(|arg| arg.tensor).collect();
-            return Ok(backend.composite(op, &inputs)?.into_iter().map(Some).collect());
+            return backend.composite(op, &inputs, wanted);
         }
         _ => {}
     }
@@ -94,7 +94,9 @@ pub(super) fn dispatch<B: Backend>(
         | Op::Epilogue(..)
         | Op::Concat(_)
         | Op::Softmax
-        | Op::LogSoftmax => {
+        | Op::LogSoftmax
+        | Op::Recurrent(_)
+        | Op::RecurrentGrad(..) => {
             let result = outputs.first().map(ToString::to_string).unwrap_or_default();
             return Err(Error::state(
                 "engine",

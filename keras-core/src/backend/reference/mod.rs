@@ -42,6 +42,7 @@
 //! | prod, cumprod | n·ε·\|result\| |
 //! | conv and its gradients | n·ε·max Σ\|terms\| over the result: fast algorithms (Winograd's) mix neighbours |
 //! | `log_softmax` | 16·ε·(1 + \|result\|) |
+//! | recurrent, `recurrent_grad` | 64·ε·(1 + \|result\|): what a few steps of a few units accumulate |
 //! | kernel | that of its instructions |
 
 mod contraction;
@@ -56,12 +57,12 @@ pub use scalar::{
     binary, binary_dtype, binary_f64, cast, compare, compare_values, logical, unary, unary_dtype, unary_f64,
 };
 
-use super::{Arg, Backend, Scalar, Support, unsupported};
+use super::{Arg, Backend, Engine, Scalar, Support, unsupported};
 use crate::array::{Array, DType};
 use crate::error::{Error, Result};
 use crate::graph::{
-    ArgReduce, Binary, Compare, ConvSpec, Cumulative, Kernel, Logical, Op, PoolSpec, Reduce, SliceSpec, Type,
-    Unary,
+    ArgReduce, Binary, Compare, ConvSpec, Cumulative, Graph, Kernel, Logical, Op, PoolSpec, Reduce,
+    SliceSpec, Type, Unary, Value, decompose, infer,
 };
 
 /// How far a backend's result may lie from the reference's; ε is the distance from 1 to the next float.
@@ -103,6 +104,7 @@ pub fn tolerance(op: &str, dtype: DType) -> Tolerance {
         "atan2" | "softplus" => Tolerance::Ulps(6.0),
         "pow" | "erf" => Tolerance::Ulps(16.0),
         "softmax" => Tolerance::Ulps(32.0),
+        "recurrent" | "recurrent_grad" => Tolerance::Absolute(64.0),
         "log_softmax" | "kernel" | "epilogue" => Tolerance::Absolute(16.0),
         "sum" | "prod" | "cumsum" | "cumprod" | "scatter_add" | "avg_pool" | "avg_pool_grad"
         | "max_pool_grad" | "matmul" => Tolerance::Terms,
@@ -122,8 +124,10 @@ impl Backend for Reference {
         "reference"
     }
 
-    fn supports(&self, _: &Op, _: &[&Type]) -> Support {
-        Support::Native
+    fn supports(&self, op: &Op, _: &[&Type]) -> Support {
+        // Native too, but there the loop would be compiled in every run.
+        let looped = matches!(op, Op::Recurrent(_) | Op::RecurrentGrad(..));
+        if looped { Support::Decomposed } else { Support::Native }
     }
 
     fn supports_kernel(&self, _: &Kernel) -> bool {
@@ -306,16 +310,40 @@ impl Backend for Reference {
         fused::run(kernel, &inputs, scalars)
     }
 
-    fn composite(&self, op: &Op, inputs: &[Array]) -> Result<Vec<Array>> {
+    fn composite(&self, op: &Op, inputs: &[Array], wanted: &[bool]) -> Result<Vec<Option<Array>>> {
         match (op, inputs) {
-            (Op::Softmax, [x]) => Ok(vec![reduce::softmax(x, false)?]),
-            (Op::LogSoftmax, [x]) => Ok(vec![reduce::softmax(x, true)?]),
+            (Op::Softmax, [x]) => Ok(vec![Some(reduce::softmax(x, false)?)]),
+            (Op::LogSoftmax, [x]) => Ok(vec![Some(reduce::softmax(x, true)?)]),
+            (Op::Recurrent(_) | Op::RecurrentGrad(..), _) => decomposed(op, inputs, wanted),
             (Op::Softmax | Op::LogSoftmax, _) => {
                 Err(Error::shape(op.name(), "1 operand", inputs.len().to_string()))
             }
             _ => Err(unsupported(self.name(), op.name())),
         }
     }
+}
+
+/// A composite by its decomposition, in double precision and rounded once.
+fn decomposed(op: &Op, inputs: &[Array], wanted: &[bool]) -> Result<Vec<Option<Array>>> {
+    let exact = |dtype: DType| if dtype == DType::F32 { DType::F64 } else { dtype };
+    let operands: Vec<Array> = inputs.iter().map(|x| x.cast(exact(x.dtype()))).collect();
+    let mut graph = Graph::new();
+    let feeds: Vec<Value> = operands.iter().map(|x| graph.input(Type::new(x.shape(), x.dtype()))).collect();
+    let types: Vec<Type> = inputs.iter().map(|x| Type::new(x.shape(), x.dtype())).collect();
+    let outputs = infer(op, &types.iter().collect::<Vec<_>>())?;
+    let Some(results) = decompose(&mut graph, op, &feeds)? else {
+        return Err(unsupported("reference", op.name()));
+    };
+    let read = |at: usize| wanted.get(at).copied().unwrap_or(false);
+    let kept: Vec<Value> =
+        results.into_iter().enumerate().filter(|(at, _)| read(*at)).map(|(_, value)| value).collect();
+    graph.set_outputs(kept);
+    let mut arrays = Engine::new(Reference)?.compile(&graph)?.run(&operands)?.into_iter();
+    let rounded = outputs
+        .iter()
+        .enumerate()
+        .map(|(at, ty)| if read(at) { arrays.next().map(|array| array.cast(ty.dtype)) } else { None });
+    Ok(rounded.collect())
 }
 
 #[cfg(test)]

@@ -100,6 +100,9 @@ fn vjp(
     let none = || Ok(vec![None; inputs.len()]);
     match op {
         Op::Scan(scan) => return super::scan::vjp(graph, scan, inputs, outputs, upstream, wanted),
+        Op::Recurrent(_) | Op::RecurrentGrad(..) => {
+            return super::recurrent::vjp(graph, op, inputs, outputs, upstream, wanted);
+        }
         Op::Host(host) => return host_vjp(graph, host, inputs, outputs, upstream),
         _ => {}
     }
@@ -261,6 +264,8 @@ fn vjp(
         | Op::Logical(_)
         | Op::ArgReduce(..)
         | Op::StopGradient
+        | Op::Recurrent(_)
+        | Op::RecurrentGrad(..)
         | Op::Scan(_)
         | Op::Host(_) => return none(),
     })
