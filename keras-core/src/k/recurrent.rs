@@ -34,7 +34,7 @@ pub struct Recurrence<'a> {
 /// use keras_core::k;
 /// let x = k::placeholder([Some(2), Some(7), Some(4 * 3)], "x");
 /// let kernel = k::placeholder([Some(3), Some(4 * 3)], "kernel");
-/// let states = [k::zeros(&[2, 3]), k::zeros(&[2, 3])];
+/// let states = [k::placeholder([Some(2), Some(3)], "h"), k::placeholder([Some(2), Some(3)], "c")];
 /// let spec = RecurrentSpec {
 ///     cell: RecurrentCell::Lstm,
 ///     activation: GateActivation::Tanh,
