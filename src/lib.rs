@@ -19,8 +19,10 @@
 //! one by `keras.json`, `KERAS_BACKEND`, or [`set_backend`].
 
 mod backends;
+pub mod datasets;
 #[cfg(feature = "plot")]
 pub mod plot;
+pub mod utils;
 
 pub use backends::{init, set_backend, set_device};
 pub use keras_core::backend::registry::register;

@@ -1,0 +1,3 @@
+//! The data sets of Keras's examples, downloaded on first use.
+
+pub mod mnist;
