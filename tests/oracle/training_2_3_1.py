@@ -5,14 +5,15 @@ before or after the increment at random. optimizers_2_2_4.py has the others.
 
 "models" in the .json: name -> {"json": the text of to_json, "weights": how many}; initial weights are "MODEL/weight_I".
 "cases", of three kinds; all have name, kind, model, floatx ("float32" or "float64"; in float64 the model's layers have dtype
-float64, all else is equal), compile {optimizer {class_name, config}, loss, metrics, weighted_metrics, loss_weights}, x and y (keys
+float64, all else is equal), compile {optimizer {class_name, config}, loss, metrics, weighted_metrics, loss_weights, sample_weight_mode}, x and y (keys
 of arrays, one per input and output), frozen (layers with trainable=False), metrics_names, and "CASE/weight_I", the weights afterwards (get_weights order).
   steps     train_on_batch 20 times; step k takes rows [batch*k, batch*(k+1)) modulo n (n is a multiple of batch).
             "CASE/values" float64 (20, len(metrics_names)). sample_weight: null or a key. class_weight: null or [[class, weight]]
   fit       seed: np.random.seed(seed) right before fit(**arguments); arguments is JSON, validation_data
-            [[x keys], [y keys]] or [[x], [y], [sample weight keys]], sample_weight keys likewise. then: second fit's arguments or null, run at
-            once after the first. history: [[name, [value per epoch]]] in History's order, history_then likewise
-  evaluate  batch_size, sample_weight; "CASE/values" float64 (len(metrics_names)), "CASE/prediction_I" from predict
+            [[x keys], [y keys]] or [[x], [y], [sample weight keys]], sample_weight keys likewise, stop [epoch, batch]: a callback stops
+            the training at that batch's end (without validation, which forgets a stop in 2.3.1). then: second fit's arguments or null, run at once after the first, or after a compile with
+            the optimizer recompile, if that is not null, and the same loss and metrics. history: [[name, [value per epoch]]] in History's order, history_then likewise
+  evaluate  batch_size or steps, sample_weight; "CASE/values" float64 (len(metrics_names)), "CASE/prediction_I" from predict
 Data arrays are float32 or int32 under "data/"; float64 cases take the same numbers as float64.
 """
 import json
@@ -59,6 +60,14 @@ def make_data():
     put("image_labels", rs.randint(0, 3, (40, 1)).astype("int32"))
     put("sequence", rs.randint(0, 9, (40, 5)).astype("int32"))
     put("sequence_target", rs.uniform(-1, 1, (40, 2)).astype("float32"))
+    put("series", rs.uniform(-1, 1, (40, 5, 3)).astype("float32"))
+    put("series_target", rs.uniform(-1, 1, (40, 5, 2)).astype("float32"))
+    put("series_classes", rs.randint(0, 2, (40, 5, 1)).astype("int32"))
+    times = rs.uniform(0, 2, (40, 5)).astype("float32")
+    times[:, 3:][::2] = 0
+    put("series_weight", times)
+    put("series_flat", rs.uniform(-1, 1, (40, 1)).astype("float32"))
+    put("series_plain", times[:, 0])
 
 
 def mlp(last, units=4, **options):
@@ -104,6 +113,9 @@ MODELS = {
     "mlp_max_norm": mlp("softmax", kernel_constraint=constraints.max_norm(0.8), bias_constraint=constraints.max_norm(0.3)),
     "mlp_max_norm_axis1": mlp("softmax", kernel_constraint=constraints.max_norm(1.0, axis=1)),
     "mlp_batch_normalization": mlp_batch_normalization, "cnn": cnn, "cnn_batch_normalization": cnn_batch_normalization,
+    "series": lambda: Sequential([L.Dense(4, activation="tanh", input_shape=(5, 3)), L.Dense(2)]),
+    "series_softmax": lambda: Sequential([L.Masking(input_shape=(5, 3)), L.Dense(2, activation="softmax")]),
+    "series_input": lambda: Model(*(lambda a: (a, [L.Dense(2, name="each")(a), L.Dense(1, name="all")(L.Flatten()(a))]))(L.Input((5, 3), name="in"))),
     "embedding": embedding, "two_inputs": two_inputs,
 }
 
@@ -127,16 +139,16 @@ def sgd(lr=0.1, **options):
     return keras.optimizers.SGD(learning_rate=lr, **options)
 
 
-def compiled(model, floatx, loss, metrics=(), optimizer=sgd, frozen=(), loss_weights=None, weighted_metrics=None):
+def compiled(model, floatx, loss, metrics=(), optimizer=sgd, frozen=(), loss_weights=None, weighted_metrics=None, mode=None):
     made = build(model, floatx)
     for name in frozen:
         made.get_layer(name).trainable = False
     optimizer = optimizer()
     metrics = metrics if isinstance(metrics, dict) else list(metrics)
-    made.compile(optimizer, loss, metrics=metrics, loss_weights=loss_weights, weighted_metrics=weighted_metrics)
+    made.compile(optimizer, loss, metrics=metrics, loss_weights=loss_weights, weighted_metrics=weighted_metrics, sample_weight_mode=mode)
     return made, dict(
         model=model, floatx=floatx, frozen=list(frozen), metrics_names=made.metrics_names,
-        compile=dict(optimizer=keras.optimizers.serialize(optimizer), loss=loss, metrics=metrics, weighted_metrics=weighted_metrics, loss_weights=loss_weights))
+        compile=dict(optimizer=keras.optimizers.serialize(optimizer), loss=loss, metrics=metrics, weighted_metrics=weighted_metrics, loss_weights=loss_weights, sample_weight_mode=mode))
 
 
 def get(keys, floatx):
@@ -183,7 +195,22 @@ def steps(name, model, x, y, loss, batch=16, sample_weight=None, class_weight=No
     each_floatx(name, model, loss, record)
 
 
-def fit(name, model, x, y, loss, arguments, then=None, seed=3, **options):
+class Stop(keras.callbacks.Callback):
+    """Stops training at the end of a batch."""
+
+    def __init__(self, epoch, batch):
+        super().__init__()
+        self.at = epoch, batch
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_batch_end(self, batch, logs=None):
+        if (self.epoch, batch) == self.at:
+            self.model.stop_training = True
+
+
+def fit(name, model, x, y, loss, arguments, then=None, seed=3, recompile=None, **options):
     def resolve(arguments, floatx):
         arguments = dict(arguments, verbose=0)
         if "validation_data" in arguments:
@@ -192,6 +219,9 @@ def fit(name, model, x, y, loss, arguments, then=None, seed=3, **options):
             arguments["sample_weight"] = get(arguments["sample_weight"], floatx)
         if "class_weight" in arguments:
             arguments["class_weight"] = dict(arguments["class_weight"])
+        if "stop" in arguments:
+            epoch, batch = arguments.pop("stop")
+            arguments["callbacks"] = [Stop(epoch, batch)]
         return arguments
 
     def record(name, floatx):
@@ -199,23 +229,30 @@ def fit(name, model, x, y, loss, arguments, then=None, seed=3, **options):
         np.random.seed(seed)
         pairs = lambda history: [[k, [float(v) for v in values]] for k, values in history.history.items()]
         first = pairs(made.fit(get(x, floatx), get(y, floatx), **resolve(arguments, floatx)))
+        again = None
+        if recompile:
+            optimizer = recompile()
+            again = keras.optimizers.serialize(optimizer)
+            made.compile(optimizer, loss, metrics=fields["compile"]["metrics"])
         second = then and pairs(made.fit(get(x, floatx), get(y, floatx), **resolve(then, floatx)))
         finish(name, made)
-        fixture.case(name=name, kind="fit", x=x, y=y, seed=seed, arguments=arguments, then=then, history=first, history_then=second, **fields)
+        fixture.case(name=name, kind="fit", x=x, y=y, seed=seed, arguments=arguments, then=then, recompile=again, history=first, history_then=second, **fields)
 
     each_floatx(name, model, loss, record)
 
 
-def evaluate(name, model, x, y, loss, batch_size=32, sample_weight=None, **options):
+def evaluate(name, model, x, y, loss, batch_size=32, sample_weight=None, steps=None, **options):
+    batch_size = None if steps else batch_size
+
     def record(name, floatx):
         made, fields = compiled(model, floatx, loss, **options)
-        values = made.evaluate(get(x, floatx), get(y, floatx), batch_size=batch_size, sample_weight=get(sample_weight, floatx), verbose=0)
+        values = made.evaluate(get(x, floatx), get(y, floatx), batch_size=batch_size, steps=steps, sample_weight=get(sample_weight, floatx), verbose=0)
         fixture.array(name + "/values", np.atleast_1d(np.array(values, "float64")))
-        predictions = made.predict(get(x, floatx), batch_size=batch_size)
+        predictions = made.predict(get(x, floatx), batch_size=batch_size, steps=steps)
         for i, value in enumerate(predictions if isinstance(predictions, list) else [predictions]):
             fixture.array("%s/prediction_%d" % (name, i), value)
         finish(name, made)
-        fixture.case(name=name, kind="evaluate", x=x, y=y, batch_size=batch_size, sample_weight=sample_weight, **fields)
+        fixture.case(name=name, kind="evaluate", x=x, y=y, batch_size=batch_size, steps=steps, sample_weight=sample_weight, **fields)
 
     each_floatx(name, model, loss, record)
 
@@ -289,6 +326,25 @@ fit("fit_cnn", "cnn", ["image"], ["image_labels"], "sparse_categorical_crossentr
 fit("fit_two_inputs", "two_inputs", ["x", "x2"], ["onehot", "binary"], two, dict(five, validation_split=0.25), metrics={"class": "accuracy", "sign": ["accuracy", "mse"]}, loss_weights=[1.0, 0.3])
 fit("fit_two_inputs_one_loss", "two_inputs", ["x", "x2"], ["onehot", "binary"], "mse", dict(five), metrics=["accuracy"], loss_weights={"class": 2.0, "sign": 0.5})
 fit("fit_two_inputs_weights", "two_inputs", ["x", "x2"], ["onehot", "binary"], {"class": two[0], "sign": two[1]}, dict(five, sample_weight=["weight", "weight"]), metrics=["mae"])
+fit("fit_stop", "mlp_softmax", ["x_short"], ["onehot_short"], "categorical_crossentropy", dict(five, stop=[1, 2], validation_split=0.1), then=dict(five, epochs=2, validation_split=0.1),
+    metrics=["accuracy"], optimizer=momentum)
+fit("fit_stop_at_last_batch", "mlp_softmax", ["x_short"], ["onehot_short"], "categorical_crossentropy", dict(five, stop=[1, 4]), metrics=["accuracy"])
+fit("fit_recompile", "mlp_softmax", ["x_short"], ["onehot_short"], "categorical_crossentropy", dict(five, epochs=2), then=dict(five, epochs=2), metrics=["accuracy"],
+    optimizer=momentum, recompile=rmsprop)
+fit("fit_recompile_same", "mlp_softmax", ["x_short"], ["onehot_short"], "categorical_crossentropy", dict(five, epochs=2), then=dict(five, epochs=2), optimizer=momentum, recompile=momentum)
+fit("fit_steps", "mlp_softmax", ["x_short"], ["onehot_short"], "categorical_crossentropy", dict(epochs=3, steps_per_epoch=4), metrics=["accuracy"])
+fit("fit_steps_stop", "mlp_softmax", ["x_short"], ["onehot_short"], "categorical_crossentropy",
+    dict(epochs=3, steps_per_epoch=4, stop=[1, 1]), metrics=["accuracy"])
+fit("fit_steps_validation", "mlp_softmax", ["x_short"], ["onehot_short"], "categorical_crossentropy",
+    dict(epochs=3, steps_per_epoch=4, validation_split=0.2, validation_steps=1), metrics=["accuracy"])
+fit("fit_temporal", "series", ["series"], ["series_target"], "mse", dict(five, sample_weight=["series_weight"], validation_split=0.25), metrics=["mae"], weighted_metrics=["mae"], mode="temporal")
+fit("fit_temporal_named", "series_input", ["series"], ["series_target", "series_flat"], "mse", dict(five, sample_weight=["series_weight", "series_plain"]), mode={"each": "temporal", "all": None})
+fit("fit_temporal_none", "series", ["series"], ["series_target"], "mse", dict(five), mode="temporal")
+
+steps("temporal", "series", "series", "series_target", "mse", batch=8, sample_weight="series_weight", mode="temporal", metrics=["mse"], weighted_metrics=["mse"])
+steps("temporal_masked", "series_softmax", "series", "series_classes", "sparse_categorical_crossentropy", batch=8, sample_weight="series_weight", mode="temporal",
+      metrics=["accuracy"], weighted_metrics=["accuracy"])
+evaluate("evaluate_steps", "mlp_softmax", ["x_short"], ["onehot_short"], "categorical_crossentropy", steps=1, metrics=["accuracy"])
 
 evaluate("evaluate", "mlp_softmax", ["x_short"], ["onehot_short"], "categorical_crossentropy", metrics=["accuracy", "mse"])
 evaluate("evaluate_no_metrics", "mlp_linear", ["x_short"], ["real_short"], "mse", batch_size=16)

@@ -7,9 +7,10 @@ use keras_core::callbacks::Records;
 use keras_core::models::{Model, model_from_json};
 use keras_core::optimizers::OptimizerSpec;
 use keras_core::training::{
-    ClassWeight, Compile, Data, Evaluate, Fit, IntoLosses, PerOutput, Predict, SampleWeight, Shuffle,
+    Callback, ClassWeight, Compile, Context, Data, Evaluate, Fit, IntoLosses, Logs, PerOutput, Predict,
+    SampleWeight, Shuffle,
 };
-use keras_core::{Array, DType, losses::LossSpec, metrics::MetricSpec, random};
+use keras_core::{Array, DType, Result, losses::LossSpec, metrics::MetricSpec, random};
 use serde_json::Value;
 
 /// Values that are kept in the default float type, whatever the model computes in.
@@ -47,9 +48,13 @@ impl<'a> Case<'a> {
     }
 
     fn compile(&self) {
+        self.compile_with(&self.json["compile"]["optimizer"]);
+    }
+
+    fn compile_with(&self, optimizer: &Value) {
         let described = &self.json["compile"];
         let losses = per_output(&described["loss"], |loss| LossSpec::from(loss));
-        let mut options = Compile::new(OptimizerSpec::from(&described["optimizer"]), Losses(losses))
+        let mut options = Compile::new(OptimizerSpec::from(optimizer), Losses(losses))
             .metrics_per_output(metrics(&described["metrics"]))
             .weighted_metrics_per_output(metrics(&described["weighted_metrics"]));
         options = match &described["loss_weights"] {
@@ -60,6 +65,15 @@ impl<'a> Case<'a> {
                 weights.iter().map(|(name, weight)| (name.as_str(), weight.as_f64().unwrap())),
             ),
             _ => options,
+        };
+        options = match &described["sample_weight_mode"] {
+            Value::Null => options,
+            Value::String(mode) => options.sample_weight_mode(mode.as_str()),
+            modes => {
+                let names = self.model.output_names().unwrap();
+                let modes = names.iter().map(|name| modes[name].as_str().map(str::to_owned)).collect();
+                options.sample_weight_mode(PerOutput::List(modes))
+            }
         };
         self.model.compile(options).unwrap();
         assert_eq!(
@@ -197,6 +211,26 @@ fn each(kind: &str, run: impl Fn(&Case)) {
     assert!(count >= 15, "{count} cases of {kind}");
 }
 
+/// Stops training at the end of a batch.
+struct Stop {
+    at: (usize, usize),
+    epoch: usize,
+}
+
+impl Callback for Stop {
+    fn on_epoch_begin(&mut self, _: &Context, epoch: usize, _: &mut Logs) -> Result<()> {
+        self.epoch = epoch;
+        Ok(())
+    }
+
+    fn on_train_batch_end(&mut self, cx: &Context, batch: usize, _: &mut Logs) -> Result<()> {
+        if (self.epoch, batch) == self.at {
+            cx.model.stop_training(true);
+        }
+        Ok(())
+    }
+}
+
 #[test]
 fn twenty_steps_have_keras_s_losses_metrics_and_weights() {
     each("steps", |case| {
@@ -247,6 +281,12 @@ fn epochs_have_keras_s_history_and_weights() {
                     "batch_size" => options.batch_size(count()),
                     "initial_epoch" => options.initial_epoch(count()),
                     "validation_freq" => options.validation_freq(count()),
+                    "steps_per_epoch" => options.steps_per_epoch(count()),
+                    "validation_steps" => options.validation_steps(count()),
+                    "stop" => {
+                        let [epoch, batch] = [0, 1].map(|i| value[i].as_u64().unwrap() as usize);
+                        options.callbacks([Stop { at: (epoch, batch), epoch: 0 }])
+                    }
                     "validation_split" => options.validation_split(value.as_f64().unwrap()),
                     "shuffle" => options.shuffle(match value {
                         Value::Bool(shuffle) => Shuffle::from(*shuffle),
@@ -268,6 +308,9 @@ fn epochs_have_keras_s_history_and_weights() {
             case.model.fit(x, y, options).unwrap_or_else(|error| panic!("{}: {error}", case.name()))
         };
         case.close_to_records(&run(&case.json["arguments"]).history, &case.json["history"]);
+        if !case.json["recompile"].is_null() {
+            case.compile_with(&case.json["recompile"]);
+        }
         if !case.json["then"].is_null() {
             case.close_to_records(&run(&case.json["then"]).history, &case.json["history_then"]);
         }
@@ -275,12 +318,31 @@ fn epochs_have_keras_s_history_and_weights() {
     });
 }
 
+/// In Keras 2.3.1 the validation forgets that a callback wanted to stop at the last batch; it does not here.
+#[test]
+fn a_stop_at_the_last_batch_outlives_the_validation() {
+    let fixture = Fixture::load("training_2_3_1");
+    let case = Case::new(&fixture, fixture.cases().iter().find(|case| case["name"] == "fit_float32").unwrap());
+    let (x, y) = (case.data(&case.json["x"]), case.data(&case.json["y"]));
+    let options = Fit::new().batch_size(16).epochs(5).validation_data(&x, &y).verbose(0);
+    let history = case.model.fit(&x, &y, options.callbacks([Stop { at: (1, 4), epoch: 0 }])).unwrap();
+    assert_eq!((history["loss"].len(), history["val_loss"].len()), (2, 2));
+}
+
 #[test]
 fn evaluation_and_prediction_have_keras_s_numbers() {
     each("evaluate", |case| {
-        let batch = usize::try_from(case.json["batch_size"].as_u64().unwrap()).unwrap();
+        let count = |key: &str| case.json[key].as_u64().map(|count| count as usize);
+        let (batch, steps) = (count("batch_size"), count("steps"));
         let (x, y) = (case.data(&case.json["x"]), case.data(&case.json["y"]));
-        let mut options = Evaluate::new().batch_size(batch).verbose(0);
+        let mut options = Evaluate::new().verbose(0);
+        let mut predict = Predict::new();
+        if let Some(batch) = batch {
+            (options, predict) = (options.batch_size(batch), predict.batch_size(batch));
+        }
+        if let Some(steps) = steps {
+            (options, predict) = (options.steps(steps), predict.steps(steps));
+        }
         if let Some(weights) = case.sample_weight(&case.json["sample_weight"]) {
             options = options.sample_weight(weights);
         }
@@ -289,9 +351,7 @@ fn evaluation_and_prediction_have_keras_s_numbers() {
         for ((name, got), want) in case.model.metrics_names().unwrap().iter().zip(got).zip(want) {
             case.close("evaluate", name, got, want);
         }
-        for (i, got) in
-            case.model.predict_all(&x, &Predict::new().batch_size(batch)).unwrap().iter().enumerate()
-        {
+        for (i, got) in case.model.predict_all(&x, &predict).unwrap().iter().enumerate() {
             let want = case.fixture.array(&format!("{}/prediction_{i}", case.name()));
             assert_eq!(got.shape(), want.shape());
             for (got, want) in got.to_vec::<f64>().iter().zip(want.to_vec::<f64>()) {

@@ -2,9 +2,12 @@
 
 use super::network::{Kind, Network};
 use super::{Model, model::lock};
+use crate::array::Array;
 use crate::error::{Error, Result};
 use crate::layers::{Input, IntoLayer, LayerRef, ShapeArgument, automatic_name};
 use crate::tensor::{Spec, Tensor};
+use crate::output::Output;
+use crate::training::Data;
 use std::ops::Deref;
 use std::sync::PoisonError;
 
@@ -107,6 +110,50 @@ impl Sequential {
 
     fn connect(&self, inputs: Vec<Tensor>, output: Tensor) -> Result<()> {
         self.0.set_network(Network::new(Kind::Sequential, self.name().to_owned(), inputs, vec![output])?)
+    }
+
+    /// The class of each sample: i64 numbers of the largest output along the last axis, or for outputs of width 1 an i32 column
+    /// that says whether each is above one half.
+    ///
+    /// ```
+    /// use keras_core::{Array, layers::Activation, models::Sequential};
+    /// # let engine: std::sync::Arc<dyn keras_core::backend::Runtime> =
+    /// #     std::sync::Arc::new(keras_core::backend::Engine::new(keras_core::backend::Reference)?);
+    /// let mut model = Sequential::new();
+    /// model.add(Activation::new("softmax").input_shape([3]))?;
+    /// # model.on(&engine);
+    /// let x = Array::from_vec(&[2, 3], vec![0.0_f32, 2.0, 1.0, 5.0, 0.0, 0.0])?;
+    /// assert_eq!(model.predict_classes(&x)?.to_vec::<i64>(), [1, 0]);
+    /// # Ok::<(), keras_core::Error>(())
+    /// ```
+    pub fn predict_classes(&self, x: impl Into<Data>) -> Result<Array> {
+        let probabilities = self.predict(x)?;
+        let values = probabilities.to_vec::<f64>();
+        let Some((&width, rest)) = probabilities.shape().split_last().filter(|(width, _)| **width > 1) else {
+            let above = values.into_iter().map(|value| i32::from(value > 0.5)).collect();
+            return Array::from_vec(probabilities.shape(), above);
+        };
+        let best = |row: &[f64]| {
+            let first = (0, f64::NEG_INFINITY);
+            let above = |best: (i64, f64), (i, &value): (usize, &f64)| {
+                // As numpy: the first of equals, and a NaN wins.
+                if value > best.1 || value.is_nan() && !best.1.is_nan() { (i as i64, value) } else { best }
+            };
+            row.iter().enumerate().fold(first, above).0
+        };
+        Array::from_vec(rest, values.chunks(width).map(best).collect())
+    }
+
+    /// [`Model::predict`], with a warning if a value is outside 0 to 1.
+    pub fn predict_proba(&self, x: impl Into<Data>) -> Result<Array> {
+        let probabilities = self.predict(x)?;
+        if probabilities.to_vec::<f64>().iter().any(|value| !(0.0..=1.0).contains(value) && !value.is_nan()) {
+            Output::current().warning(
+                "Network returning invalid probability values. The last layer might not normalize predictions \
+                 into probabilities (like softmax or sigmoid would).",
+            );
+        }
+        Ok(probabilities)
     }
 
     /// Takes the last layer away; the model ends with the one before and is usable at once (after a new `compile`,

@@ -78,7 +78,11 @@ impl Model {
         let count = sample_count(&inputs, &labelled)?;
         let mut weights = Vec::with_capacity(targets.len());
         for ((name, target), &i) in names.iter().zip(&targets).zip(&wanted) {
-            let own = sample_weight.map(|weight| weight.of(name, names.len(), target)).transpose()?.flatten();
+            let temporal = compiled.outputs.get(i).is_some_and(|plan| plan.temporal);
+            let own = sample_weight
+                .map(|weight| weight.of(name, names.len(), target, temporal))
+                .transpose()?
+                .flatten();
             let by_class =
                 class_weight.map(|weight| weight.of(name, names.len(), target)).transpose()?.flatten();
             let both = match (own, by_class) {

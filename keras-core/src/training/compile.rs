@@ -26,6 +26,7 @@ pub struct Compile {
     loss_weights: PerOutput<f64>,
     metrics: PerOutput<Vec<MetricSpec>>,
     weighted_metrics: PerOutput<Vec<MetricSpec>>,
+    sample_weight_mode: PerOutput<String>,
 }
 
 /// Something for each output: nothing, one for all, in the model's order, or by output name.
@@ -89,6 +90,24 @@ impl<T: Clone> PerOutput<T> {
     }
 }
 
+impl From<&str> for PerOutput<String> {
+    fn from(value: &str) -> Self {
+        Self::All(value.to_owned())
+    }
+}
+
+impl<const N: usize> From<[Option<&str>; N]> for PerOutput<String> {
+    fn from(values: [Option<&str>; N]) -> Self {
+        Self::List(values.into_iter().map(|value| value.map(str::to_owned)).collect())
+    }
+}
+
+impl<const N: usize> From<[(&str, &str); N]> for PerOutput<String> {
+    fn from(values: [(&str, &str); N]) -> Self {
+        Self::Named(values.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+    }
+}
+
 /// What may stand for the losses: one for all outputs, a list, or by output name.
 pub trait IntoLosses {
     /// The losses per output.
@@ -134,6 +153,7 @@ impl Compile {
             loss_weights: PerOutput::None,
             metrics: PerOutput::None,
             weighted_metrics: PerOutput::None,
+            sample_weight_mode: PerOutput::None,
         }
     }
 
@@ -177,6 +197,13 @@ impl Compile {
         self
     }
 
+    /// `"temporal"`: sample weights of shape (samples, time steps), for outputs of at least three axes. For all outputs, or one
+    /// per output by list or name; default one weight per sample.
+    pub fn sample_weight_mode(mut self, mode: impl Into<PerOutput<String>>) -> Self {
+        self.sample_weight_mode = mode.into();
+        self
+    }
+
     /// Metrics of every output.
     pub fn metrics<M: Into<MetricSpec>>(mut self, metrics: impl IntoIterator<Item = M>) -> Self {
         self.metrics = PerOutput::All(metrics.into_iter().map(Into::into).collect());
@@ -215,6 +242,8 @@ pub(crate) struct OutputPlan {
     pub(crate) name: String,
     pub(crate) loss: Option<LossRef>,
     pub(crate) loss_weight: f64,
+    /// Whether sample weights have an axis of time steps.
+    pub(crate) temporal: bool,
     pub(crate) metrics: Vec<Metered>,
 }
 
@@ -278,6 +307,7 @@ impl Model {
         let weights = options.loss_weights.resolve("loss_weights", &names)?;
         let metrics = options.metrics.resolve("metrics", &names)?;
         let weighted = options.weighted_metrics.resolve("weighted_metrics", &names)?;
+        let modes = options.sample_weight_mode.resolve("sample_weight_mode", &names)?;
         let several = names.len() > 1;
         let mut outputs = Vec::with_capacity(names.len());
         let mut taken: Vec<String> = Vec::new();
@@ -309,6 +339,7 @@ impl Model {
                 name: name.clone(),
                 loss,
                 loss_weight: weights.get(i).copied().flatten().unwrap_or(1.0),
+                temporal: is_temporal(modes.get(i).and_then(Option::as_deref))?,
                 metrics: metered,
             });
         }
@@ -379,6 +410,16 @@ impl Model {
         let now: Vec<_> = self.trainable_weights().iter().map(|weight| weight.variable.id()).collect();
         let then: Vec<_> = compiled.trainable.iter().map(|weight| weight.variable.id()).collect();
         now != then
+    }
+}
+
+fn is_temporal(mode: Option<&str>) -> Result<bool> {
+    match mode {
+        None => Ok(false),
+        Some("temporal") => Ok(true),
+        Some(other) => {
+            Err(Error::value("compile, sample_weight_mode", "\"temporal\" or nothing", format!("{other:?}")))
+        }
     }
 }
 

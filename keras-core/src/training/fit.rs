@@ -1,6 +1,7 @@
 //! `fit` and `evaluate`: epochs of batches, with callbacks around them.
 
 use super::batch::Samples;
+use super::batches::{Batches, Once, Sizes, Whole};
 use super::callback::{Callback, CallbackList, Context, IntoCallbacks, Params, TrainedModel};
 use super::compile::Compiled;
 use super::data::Data;
@@ -12,7 +13,6 @@ use crate::callbacks::{BaseLogger, CountMode, History, ProgbarLogger};
 use crate::error::{Error, Result};
 use crate::models::{Model, lock};
 use crate::output::Output;
-use crate::random;
 use crate::tensor::Phase;
 use std::sync::Arc;
 
@@ -41,7 +41,9 @@ impl From<bool> for Shuffle {
 /// let options = Fit::new().epochs(5).batch_size(128).validation_split(0.1).verbose(0);
 /// ```
 pub struct Fit<'a> {
-    batch_size: usize,
+    batch_size: Option<usize>,
+    steps_per_epoch: Option<usize>,
+    validation_steps: Option<usize>,
     epochs: usize,
     initial_epoch: usize,
     verbose: u8,
@@ -57,7 +59,9 @@ pub struct Fit<'a> {
 impl Default for Fit<'_> {
     fn default() -> Self {
         Self {
-            batch_size: 32,
+            batch_size: None,
+            steps_per_epoch: None,
+            validation_steps: None,
             epochs: 1,
             initial_epoch: 0,
             verbose: 1,
@@ -78,9 +82,22 @@ impl<'a> Fit<'a> {
         Self::default()
     }
 
-    /// Samples per update; the last batch of an epoch may be smaller.
+    /// Samples per update; the last batch of an epoch may be smaller. Default: the batch size that the model's inputs fix, else 32.
     pub fn batch_size(mut self, size: usize) -> Self {
-        self.batch_size = size;
+        self.batch_size = Some(size);
+        self
+    }
+
+    /// Updates per epoch, each on all of the data as one batch. Excludes `batch_size`, and asks for
+    /// [`Fit::validation_steps`] where there is validation data.
+    pub fn steps_per_epoch(mut self, steps: usize) -> Self {
+        self.steps_per_epoch = Some(steps);
+        self
+    }
+
+    /// Steps of a validation, each on all of the validation data as one batch; only with [`Fit::steps_per_epoch`].
+    pub fn validation_steps(mut self, steps: usize) -> Self {
+        self.validation_steps = Some(steps);
         self
     }
 
@@ -158,7 +175,8 @@ impl<'a> Fit<'a> {
 
 /// Options of [`Model::evaluate_with`].
 pub struct Evaluate<'a> {
-    batch_size: usize,
+    batch_size: Option<usize>,
+    steps: Option<usize>,
     verbose: u8,
     sample_weight: Option<SampleWeight>,
     callbacks: Vec<Box<dyn Callback + 'a>>,
@@ -166,7 +184,7 @@ pub struct Evaluate<'a> {
 
 impl Default for Evaluate<'_> {
     fn default() -> Self {
-        Self { batch_size: 32, verbose: 1, sample_weight: None, callbacks: Vec::new() }
+        Self { batch_size: None, steps: None, verbose: 1, sample_weight: None, callbacks: Vec::new() }
     }
 }
 
@@ -176,9 +194,15 @@ impl<'a> Evaluate<'a> {
         Self::default()
     }
 
-    /// Samples per batch.
+    /// Samples per batch. Default: the batch size that the model's inputs fix, else 32.
     pub fn batch_size(mut self, size: usize) -> Self {
-        self.batch_size = size;
+        self.batch_size = Some(size);
+        self
+    }
+
+    /// Evaluate all of the data as one batch, so many times. Excludes `batch_size`.
+    pub fn steps(mut self, steps: usize) -> Self {
+        self.steps = Some(steps);
         self
     }
 
@@ -214,6 +238,8 @@ impl Model {
         }
         let compiled = self.compiled("fit")?;
         check_options(&options)?;
+        let sizes = Sizes { doing: "fit", batch_size: options.batch_size, steps: options.steps_per_epoch };
+        sizes.check()?;
         if self.trainable_changed(&compiled) {
             Output::current().warning(
                 "Discrepancy between trainable weights and collected trainable weights, \
@@ -238,18 +264,27 @@ impl Model {
             }
             None => (samples, None),
         };
-        self.check_fixed_batch(train.count, options.batch_size, false)?;
-        if let Some(validation) = &validation {
-            self.check_fixed_batch(validation.count, options.batch_size, false)?;
-        }
+        let text = match &validation {
+            Some(validation) => {
+                format!("Train on {} samples, validate on {} samples", train.count, validation.count)
+            }
+            None => format!("Train on {} samples", train.count),
+        };
+        let train = self.batches(train, &sizes, options.shuffle)?;
+        let validation = match validation {
+            Some(validation) => {
+                let sizes = Sizes { steps: options.validation_steps, ..sizes };
+                Some(self.batches(validation, &sizes, Shuffle::None)?)
+            }
+            None => None,
+        };
+        Output::current().progress(options.verbose, &text);
         Training {
             model: self,
             compiled,
             train,
             validation,
-            batch_size: options.batch_size,
             epochs: options.initial_epoch..options.epochs,
-            shuffle: options.shuffle,
             validation_freq: options.validation_freq,
         }
         .run(options.callbacks, options.verbose)
@@ -268,16 +303,15 @@ impl Model {
         options: Evaluate<'_>,
     ) -> Result<Vec<f64>> {
         let compiled = self.compiled("evaluate")?;
-        if options.batch_size == 0 {
-            return Err(Error::value("evaluate", "a batch size of at least 1", "0"));
-        }
+        let sizes = Sizes { doing: "evaluate", batch_size: options.batch_size, steps: options.steps };
+        sizes.check()?;
         let samples = self.samples(&compiled, x.into(), y.into(), options.sample_weight.as_ref(), None)?;
-        self.check_fixed_batch(samples.count, options.batch_size, false)?;
+        let mut batches = self.batches(samples, &sizes, Shuffle::None)?;
         let params = Params {
-            batch_size: Some(options.batch_size),
+            batch_size: batches.batch_size(),
             epochs: 1,
-            steps: None,
-            samples: Some(samples.count),
+            steps: batches.samples().is_none().then(|| batches.steps()),
+            samples: batches.samples(),
             verbose: options.verbose,
             do_validation: false,
             metrics: compiled.metrics_names.clone(),
@@ -285,20 +319,47 @@ impl Model {
         let mut callbacks = CallbackList::new();
         callbacks.extend(options.callbacks);
         let cx = Context { model: self, params: &params };
-        let mut bar = Progbar::new(Some(samples.count), options.verbose);
+        let mut bar = Progbar::new(params.samples.or(params.steps), options.verbose);
         let watch = Watch { callbacks: &mut callbacks, cx: &cx };
-        let values = evaluate_samples(self, &compiled, &samples, options.batch_size, watch, |done| {
+        let values = evaluate_batches(self, &compiled, &mut *batches, watch, |done| {
             bar.update(done, &[]);
         })?;
         bar.finish();
         Ok(values)
     }
+
+    fn batches(&self, samples: Samples, sizes: &Sizes, shuffle: Shuffle) -> Result<Box<dyn Batches>> {
+        if let Some(steps) = sizes.steps {
+            self.check_fixed_batch(samples.count, samples.count, false)?;
+            return Ok(Box::new(Whole::new(samples, steps)));
+        }
+        let batch_size = self.batch_size(sizes.batch_size)?;
+        self.check_fixed_batch(samples.count, batch_size, false)?;
+        Ok(Box::new(Once::new(samples, batch_size, shuffle)))
+    }
 }
 
 fn check_options(options: &Fit<'_>) -> Result<()> {
     let wrong = |expected: &str, received: String| Err(Error::value("fit", expected, received));
-    if options.batch_size == 0 {
-        return wrong("a batch size of at least 1", "0".into());
+    let validates = options.validation.is_some() || options.validation_split > 0.0;
+    match (options.steps_per_epoch, options.validation_steps) {
+        (None, Some(steps)) => {
+            return wrong(
+                "steps_per_epoch beside validation_steps",
+                format!("{steps} validation_steps alone"),
+            );
+        }
+        (Some(steps), None) if validates => {
+            return wrong(
+                "validation_steps beside steps_per_epoch and validation data",
+                format!("{steps} steps_per_epoch alone"),
+            );
+        }
+        (Some(_), Some(steps)) if !validates => {
+            return wrong("validation data for validation_steps", format!("{steps} validation_steps alone"));
+        }
+        (_, Some(0)) => return wrong("at least 1 of validation_steps", "0".into()),
+        _ => {}
     }
     if options.verbose > 2 {
         return wrong("verbose 0, 1 or 2", options.verbose.to_string());
@@ -319,26 +380,24 @@ fn check_options(options: &Fit<'_>) -> Result<()> {
 struct Training<'a> {
     model: &'a Model,
     compiled: Arc<Compiled>,
-    train: Samples,
-    validation: Option<Samples>,
-    batch_size: usize,
+    train: Box<dyn Batches>,
+    validation: Option<Box<dyn Batches>>,
     epochs: std::ops::Range<usize>,
-    shuffle: Shuffle,
     validation_freq: usize,
 }
 
 impl Training<'_> {
-    fn run(self, user: Vec<Box<dyn Callback + '_>>, verbose: u8) -> Result<History> {
+    fn run(mut self, user: Vec<Box<dyn Callback + '_>>, verbose: u8) -> Result<History> {
         let names = &self.compiled.metrics_names;
         let mut metrics = names.clone();
         if self.validation.is_some() {
             metrics.extend(names.iter().map(|name| format!("val_{name}")));
         }
         let params = Params {
-            batch_size: Some(self.batch_size),
+            batch_size: self.train.batch_size(),
             epochs: self.epochs.end,
-            steps: None,
-            samples: Some(self.train.count),
+            steps: self.train.samples().is_none().then(|| self.train.steps()),
+            samples: self.train.samples(),
             verbose,
             do_validation: self.validation.is_some(),
             metrics,
@@ -349,22 +408,17 @@ impl Training<'_> {
         let mut callbacks = CallbackList::new();
         callbacks.extend(BaseLogger::new().stateful_metrics(stateful.clone()));
         if verbose > 0 {
-            callbacks.extend(ProgbarLogger::new(CountMode::Samples).stateful_metrics(stateful));
+            let count = if params.samples.is_some() { CountMode::Samples } else { CountMode::Steps };
+            callbacks.extend(ProgbarLogger::new(count).stateful_metrics(stateful));
         }
         callbacks.extend(user);
         callbacks.extend(&mut history);
         let cx = Context { model: self.model, params: &params };
-        let validating =
-            self.validation.as_ref().map(|samples| format!(", validate on {} samples", samples.count));
-        let text = format!("Train on {} samples{}", self.train.count, validating.unwrap_or_default());
-        Output::current().progress(verbose, &text);
         self.model.stop_training(false);
         callbacks.on_train_begin(&cx, &mut Logs::new())?;
-        // Shuffled further from epoch to epoch, as in Keras.
-        let mut order: Vec<usize> = (0..self.train.count).collect();
-        lock(&self.model.0.order).begin(self.epochs.start, || self.shuffle(&mut order));
+        lock(&self.model.0.order).begin(self.epochs.start, || self.train.shuffle());
         for epoch in self.epochs.clone() {
-            self.epoch(epoch, &mut order, &mut callbacks, &cx)?;
+            self.epoch(epoch, &mut callbacks, &cx)?;
             if self.model.is_stopped() {
                 break;
             }
@@ -374,43 +428,38 @@ impl Training<'_> {
         Ok(history)
     }
 
-    fn epoch(
-        &self,
-        epoch: usize,
-        order: &mut Vec<usize>,
-        callbacks: &mut CallbackList<'_>,
-        cx: &Context<'_>,
-    ) -> Result<()> {
+    fn epoch(&mut self, epoch: usize, callbacks: &mut CallbackList<'_>, cx: &Context<'_>) -> Result<()> {
         self.compiled.reset_metrics()?;
         let mut epoch_logs = Logs::new();
         callbacks.on_epoch_begin(cx, epoch, &mut epoch_logs)?;
-        self.shuffle(order);
-        let batches = order.chunks(self.batch_size).collect::<Vec<_>>();
-        let last = batches.len().saturating_sub(1);
-        for (number, indices) in batches.into_iter().enumerate() {
+        self.train.begin();
+        let counts_samples = self.train.samples().is_some();
+        let steps = self.train.steps();
+        let mut number = 0;
+        while let Some(batch) = self.train.next()? {
             let mut logs = Logs::new();
             logs.set("batch", number as f64);
-            logs.set("size", indices.len() as f64);
+            logs.set("size", if counts_samples { batch.count as f64 } else { 1.0 });
             callbacks.on_train_batch_begin(cx, number, &mut logs)?;
-            let batch = self.train.take(indices)?;
             let values = self.model.run_step(&self.compiled, Phase::Train, &batch)?;
             for (name, value) in self.compiled.metrics_names.iter().zip(values) {
                 logs.set(name, value);
             }
             callbacks.on_train_batch_end(cx, number, &mut logs)?;
+            number += 1;
             if self.model.is_stopped() {
                 break;
             }
-            if number == last
-                && self.validates(epoch)
-                && let Some(validation) = &self.validation
-            {
-                let watch = Watch { callbacks, cx };
-                let values =
-                    evaluate_samples(self.model, &self.compiled, validation, self.batch_size, watch, |_| ())?;
-                for (name, value) in self.compiled.metrics_names.iter().zip(values) {
-                    epoch_logs.set(&format!("val_{name}"), value);
-                }
+        }
+        // As in Keras, an epoch of samples that was stopped has no validation, one of steps has.
+        if (number == steps || !counts_samples)
+            && self.validates(epoch)
+            && let Some(validation) = &mut self.validation
+        {
+            let watch = Watch { callbacks, cx };
+            let values = evaluate_batches(self.model, &self.compiled, &mut **validation, watch, |_| ())?;
+            for (name, value) in self.compiled.metrics_names.iter().zip(values) {
+                epoch_logs.set(&format!("val_{name}"), value);
             }
         }
         callbacks.on_epoch_end(cx, epoch, &mut epoch_logs)
@@ -418,23 +467,6 @@ impl Training<'_> {
 
     fn validates(&self, epoch: usize) -> bool {
         (epoch + 1).is_multiple_of(self.validation_freq)
-    }
-
-    /// Puts the numbers of the samples into the order of the next epoch.
-    fn shuffle(&self, order: &mut Vec<usize>) {
-        match self.shuffle {
-            Shuffle::None => {}
-            Shuffle::Samples => random::with_order(|random| random.shuffle(order)),
-            Shuffle::Batches => {
-                // Whole batches change places; what is left over stays last.
-                let whole = order.len() / self.batch_size;
-                let rest = order.split_off(whole * self.batch_size);
-                let mut batches: Vec<&[usize]> = order.chunks(self.batch_size).collect();
-                random::with_order(|random| random.shuffle(&mut batches));
-                *order = batches.concat();
-                order.extend(rest);
-            }
-        }
     }
 }
 
@@ -444,12 +476,11 @@ struct Watch<'w, 'a> {
     cx: &'w Context<'w>,
 }
 
-/// Loss and metrics over samples: the loss averaged over batches by their sizes, metrics accumulated.
-fn evaluate_samples(
+/// Loss and metrics over batches: the loss averaged by their sizes, metrics accumulated.
+fn evaluate_batches(
     model: &Model,
     compiled: &Compiled,
-    samples: &Samples,
-    batch_size: usize,
+    batches: &mut dyn Batches,
     watch: Watch<'_, '_>,
     mut progress: impl FnMut(usize),
 ) -> Result<Vec<f64>> {
@@ -457,23 +488,29 @@ fn evaluate_samples(
     compiled.reset_metrics()?;
     callbacks.on_test_begin(cx, &mut Logs::new())?;
     let mut loss = 0.0;
+    let mut seen = 0;
     let mut values = Vec::new();
-    for (number, start) in (0..samples.count).step_by(batch_size).enumerate() {
-        let batch = samples.rows(start, start + batch_size)?;
+    let mut number = 0;
+    let counts_samples = batches.samples().is_some();
+    batches.begin();
+    while let Some(batch) = batches.next()? {
+        let size = if counts_samples { batch.count } else { 1 };
         let mut logs = Logs::new();
         logs.set("batch", number as f64);
-        logs.set("size", batch.count as f64);
+        logs.set("size", size as f64);
         callbacks.on_test_batch_begin(cx, number, &mut logs)?;
         values = model.run_step(compiled, Phase::Test, &batch)?;
         for (name, value) in compiled.metrics_names.iter().zip(&values) {
             logs.set(name, *value);
         }
-        loss += values.first().copied().unwrap_or_default() * batch.count as f64;
+        loss += values.first().copied().unwrap_or_default() * size as f64;
+        seen += size;
         callbacks.on_test_batch_end(cx, number, &mut logs)?;
-        progress(start + batch.count);
+        progress(seen);
+        number += 1;
     }
     if let Some(first) = values.first_mut() {
-        *first = loss / samples.count as f64;
+        *first = loss / seen as f64;
     }
     callbacks.on_test_end(cx, &mut Logs::new())?;
     Ok(values)

@@ -1,6 +1,7 @@
 //! Training: `compile`, `fit`, `evaluate`, `predict`, and the callbacks around them.
 
 mod batch;
+mod batches;
 mod callback;
 mod compile;
 mod data;

@@ -1,5 +1,6 @@
 //! `predict` and `predict_on_batch`.
 
+use super::batches::Sizes;
 use super::data::{Data, sample_count, standardize};
 use super::progbar::Progbar;
 use crate::array::Array;
@@ -21,16 +22,11 @@ pub(crate) struct PredictKey {
 }
 
 /// Options of [`Model::predict`].
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Predict {
-    batch_size: usize,
+    batch_size: Option<usize>,
+    steps: Option<usize>,
     verbose: u8,
-}
-
-impl Default for Predict {
-    fn default() -> Self {
-        Self { batch_size: 32, verbose: 0 }
-    }
 }
 
 impl Predict {
@@ -39,9 +35,15 @@ impl Predict {
         Self::default()
     }
 
-    /// Samples per batch; any gives the same result.
+    /// Samples per batch; any gives the same result. Default: the batch size that the model's inputs fix, else 32.
     pub fn batch_size(mut self, size: usize) -> Self {
-        self.batch_size = size;
+        self.batch_size = Some(size);
+        self
+    }
+
+    /// Predict all of the data as one batch, so many times; the results follow one another. Excludes `batch_size`.
+    pub fn steps(mut self, steps: usize) -> Self {
+        self.steps = Some(steps);
         self
     }
 
@@ -67,18 +69,21 @@ impl Model {
         if let Some(spec) = x.first_spec() {
             self.build_from(&spec)?;
         }
-        if options.batch_size == 0 {
-            return Err(Error::value("predict", "a batch size of at least 1", "0"));
-        }
         let x = self.checked_inputs(x)?;
         let samples = sample_count(&x, &[])?;
-        self.check_fixed_batch(samples, options.batch_size, true)?;
-        let mut bar = Progbar::new(Some(samples), options.verbose);
+        let sizes = Sizes { doing: "predict", batch_size: options.batch_size, steps: options.steps };
+        sizes.check()?;
+        let (batch_size, passes) = match options.steps {
+            Some(steps) => (samples, steps),
+            None => (self.batch_size(options.batch_size)?, 1),
+        };
+        self.check_fixed_batch(samples, batch_size, true)?;
+        let mut bar = Progbar::new(Some(samples.saturating_mul(passes)), options.verbose);
         let mut parts: Vec<Vec<Array>> = Vec::new();
-        let mut start = 0;
-        while start < samples {
-            let stop = (start + options.batch_size).min(samples);
-            let batch = if start == 0 && stop == samples {
+        let mut done = 0;
+        for start in (0..passes).flat_map(|_| (0..samples).step_by(batch_size)) {
+            let stop = start.saturating_add(batch_size).min(samples);
+            let batch = if stop - start == samples {
                 x.clone()
             } else {
                 x.iter().map(|array| array.rows(start, stop)).collect::<Result<Vec<_>>>()?
@@ -88,8 +93,8 @@ impl Model {
             for (part, output) in parts.iter_mut().zip(outputs) {
                 part.push(output);
             }
-            start = stop;
-            bar.update(stop, &[]);
+            done += stop - start;
+            bar.update(done, &[]);
         }
         bar.finish();
         parts
@@ -108,6 +113,14 @@ impl Model {
         let names = self.input_names()?;
         let arrays = x.in_order("input", &names)?;
         standardize("input", arrays, &names, &self.input_specs()?)
+    }
+
+    /// The batch size that was asked for, else the one that the inputs fix, else 32.
+    pub(crate) fn batch_size(&self, asked: Option<usize>) -> Result<usize> {
+        if let Some(size) = asked {
+            return Ok(size);
+        }
+        Ok(self.input_specs()?.iter().find_map(|spec| spec.shape.first().copied().flatten()).unwrap_or(32))
     }
 
     /// A model whose inputs fix the batch size, as stateful ones do, takes only whole batches of that size.

@@ -36,8 +36,14 @@ impl SampleWeight {
         Self(arrays.into_iter().map(|(name, array)| (Some(name), array)).collect())
     }
 
-    /// The weights of one output, checked against its target.
-    pub(crate) fn of(&self, output: &str, outputs: usize, target: &Array) -> Result<Option<Array>> {
+    /// The weights of one output, checked against its target: one per sample, or if `temporal` one per sample and time step.
+    pub(crate) fn of(
+        &self,
+        output: &str,
+        outputs: usize,
+        target: &Array,
+        temporal: bool,
+    ) -> Result<Option<Array>> {
         let found = match self.0.as_slice() {
             [(None, array)] if outputs == 1 => Some(array),
             [(None, _)] => {
@@ -50,19 +56,30 @@ impl SampleWeight {
             named => named.iter().find(|(name, _)| name.as_deref() == Some(output)).map(|(_, array)| array),
         };
         let Some(array) = found else { return Ok(None) };
-        let samples = target.shape().first().copied().unwrap_or(0);
-        let flat = match array.shape() {
-            &[n] | &[n, 1] => (n == samples).then(|| array.reshape(&[n])).transpose()?,
-            _ => None,
-        };
-        let flat = flat.ok_or_else(|| {
-            Error::shape(
-                format!("checking sample_weight of {output}"),
-                format!("one weight per sample, shape [{samples}]"),
+        let doing = || format!("checking sample_weight of {output}");
+        let axes = if temporal { 2 } else { 1 };
+        if temporal && target.rank() < 3 {
+            return Err(Error::shape(
+                doing(),
+                "a target of at least three axes for sample_weight_mode \"temporal\"",
+                format!("{:?}", target.shape()),
+            ));
+        }
+        let expected = target.shape().get(..axes).unwrap_or_default();
+        if array.shape() != expected {
+            let what = if temporal { "sample and time step" } else { "sample" };
+            let error = Error::shape(
+                doing(),
+                format!("one weight per {what}, shape {expected:?}"),
                 format!("{:?}", array.shape()),
-            )
-        })?;
-        Ok(Some(flat.cast(DType::F64)))
+            );
+            return Err(if !temporal && array.rank() == 2 {
+                error.advice("weights per time step need sample_weight_mode(\"temporal\") at compile")
+            } else {
+                error
+            });
+        }
+        Ok(Some(array.cast(DType::F64)))
     }
 }
 
