@@ -7,6 +7,7 @@ mod conformance;
 mod decomposition;
 mod engine;
 mod files;
+mod faq;
 mod fixtures;
 mod functions;
 mod gradients;

@@ -322,7 +322,8 @@ fn epochs_have_keras_s_history_and_weights() {
 #[test]
 fn a_stop_at_the_last_batch_outlives_the_validation() {
     let fixture = Fixture::load("training_2_3_1");
-    let case = Case::new(&fixture, fixture.cases().iter().find(|case| case["name"] == "fit_float32").unwrap());
+    let case =
+        Case::new(&fixture, fixture.cases().iter().find(|case| case["name"] == "fit_float32").unwrap());
     let (x, y) = (case.data(&case.json["x"]), case.data(&case.json["y"]));
     let options = Fit::new().batch_size(16).epochs(5).validation_data(&x, &y).verbose(0);
     let history = case.model.fit(&x, &y, options.callbacks([Stop { at: (1, 4), epoch: 0 }])).unwrap();

@@ -11,7 +11,7 @@ mod variable;
 
 pub use cache::ProgramCache;
 pub use engine::{Engine, Program};
-pub use runtime::{Executable, Runtime};
+pub use runtime::{Executable, IntoRuntime, Runtime};
 pub use variable::{Variable, VariableId};
 
 use crate::array::{Array, DType};

@@ -31,6 +31,30 @@ pub trait Executable: Send + Sync {
     fn graph(&self) -> &Graph;
 }
 
+/// What a model or a function can be told to run on: an [`Engine`], or one chosen at run time.
+pub trait IntoRuntime {
+    /// The engine, its backend's type forgotten.
+    fn into_runtime(self) -> Arc<dyn Runtime>;
+}
+
+impl<B: Backend> IntoRuntime for &Engine<B> {
+    fn into_runtime(self) -> Arc<dyn Runtime> {
+        Arc::new(self.clone())
+    }
+}
+
+impl IntoRuntime for Arc<dyn Runtime> {
+    fn into_runtime(self) -> Arc<dyn Runtime> {
+        self
+    }
+}
+
+impl IntoRuntime for &Arc<dyn Runtime> {
+    fn into_runtime(self) -> Arc<dyn Runtime> {
+        Arc::clone(self)
+    }
+}
+
 impl<B: Backend> Runtime for Engine<B> {
     fn name(&self) -> &'static str {
         self.backend().name()

@@ -1,7 +1,7 @@
 //! `K.function`, `K.gradients`, `K.eval`, variables and placeholders.
 
 use crate::array::{Array, DType};
-use crate::backend::{ProgramCache, Runtime, Variable, registry};
+use crate::backend::{IntoRuntime, ProgramCache, Runtime, Variable, registry};
 use crate::error::{Error, Result};
 use crate::graph::optimize::Passes;
 use crate::graph::{Type, Value, gradients as graph_gradients};
@@ -221,8 +221,8 @@ impl Function {
     }
 
     /// Runs on that engine instead of the configured one.
-    pub fn on(mut self, runtime: &Arc<dyn Runtime>) -> Self {
-        self.runtime = Some(Arc::clone(runtime));
+    pub fn on(mut self, engine: impl IntoRuntime) -> Self {
+        self.runtime = Some(engine.into_runtime());
         self
     }
 

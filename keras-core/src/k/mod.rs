@@ -9,6 +9,7 @@
 //! # Ok::<(), keras_core::Error>(())
 //! ```
 
+mod custom;
 mod elementwise;
 mod function;
 mod linear;
@@ -16,6 +17,7 @@ mod recurrent;
 mod reduction;
 mod structure;
 
+pub use custom::{Host, custom_gradient};
 pub use elementwise::*;
 pub use function::*;
 pub use linear::*;

@@ -2,7 +2,7 @@
 
 use super::network::{Kind, Network, names_of};
 use crate::array::{Array, DType};
-use crate::backend::{Backend, Engine, Runtime, Variable, registry};
+use crate::backend::{IntoRuntime, Runtime, Variable, registry};
 use crate::error::{Error, Result};
 use crate::layers::{Inputs, LayerRef, Weight, automatic_name, set_variables};
 use crate::random;
@@ -49,6 +49,8 @@ pub(crate) struct ModelCell {
     /// Options of a `compile` that waits for the first data.
     pub(crate) deferred: Mutex<Option<Compile>>,
     pub(crate) predict: PredictCache,
+    /// Scalars that [`Model::add_loss`] added.
+    pub(super) losses: Arc<Mutex<Vec<Tensor>>>,
     pub(crate) stop: AtomicBool,
 }
 
@@ -87,17 +89,64 @@ impl Model {
             compiled: Mutex::default(),
             deferred: Mutex::default(),
             predict: PredictCache::default(),
+            losses: Arc::default(),
             stop: AtomicBool::new(false),
         }))
     }
 
-    pub(super) fn set_network(&self, network: Network) -> Result<()> {
+    pub(super) fn set_network(&self, mut network: Network) -> Result<()> {
+        network.losses = Arc::clone(&self.0.losses);
         let layer = LayerRef::new(network)?;
         layer.build(&[])?;
         layer.set_trainable(self.0.trainable.load(Ordering::Relaxed));
         *self.0.network.write().unwrap_or_else(PoisonError::into_inner) = Some(layer);
         self.0.predict.clear();
         Ok(())
+    }
+
+    /// Adds a scalar, computed from the model's inputs, to the loss of every `compile` from now on, also where the model is a layer
+    /// of another.
+    ///
+    /// ```
+    /// use keras_core::layers::{Dense, Input};
+    /// use keras_core::models::Model;
+    /// use keras_core::training::{Compile, Fit};
+    /// use keras_core::{Array, k};
+    ///
+    /// // An autoencoder whose loss needs no targets.
+    /// let x = Input::new([4]).tensor()?;
+    /// let y = Dense::new(4).call(&Dense::new(2).call(&x)?)?;
+    /// let model = Model::new(&x, &y)?;
+    /// # let engine: std::sync::Arc<dyn keras_core::backend::Runtime> =
+    /// #     std::sync::Arc::new(keras_core::backend::Engine::new(keras_core::backend::reference::Reference)?);
+    /// # model.on(&engine);
+    /// model.add_loss(&k::mean(&k::square(&(&x - &y)), &[], false))?;
+    /// model.compile(Compile::new("rmsprop", ()))?;
+    /// let history = model.fit(Array::full(&[8, 4], 0.5_f32), (), Fit::new().verbose(0))?;
+    /// assert!(history["loss"][0] > 0.0);
+    /// # Ok::<(), keras_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `Shape` if it is no scalar; `State` if it needs an input that the model does not have.
+    pub fn add_loss(&self, loss: &Tensor) -> Result<()> {
+        let spec = loss.check()?.spec()?;
+        if spec.rank() != 0 || !spec.dtype.is_float() {
+            return Err(Error::shape(
+                format!("add_loss of model {}", self.name()),
+                "a scalar of floats",
+                spec.to_string(),
+            )
+            .advice("take its k::mean or k::sum"));
+        }
+        self.with_network(|network| network.check_reaches(loss))??;
+        lock(&self.0.losses).push(loss.clone());
+        Ok(())
+    }
+
+    /// The scalars that [`Model::add_loss`] added.
+    pub(crate) fn added_losses(&self) -> Vec<Tensor> {
+        lock(&self.0.losses).clone()
     }
 
     /// The model as a layer: callable on other tensors, with the same weights.
@@ -279,13 +328,8 @@ impl Model {
     }
 
     /// Runs on that engine from now on, instead of the configured one.
-    pub fn on<B: Backend>(&self, engine: &Engine<B>) -> &Self {
-        self.on_runtime(Arc::new(engine.clone()))
-    }
-
-    /// Runs on that engine, chosen at run time.
-    pub fn on_runtime(&self, runtime: Arc<dyn Runtime>) -> &Self {
-        *lock(&self.0.runtime) = Some(runtime);
+    pub fn on(&self, engine: impl IntoRuntime) -> &Self {
+        *lock(&self.0.runtime) = Some(engine.into_runtime());
         self
     }
 

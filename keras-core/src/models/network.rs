@@ -1,5 +1,6 @@
 //! [`Network`]: a graph of layer calls from inputs to outputs; itself a layer.
 
+use super::model::lock;
 use crate::error::{Error, Result};
 use crate::layers::{Base, Build, Call, Input, Layer, LayerNode, LayerRef};
 use crate::registry::Config;
@@ -7,7 +8,7 @@ use crate::tensor::record::Producer;
 use crate::tensor::{Spec, SymbolId, Tensor};
 use std::any::Any;
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// Whether a model was made layer by layer or from tensors; what is written as its class name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -44,6 +45,8 @@ pub struct Network {
     pub(super) outputs: Vec<Tensor>,
     /// In the order in which the outputs' ancestors are finished: operands before users.
     pub(super) nodes: Vec<NetworkNode>,
+    /// What the model adds to the loss beside its outputs' own.
+    pub(super) losses: Arc<Mutex<Vec<Tensor>>>,
 }
 
 impl Network {
@@ -84,7 +87,12 @@ impl Network {
             .advice("all layer names should be unique"));
         }
         let base = Base { name: Some(name), ..Base::default() };
-        Ok(Self { kind, base, layers, inputs, outputs, nodes })
+        Ok(Self { kind, base, layers, inputs, outputs, nodes, losses: Arc::default() })
+    }
+
+    /// An error if a tensor needs other inputs than these.
+    pub(super) fn check_reaches(&self, tensor: &Tensor) -> Result<()> {
+        trace_back(self.name(), &self.inputs, std::slice::from_ref(tensor)).map(drop)
     }
 
     /// The name of the model.
@@ -184,6 +192,9 @@ impl Layer for Network {
             let (value, mask) = trace.replay(output)?;
             values.push(value);
             masks.push(mask);
+        }
+        for loss in lock(&self.losses).iter() {
+            trace.add_loss(trace.replay(loss)?.0);
         }
         cx.set_output_masks(masks);
         Ok(values)

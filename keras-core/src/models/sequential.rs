@@ -118,7 +118,7 @@ impl Sequential {
     /// ```
     /// use keras_core::{Array, layers::Activation, models::Sequential};
     /// # let engine: std::sync::Arc<dyn keras_core::backend::Runtime> =
-    /// #     std::sync::Arc::new(keras_core::backend::Engine::new(keras_core::backend::Reference)?);
+    /// #     std::sync::Arc::new(keras_core::backend::Engine::new(keras_core::backend::reference::Reference)?);
     /// let mut model = Sequential::new();
     /// model.add(Activation::new("softmax").input_shape([3]))?;
     /// # model.on(&engine);

@@ -11,6 +11,7 @@ use crate::models::{Model, lock};
 use crate::optimizers::{OptimizerRef, OptimizerSpec, OptimizerState};
 use crate::semantics::{MetricNames, Semantics};
 use serde_json::{Map, Value};
+use crate::tensor::Tensor;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -138,6 +139,13 @@ impl<T: Into<LossSpec>, const N: usize> IntoLosses for [(&str, T); N] {
     }
 }
 
+/// No loss of any output: of a model whose losses come from layers or from [`Model::add_loss`].
+impl IntoLosses for () {
+    fn into_losses(self) -> PerOutput<LossSpec> {
+        PerOutput::None
+    }
+}
+
 impl IntoLosses for PerOutput<LossSpec> {
     fn into_losses(self) -> PerOutput<LossSpec> {
         self
@@ -251,6 +259,8 @@ pub(crate) struct OutputPlan {
 pub struct Compiled {
     pub(crate) optimizer: OptimizerState,
     pub(crate) outputs: Vec<OutputPlan>,
+    /// Scalars that the model adds to the loss.
+    pub(crate) added_losses: Vec<Tensor>,
     pub(crate) trainable: Vec<Weight>,
     pub(crate) frozen: Arc<HashSet<u64>>,
     pub(crate) semantics: Semantics,
@@ -360,6 +370,7 @@ impl Model {
         Ok(Compiled {
             optimizer,
             outputs,
+            added_losses: self.added_losses(),
             trainable,
             frozen: Arc::new(self.frozen()),
             semantics,

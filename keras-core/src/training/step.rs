@@ -94,6 +94,9 @@ impl Model {
                 add(&mut total, regularizer.call(&Tensor::variable(&weight.variable)));
             }
         }
+        for loss in &compiled.added_losses {
+            add(&mut total, trace.replay(loss)?.0);
+        }
         let collected = trace.collected();
         for loss in collected.losses {
             add(&mut total, loss);
