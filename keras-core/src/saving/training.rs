@@ -21,7 +21,8 @@ pub(super) fn compile_options(config: &Value, writer: Writer) -> Result<Compile>
     })?;
     let options = Compile::new(optimizer_of(optimizer, writer)?, losses(config.get("loss")))
         .metrics_per_output(metrics(config.get("metrics")))
-        .weighted_metrics_per_output(metrics(config.get("weighted_metrics")));
+        .weighted_metrics_per_output(metrics(config.get("weighted_metrics")))
+        .sample_weight_mode(modes(config.get("sample_weight_mode"))?);
     let number = |weight: &Value| {
         weight.as_f64().ok_or_else(|| Error::file("training config, loss_weights", "numbers", brief(weight)))
     };
@@ -89,6 +90,25 @@ fn optimizer_of(value: &Value, writer: Writer) -> Result<OptimizerSpec> {
 /// Whether it is `{class_name, config}` and no map of outputs.
 fn is_object(value: &Value) -> bool {
     value.get("class_name").is_some_and(Value::is_string)
+}
+
+fn modes(value: Option<&Value>) -> Result<PerOutput<String>> {
+    let one = |value: &Value| match value {
+        Value::Null => Ok(None),
+        Value::String(mode) => Ok(Some(mode.clone())),
+        other => Err(Error::file("training config, sample_weight_mode", "names", brief(other))),
+    };
+    Ok(match value {
+        None => PerOutput::None,
+        Some(Value::Array(values)) => PerOutput::List(values.iter().map(one).collect::<Result<_>>()?),
+        Some(Value::Object(values)) => {
+            let named = values
+                .iter()
+                .filter_map(|(name, mode)| Some(one(mode).transpose()?.map(|mode| (name.clone(), mode))));
+            PerOutput::Named(named.collect::<Result<_>>()?)
+        }
+        Some(value) => one(value)?.map_or(PerOutput::None, PerOutput::All),
+    })
 }
 
 fn losses(value: Option<&Value>) -> PerOutput<LossSpec> {

@@ -10,8 +10,8 @@ use crate::metrics::{MetricRef, MetricSpec, resolve_metric};
 use crate::models::{Model, lock};
 use crate::optimizers::{OptimizerRef, OptimizerSpec, OptimizerState};
 use crate::semantics::{MetricNames, Semantics};
-use serde_json::{Map, Value};
 use crate::tensor::Tensor;
+use serde_json::{Map, Value};
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -187,7 +187,10 @@ impl Compile {
             ("loss".to_owned(), self.loss.to_value(Value::Null, loss)),
             ("metrics".to_owned(), per_output(&self.metrics, Value::Array(Vec::new()))),
             ("weighted_metrics".to_owned(), per_output(&self.weighted_metrics, Value::Null)),
-            ("sample_weight_mode".to_owned(), Value::Null),
+            (
+                "sample_weight_mode".to_owned(),
+                self.sample_weight_mode.to_value(Value::Null, |mode| mode.as_str().into()),
+            ),
             ("loss_weights".to_owned(), self.loss_weights.to_value(Value::Null, |&weight| weight.into())),
         ])
     }
