@@ -7,8 +7,10 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LossReduction {
-    /// Σ(weight·loss) divided by the number of elements (2.3 and later).
+    /// Σ(weight·loss) divided by the number of elements (2.3).
     SumOverElements,
+    /// The same, divided by the number of elements that no mask leaves out (tf.keras).
+    SumOverValidElements,
     /// Σ(weight·loss) divided by the number of non-zero weights (up to 2.2).
     SumOverNonZeroWeights,
 }
@@ -100,6 +102,7 @@ impl Semantics {
     /// tf.keras 2.15.
     pub const fn tf_keras() -> Self {
         Self {
+            loss_reduction: LossReduction::SumOverValidElements,
             moving_variance: MovingVariance::TfKeras,
             frozen_batch_normalization: FrozenBatchNormalization::Inference,
             ..Self::keras_2_3()

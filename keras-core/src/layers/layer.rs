@@ -437,6 +437,11 @@ impl LayerRef {
             .unwrap_or_default()
     }
 
+    /// The layers it calls, each with its role: `forward`, `cell`.
+    pub(crate) fn named_children(&self) -> Vec<(String, LayerRef)> {
+        self.built().map(|built| built.children.to_vec()).unwrap_or_default()
+    }
+
     /// The child of that name.
     pub fn child(&self, name: &str) -> Option<LayerRef> {
         let built = self.built()?;

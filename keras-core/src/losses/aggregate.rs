@@ -102,6 +102,7 @@ pub fn masked_weights(weights: Option<&Tensor>, mask: Option<&Tensor>) -> Option
 /// |---|---|---|
 /// | mask | multiplied into the weights | values·mask / mean(mask) |
 /// | weights | values·weights | mean of the values over axes the weights lack, ·weights / mean(weights ≠ 0) |
+/// | tf.keras | as 2.3, but `SumOverBatchSize` divides by mean(mask) as well | |
 /// | then | the reduction (`None` and `SumOverBatchSize`: divided by the number of values) | the mean |
 #[track_caller]
 pub fn weighted_mean(
@@ -119,6 +120,16 @@ pub fn weighted_mean(
             let weighted = match masked_weights(weights, mask) {
                 Some(weights) => align_weights(values, &weights) * values,
                 None => values.clone(),
+            };
+            let weighted = match mask {
+                Some(mask)
+                    if semantics.loss_reduction == LossReduction::SumOverValidElements
+                        && reduction == Reduction::SumOverBatchSize =>
+                {
+                    let dtype = values.dtype().unwrap_or_else(|_| k::floatx());
+                    &weighted / k::mean(&k::cast(mask, dtype), &[], false)
+                }
+                _ => weighted,
             };
             match reduction {
                 Reduction::Sum => k::sum(&weighted, &[], false),

@@ -157,6 +157,7 @@ fn sequential_from(config: &Config) -> Result<Sequential> {
         .and_then(Value::as_array)
         .ok_or_else(|| malformed("Sequential config", "a list of layers"))?;
     let shape = reader.value("build_input_shape").and_then(read_shape);
+    let trainable = later_keys(&mut reader)?;
     reader.finish()?;
     let mut model = name.map_or_else(Sequential::new, |name| Sequential::named(&name));
     for layer in layers {
@@ -165,7 +166,16 @@ fn sequential_from(config: &Config) -> Result<Sequential> {
     if let (Some(shape), Err(_)) = (shape, model.as_layer()) {
         model.build(shape)?;
     }
+    if !trainable {
+        model.set_trainable(false);
+    }
     Ok(model)
+}
+
+/// What tf.keras and Keras 3 say of models besides: whether they learn.
+fn later_keys(reader: &mut crate::registry::Reader<'_>) -> Result<bool> {
+    reader.ignore(&["dtype"]);
+    reader.boolean("trainable", true)
 }
 
 /// A call that waits for what it reads.
@@ -186,6 +196,7 @@ fn functional_from(config: &Config) -> Result<Model> {
     };
     let described = list(&mut reader, "layers")?;
     let (inputs, outputs) = (list(&mut reader, "input_layers")?, list(&mut reader, "output_layers")?);
+    let trainable = later_keys(&mut reader)?;
     reader.finish()?;
     let mut made: HashMap<&str, LayerRef> = HashMap::new();
     let mut tensors: HashMap<(&str, usize), Vec<Tensor>> = HashMap::new();
@@ -268,10 +279,14 @@ fn functional_from(config: &Config) -> Result<Model> {
             .collect()
     };
     let (inputs, outputs) = (find(&inputs)?, find(&outputs)?);
-    match name {
+    let model = match name {
         Some(name) => Model::named(&name, inputs, outputs),
         None => Model::new(inputs, outputs),
+    }?;
+    if !trainable {
+        model.set_trainable(false);
     }
+    Ok(model)
 }
 
 fn read_reference(value: &Value) -> Option<(&str, usize, usize)> {

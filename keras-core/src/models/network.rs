@@ -105,6 +105,11 @@ impl Network {
         &self.layers
     }
 
+    /// Whether it was made layer by layer.
+    pub fn is_sequential(&self) -> bool {
+        self.kind == Kind::Sequential
+    }
+
     /// Specs of the outputs and whether they are masked, for inputs of other specs: settled node by node.
     fn settle(&self, inputs: &[Spec], masked: &[bool]) -> Result<Vec<(Spec, bool)>> {
         let mut known: HashMap<SymbolId, (Spec, bool)> = HashMap::new();

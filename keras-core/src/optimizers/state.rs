@@ -77,6 +77,11 @@ impl OptimizerState {
         self.0.dtype
     }
 
+    /// For how many weights it was made.
+    pub(crate) fn weight_count(&self) -> usize {
+        self.0.shapes.len()
+    }
+
     /// The variable that counts steps (int64).
     pub fn iterations_variable(&self) -> &Variable {
         &self.0.iterations

@@ -1,5 +1,6 @@
 //! HDF5 files as Keras uses them: groups, attributes of strings (whole or in chunks), arrays.
 
+use super::Dialect;
 use crate::array::{Array, DType, element_count};
 use crate::error::{Error, Result};
 use hdf5::{AttrValue, Dataset, File, Group};
@@ -45,6 +46,11 @@ impl H5 {
         Ok(Self { file: Arc::new(file), what: what.into(), size })
     }
 
+    /// The same file under the name of the one that it was taken from.
+    pub(super) fn named(self, path: &Path) -> Self {
+        Self { what: path.display().to_string().into(), ..self }
+    }
+
     /// The name of the file, for messages.
     pub(super) fn what(&self) -> &str {
         &self.what
@@ -80,6 +86,25 @@ impl Node {
             }
             Err(error) => Err(self.h5.broken(&join(&self.path, name), &error)),
         }
+    }
+
+    /// The group at a path inside, if there is one.
+    pub(super) fn group_at(&self, path: &str) -> Result<Option<Node>> {
+        let (first, rest) = path.split_once('/').map_or((path, None), |(first, rest)| (first, Some(rest)));
+        match (self.child(first)?, rest) {
+            (Some(node), Some(rest)) => node.group_at(rest),
+            (found, _) => Ok(found),
+        }
+    }
+
+    /// The names of the data sets inside.
+    pub(super) fn datasets(&self) -> Result<Vec<String>> {
+        self.group.datasets().map_err(|error| self.h5.broken(&self.path, &error))
+    }
+
+    /// Whether there is a list of that name, whole or in chunks.
+    pub(super) fn is_listed(&self, name: &str) -> bool {
+        self.attributes.contains_key(name) || self.attributes.contains_key(&format!("{name}0"))
     }
 
     /// A text.
@@ -213,20 +238,31 @@ impl Tree {
         self.attributes.push((name.to_owned(), AttrValue::VarLenAsciiString(text.into())));
     }
 
-    /// A list of names; in as few chunks of equal length as fit where it is too long for one attribute.
-    pub(super) fn names(&mut self, name: &str, names: &[String]) {
-        let longest = names.iter().map(String::len).max().unwrap_or(0);
+    /// A text, as h5py writes a `str`.
+    pub(super) fn unicode(&mut self, name: &str, text: impl Into<String>) {
+        self.attributes.push((name.to_owned(), AttrValue::VarLenString(text.into())));
+    }
+
+    /// A list of names, as the dialect has them: of fixed length in Keras 2, of any length in tf.keras. In as few chunks
+    /// of equal length as fit where it is too long for one attribute.
+    pub(super) fn names(&mut self, name: &str, names: &[String], dialect: Dialect) {
+        let (make, per_letter): (fn(Vec<String>) -> AttrValue, usize) = match dialect {
+            Dialect::Keras2 => (AttrValue::AsciiStringArray, 1),
+            // It measures the list as numpy holds it: four bytes a letter.
+            Dialect::TfKeras => (AttrValue::VarLenAsciiStringArray, 4),
+        };
+        let fits = |names: &[String]| width(names) * per_letter <= HEADER_LIMIT;
         if names.is_empty() {
             self.attributes.push((name.to_owned(), AttrValue::F64Array(Vec::new())));
-        } else if names.len() * longest <= HEADER_LIMIT {
-            self.attributes.push((name.to_owned(), AttrValue::AsciiStringArray(names.to_vec())));
+        } else if fits(names) {
+            self.attributes.push((name.to_owned(), make(names.to_vec())));
         } else {
             let mut count = 2;
-            while split(names, count).any(|chunk| width(chunk) > HEADER_LIMIT) {
+            while count < names.len() && split(names, count).any(|chunk| !fits(chunk)) {
                 count += 1;
             }
             for (i, chunk) in split(names, count).enumerate() {
-                self.attributes.push((format!("{name}{i}"), AttrValue::AsciiStringArray(chunk.to_vec())));
+                self.attributes.push((format!("{name}{i}"), make(chunk.to_vec())));
             }
         }
     }
@@ -314,9 +350,10 @@ mod tests {
         let lens: Vec<usize> = split(&names, 2).map(<[String]>::len).collect();
         assert_eq!(lens, [201, 200]);
         let mut tree = Tree::default();
-        tree.names("layer_names", &names);
-        tree.names("few", &names[..3]);
-        tree.names("none", &[]);
+        tree.names("layer_names", &names, Dialect::Keras2);
+        tree.names("few", &names[..3], Dialect::Keras2);
+        tree.names("none", &[], Dialect::Keras2);
+        tree.names("later", &names, Dialect::TfKeras);
         tree.text("text", "a");
         tree.array("a/b/kernel:0", Array::from([[1.0_f32, 2.0]]));
         tree.array("a/b/iterations:0", Array::from(3_i64));
@@ -325,6 +362,8 @@ mod tests {
         let root = H5::of_bytes("test", bytes).unwrap().root().unwrap();
         assert!(root.has("layer_names0") && root.has("layer_names1") && !root.has("layer_names"));
         assert_eq!(root.names("layer_names").unwrap().unwrap(), names);
+        assert_eq!(root.names("later").unwrap().unwrap(), names);
+        assert!(root.has("later4") && !root.has("later5"));
         assert_eq!(root.names("few").unwrap().unwrap(), names[..3]);
         assert_eq!(root.names("none").unwrap(), Some(Vec::new()));
         assert_eq!(root.names("missing").unwrap(), None);

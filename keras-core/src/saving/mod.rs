@@ -15,14 +15,17 @@
 //! # Ok::<(), keras_core::Error>(())
 //! ```
 
+mod archive;
 mod config;
 mod convert;
 mod custom;
 mod h5;
+mod keras_3;
 mod names;
 mod read;
 mod state;
 mod text;
+mod tf_keras;
 mod training;
 mod version;
 mod weights;

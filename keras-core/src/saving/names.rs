@@ -27,6 +27,8 @@ pub(super) fn weight_names(layer: &LayerRef, dialect: Dialect) -> Vec<(String, W
 
 fn collect(layer: &LayerRef, scope: &str, dialect: Dialect, paths: &mut HashMap<VariableId, String>) {
     if let Ok(weights) = layer.own_weights() {
+        let cell = if dialect == Dialect::TfKeras { cell_of(&layer.class_name()) } else { None };
+        let scope = cell.map_or_else(|| scope.to_owned(), |cell| format!("{scope}/{cell}"));
         for weight in weights.iter() {
             paths.insert(weight.variable.id(), format!("{scope}/{}", weight.name));
         }
@@ -44,6 +46,17 @@ fn collect(layer: &LayerRef, scope: &str, dialect: Dialect, paths: &mut HashMap<
         };
         collect(&child, &inner, dialect, paths);
     }
+}
+
+/// The scope of the cell that a recurrent layer of tf.keras has.
+fn cell_of(class: &str) -> Option<&'static str> {
+    Some(match class {
+        "LSTM" => "lstm_cell",
+        "GRU" => "gru_cell",
+        "SimpleRNN" => "simple_rnn_cell",
+        "ConvLSTM2D" => "conv_lstm2d_cell",
+        _ => return None,
+    })
 }
 
 /// A name without what versions put around it: the output's number, the scope of a recurrent layer's cell.

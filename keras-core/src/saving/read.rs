@@ -1,5 +1,6 @@
 //! `load_model`, `load_weights`.
 
+use super::archive;
 use super::config::model_of_value;
 use super::h5::{H5, Node};
 use super::state::{self, State};
@@ -47,6 +48,10 @@ impl Load {
         self
     }
 
+    pub(super) fn compiles(&self) -> bool {
+        self.compile
+    }
+
     /// Layers and functions of one's own, by the names that the file has for them.
     pub fn custom_objects(mut self, objects: &CustomObjects) -> Self {
         self.custom = objects.clone();
@@ -57,7 +62,7 @@ impl Load {
 /// Loads a whole model: architecture, weights and, where it was compiled, loss, metrics, optimizer and its state, so
 /// that training goes on where it stopped.
 ///
-/// Read is what Keras 1.0 to 2.3 and tf.keras up to 2.15 write; the model computes by the rules of its writer.
+/// Read is what Keras 1.0 to 2.3 and tf.keras up to 2.15 write, and `.keras` archives; the model computes by the rules of its writer.
 ///
 /// # Errors
 /// If the file is missing, damaged or no model, or holds a layer, function or argument that nobody knows.
@@ -70,8 +75,17 @@ pub fn load_model(path: impl AsRef<Path>) -> Result<Model> {
 /// # Errors
 /// As for [`load_model`].
 pub fn load_model_with(path: impl AsRef<Path>, options: &Load) -> Result<Model> {
-    let h5 = H5::open(path.as_ref())?;
-    options.custom.during(|| model_of(&h5, options))
+    let path = path.as_ref();
+    options.custom.during(|| {
+        if is_zip(path) { archive::load(path, options) } else { model_of(&H5::open(path)?, options) }
+    })
+}
+
+fn is_zip(path: &Path) -> bool {
+    let mut start = [0; 4];
+    let read =
+        std::fs::File::open(path).and_then(|mut file| std::io::Read::read_exact(&mut file, &mut start));
+    read.is_ok() && start == *b"PK\x03\x04"
 }
 
 fn model_of(h5: &H5, options: &Load) -> Result<Model> {
@@ -189,6 +203,9 @@ impl Model {
         }
         let h5 = H5::open(path.as_ref())?;
         let root = h5.root()?;
+        if archive::is_tree(&root)? {
+            return self.load_tree(&h5, &root, options);
+        }
         let saved = match SavedWeights::read(&root, h5.what())? {
             Some(saved) => Some(saved),
             None => match root.child("model_weights")? {
@@ -210,5 +227,24 @@ impl Model {
             Output::current().warning(&format!("no layer of {} matched: no weights were loaded", h5.what()));
         }
         Ok(report)
+    }
+
+    /// Loads a `.weights.h5` file, whose layers have no names.
+    fn load_tree(&self, h5: &H5, root: &Node, options: LoadWeights) -> Result<WeightsReport> {
+        if options.by_name {
+            return Err(Error::value(format!("weights {}", h5.what()), "layers in order", "by_name")
+                .advice("this kind of file does not name its layers"));
+        }
+        let values = archive::values(self, root).map_err(|error| error.within(h5.what()))?;
+        for (variable, value) in &values {
+            variable.set(value)?;
+        }
+        let loaded = self
+            .layers()
+            .iter()
+            .filter(|layer| !layer.weights().is_empty())
+            .map(|layer| layer.name().to_owned())
+            .collect();
+        Ok(WeightsReport { loaded, ..WeightsReport::default() })
     }
 }

@@ -2,6 +2,7 @@
 
 use super::h5::{Node, Tree};
 use super::version::Writer;
+use super::{Dialect, tf_keras};
 use crate::array::Array;
 use crate::error::{Error, Result};
 use crate::losses::LossSpec;
@@ -148,9 +149,11 @@ fn metrics(value: Option<&Value>) -> PerOutput<Vec<MetricSpec>> {
     let many = |value: &Value| -> Vec<MetricSpec> {
         match value {
             Value::Null => Vec::new(),
-            Value::Array(values) => {
-                values.iter().map(|metric| MetricSpec::from(&function_or(metric))).collect()
-            }
+            Value::Array(values) => values
+                .iter()
+                .filter(|metric| !metric.is_null())
+                .map(|metric| MetricSpec::from(&function_or(metric)))
+                .collect(),
             value => vec![MetricSpec::from(&function_or(value))],
         }
     };
@@ -198,18 +201,21 @@ fn training_config(model: &Model) -> Result<Option<Value>> {
 }
 
 /// Writes the state of the optimizer, once it has made a step.
-pub(super) fn write_state(model: &Model, root: &mut Tree) -> Result<()> {
+pub(super) fn write_state(model: &Model, root: &mut Tree, dialect: Dialect) -> Result<()> {
     let Some(optimizer) = lock(&model.0.compiled).as_ref().map(|compiled| compiled.optimizer.clone()) else {
         return Ok(());
     };
     if optimizer.weights().iter().all(|variable| variable.version() == 0) {
         return Ok(());
     }
-    let (names, values) = (optimizer.weight_names(), optimizer.get_weights()?);
+    let state: Vec<(String, Array)> = match dialect {
+        Dialect::Keras2 => optimizer.weight_names().into_iter().zip(optimizer.get_weights()?).collect(),
+        Dialect::TfKeras => tf_keras::optimizer_state(model, &optimizer)?,
+    };
     let group = root.group("optimizer_weights");
-    group.names("weight_names", &names);
-    for (name, value) in names.iter().zip(values) {
-        group.array(name, value);
+    group.names("weight_names", &state.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>(), dialect);
+    for (name, value) in state {
+        group.array(&name, value);
     }
     Ok(())
 }
@@ -266,6 +272,60 @@ fn in_order(optimizer: &OptimizerState, names: &[String], values: Vec<Array>) ->
         first.push(momentum_schedule(optimizer, first.first())?);
     }
     Ok(first.into_iter().chain(slots.into_iter().flat_map(|(_, arrays)| arrays)).collect())
+}
+
+/// The state that an archive lists weight by weight, in the order of Keras 2.3.1.
+pub(super) fn separated(optimizer: &OptimizerState, values: Vec<Array>) -> Result<Vec<Array>> {
+    let slots = slots(optimizer);
+    let mut values = values.into_iter().peekable();
+    let mut first: Vec<Array> = values.next().into_iter().collect();
+    // Keras 3 has the learning rate behind the number of steps; the config has it, too.
+    let weights = optimizer.weight_count();
+    if values.len() > weights * slots.len() && values.peek().is_some_and(|value| value.rank() == 0) {
+        values.next();
+    }
+    if optimizer.definition().class_name() == "Nadam" {
+        first.push(momentum_schedule(optimizer, first.first())?);
+    }
+    let values: Vec<Array> = values.collect();
+    let together = together(&slots);
+    for slot in 0..slots.len() {
+        for weight in 0..weights {
+            let at = if slot < together { weight * together + slot } else { slot * weights + weight };
+            first.extend(values.get(at).cloned());
+        }
+    }
+    Ok(first)
+}
+
+/// The way back: the state as archives list it.
+pub(super) fn interleaved(optimizer: &OptimizerState) -> Result<Vec<Array>> {
+    let (slots, weights, values) = (slots(optimizer), optimizer.weight_count(), optimizer.get_weights()?);
+    let scalars = 1 + optimizer.definition().scalars().len();
+    let mut listed: Vec<Array> = values.iter().take(1).cloned().collect();
+    let at = |slot: usize, weight: usize| values.get(scalars + slot * weights + weight).cloned();
+    let together = together(&slots);
+    listed.extend(
+        (0..weights)
+            .flat_map(|weight| (0..together).filter_map(move |slot| Some((slot, weight))))
+            .filter_map(|(slot, weight)| at(slot, weight)),
+    );
+    listed.extend(
+        (together..slots.len())
+            .flat_map(|slot| (0..weights).map(move |weight| (slot, weight)))
+            .filter_map(|(slot, weight)| at(slot, weight)),
+    );
+    Ok(listed)
+}
+
+/// The slots that hold something.
+fn slots(optimizer: &OptimizerState) -> Vec<&'static str> {
+    optimizer.definition().slots().into_iter().filter(|slot| slot.full).map(|slot| slot.name).collect()
+}
+
+/// How many slots of a weight stand side by side: all but AMSGrad's, which come last.
+fn together(slots: &[&str]) -> usize {
+    slots.iter().filter(|slot| **slot != "vhat").count()
 }
 
 /// The product of Nadam's momenta so far, which tf.keras does not save.

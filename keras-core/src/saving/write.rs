@@ -5,7 +5,7 @@ use super::h5::Tree;
 use super::names::weight_names;
 use super::state::{self, State};
 use super::training::write_state;
-use super::{Dialect, text};
+use super::{Dialect, archive, text, tf_keras};
 use crate::atomic::write_atomically;
 use crate::error::Result;
 use crate::models::Model;
@@ -22,12 +22,12 @@ use std::path::Path;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Save {
     include_optimizer: bool,
-    dialect: Dialect,
+    dialect: Option<Dialect>,
 }
 
 impl Default for Save {
     fn default() -> Self {
-        Self { include_optimizer: true, dialect: Dialect::Keras2 }
+        Self { include_optimizer: true, dialect: None }
     }
 }
 
@@ -43,15 +43,38 @@ impl Save {
         self
     }
 
-    /// Whose files it shall be like.
+    /// Whose files it shall be like; default: tf.keras's of a model that computes by its rules, such as one that was
+    /// loaded from its files, else Keras 2.3.1's.
     pub fn dialect(mut self, dialect: Dialect) -> Self {
-        self.dialect = dialect;
+        self.dialect = Some(dialect);
         self
     }
 }
 
+impl Dialect {
+    /// The one for a model.
+    fn of(model: &Model) -> Self {
+        if model.semantics() == Semantics::tf_keras() { Self::TfKeras } else { Self::Keras2 }
+    }
+
+    fn version(self) -> &'static str {
+        match self {
+            Self::Keras2 => KERAS_VERSION,
+            Self::TfKeras => tf_keras::VERSION,
+        }
+    }
+
+    /// The rules that a reader takes for granted.
+    fn semantics(self) -> Semantics {
+        match self {
+            Self::Keras2 => Semantics::keras_2_3(),
+            Self::TfKeras => Semantics::tf_keras(),
+        }
+    }
+}
+
 impl Model {
-    /// Saves the whole model into one HDF5 file that Keras reads: architecture, weights and, if it is compiled, loss,
+    /// Saves the whole model into one file that Keras reads, HDF5 or, by its name, a `.keras` archive: architecture, weights and, if it is compiled, loss,
     /// metrics, optimizer and its state.
     ///
     /// The file is written beside the old one, which it replaces when it is complete.
@@ -67,33 +90,56 @@ impl Model {
     /// # Errors
     /// As for [`Model::save`].
     pub fn save_with(&self, path: impl AsRef<Path>, options: Save) -> Result<()> {
+        let path = path.as_ref();
+        if ends_with(path, ".keras") {
+            return write_atomically(path, |file| archive::write(self, options.include_optimizer, file));
+        }
+        let dialect = options.dialect.unwrap_or_else(|| Dialect::of(self));
         let mut root = Tree::default();
         let config = self.get_config()?;
-        let config = json!({"class_name": config.class_name, "config": config.config});
-        root.text("keras_version", KERAS_VERSION);
-        root.text("backend", BACKEND);
-        root.text("model_config", text::to_json(&config));
-        if let Some(training) = self.training_config()?.filter(|_| options.include_optimizer) {
-            root.text("training_config", text::to_json(&training));
-            write_state(self, &mut root)?;
+        let mut config = json!({"class_name": config.class_name, "config": config.config});
+        let mut training = self.training_config()?.filter(|_| options.include_optimizer);
+        match dialect {
+            Dialect::Keras2 => {
+                root.text("keras_version", dialect.version());
+                root.text("backend", BACKEND);
+            }
+            Dialect::TfKeras => {
+                root.unicode("keras_version", dialect.version());
+                root.unicode("backend", BACKEND);
+                tf_keras::model_config(&mut config);
+                training = training.map(|training| tf_keras::training_config(&training));
+            }
         }
-        if let Some(state) = State::of(self, Semantics::keras_2_3())? {
+        root.text("model_config", text::to_json(&config));
+        if let Some(training) = training {
+            root.text("training_config", text::to_json(&training));
+            write_state(self, &mut root, dialect)?;
+        }
+        if let Some(state) = State::of(self, dialect.semantics())? {
             root.text(state::KEY, text::to_json(&json!(state)));
         }
-        write_weights(self, options.dialect, root.group("model_weights"))?;
-        write(path.as_ref(), root)
+        write_weights(self, dialect, root.group("model_weights"))?;
+        write(path, root)
     }
 
-    /// Saves the weights alone.
+    /// Saves the weights alone: in the layout of Keras 3 where the name ends with `.weights.h5`.
     ///
     /// # Errors
     /// If the model is not built, or the file cannot be written.
     pub fn save_weights(&self, path: impl AsRef<Path>) -> Result<()> {
         self.as_layer()?;
+        if ends_with(path.as_ref(), ".weights.h5") {
+            return write(path.as_ref(), archive::weights_tree(self)?);
+        }
         let mut root = Tree::default();
-        write_weights(self, Dialect::Keras2, &mut root)?;
+        write_weights(self, Dialect::of(self), &mut root)?;
         write(path.as_ref(), root)
     }
+}
+
+fn ends_with(path: &Path, ending: &str) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(ending))
 }
 
 fn write(path: &Path, root: Tree) -> Result<()> {
@@ -103,16 +149,20 @@ fn write(path: &Path, root: Tree) -> Result<()> {
 fn write_weights(model: &Model, dialect: Dialect, group: &mut Tree) -> Result<()> {
     let layers = model.layers();
     let names: Vec<String> = layers.iter().map(|layer| layer.name().to_owned()).collect();
-    group.names("layer_names", &names);
+    group.names("layer_names", &names, dialect);
     group.text("backend", BACKEND);
-    group.text("keras_version", KERAS_VERSION);
+    group.text("keras_version", dialect.version());
     for layer in &layers {
         let weights = weight_names(layer, dialect);
         let own = group.group(layer.name());
-        own.names("weight_names", &weights.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>());
+        let names: Vec<String> = weights.iter().map(|(name, _)| name.clone()).collect();
+        own.names("weight_names", &names, dialect);
         for (name, weight) in &weights {
             own.array(name, weight.variable.value()?);
         }
+    }
+    if dialect == Dialect::TfKeras {
+        group.group("top_level_model_weights").names("weight_names", &[], dialect);
     }
     Ok(())
 }

@@ -44,7 +44,7 @@ fn flipped_bits_never_break_the_process() {
 
 #[test]
 fn what_is_no_model_says_so() {
-    for (bytes, expected) in [(&b""[..], "HDF5"), (b"PK\x03\x04", "HDF5"), (b"{}", "HDF5")] {
+    for (bytes, expected) in [(&b""[..], "HDF5"), (b"PK\x03\x04", ".keras"), (b"{}", "HDF5")] {
         let target = file("wrong.h5");
         std::fs::write(&target, bytes).unwrap();
         let error = load_model(&target).unwrap_err().to_string();

@@ -118,3 +118,28 @@ fn what_a_nested_model_froze_later_keeps_its_place() {
     assert_eq!(other_inner.get_layer("a").unwrap().get_weights().unwrap(), a.get_weights().unwrap());
     assert_eq!(other_inner.get_layer("b").unwrap().get_weights().unwrap(), b.get_weights().unwrap());
 }
+
+#[test]
+fn archives_hold_the_same_model() {
+    let (x, y) = (wave(&[16, 5]), wave(&[16, 1]));
+    for name in ["sgd", "rmsprop", "adagrad", "adadelta", "adam", "adamax", "nadam"] {
+        let model = small();
+        model.compile(Compile::new(OptimizerSpec::from(name), "mse").metrics(["mae"])).unwrap();
+        model.fit(&x, &y, Fit::new().verbose(0)).unwrap();
+        let target = file(&format!("{name}.keras"));
+        model.save(&target).unwrap();
+        let again = load_model(&target).unwrap();
+        assert_eq!(again.get_weights().unwrap(), model.get_weights().unwrap(), "{name}");
+        assert_eq!(again.semantics(), model.semantics(), "{name}");
+        let state = |model: &Model| model.optimizer().unwrap().get_weights().unwrap();
+        for (ours, saved) in state(&again).iter().zip(state(&model)) {
+            // Nadam's product of momenta is computed again.
+            assert!(super::largest_difference(ours, &saved) < 1e-6, "{name}");
+        }
+    }
+    let model = small();
+    model.save_weights(file("tree.weights.h5")).unwrap();
+    let other = small();
+    other.load_weights(file("tree.weights.h5"), LoadWeights::new()).unwrap();
+    assert_eq!(other.get_weights().unwrap(), model.get_weights().unwrap());
+}

@@ -1,0 +1,355 @@
+//! `.keras` archives and `.weights.h5` files: the formats of tf.keras 2.12 and later and of Keras 3. An archive is a zip of
+//! `config.json`, `metadata.json` and `model.weights.h5`, whose groups follow the tree of layers.
+
+use super::h5::{H5, Node, Tree};
+use super::read::Load;
+use super::state::{self, State};
+use super::training::{compile_options, interleaved, separated};
+use super::version::Writer;
+use super::{config, keras_3, text, tf_keras};
+use crate::array::{Array, element_count};
+use crate::backend::Variable;
+use crate::error::{Error, Result};
+use crate::layers::{LayerRef, Weight, loading};
+use crate::models::{Model, Network};
+use crate::semantics::Semantics;
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{Read, Seek, Write};
+use std::path::Path;
+use zip::ZipArchive;
+use zip::write::SimpleFileOptions;
+
+const CONFIG: &str = "config.json";
+const METADATA: &str = "metadata.json";
+const WEIGHTS: &str = "model.weights.h5";
+const STATE: &str = "keras_rs_state.json";
+/// No config of a model is longer.
+const TEXT_LIMIT: u64 = 256 << 20;
+/// No zip archive expands further.
+const EXPANSION: u64 = 1_100;
+
+/// Loads a `.keras` archive.
+pub(super) fn load(path: &Path, options: &Load) -> Result<Model> {
+    let what = format!("model {}", path.display());
+    let broken = |error: &dyn std::fmt::Display| Error::file(&what, "a .keras archive", error.to_string());
+    let file = File::open(path).map_err(|error| broken(&error))?;
+    let size = file.metadata().map_err(|error| broken(&error))?.len();
+    let mut zip = ZipArchive::new(file).map_err(|error| broken(&error))?;
+    let read = |zip: &mut ZipArchive<File>, name: &str| -> Result<String> {
+        let entry = zip.by_name(name).map_err(|error| broken(&format!("{name}: {error}")))?;
+        let mut text = String::new();
+        entry
+            .take(TEXT_LIMIT)
+            .read_to_string(&mut text)
+            .map_err(|error| broken(&format!("{name}: {error}")))?;
+        Ok(text)
+    };
+    let described = read(&mut zip, CONFIG)?;
+    let metadata = text::from_json(&what, &read(&mut zip, METADATA)?)?;
+    let state = match zip.index_for_name(STATE).is_some() {
+        true => Some(State::parse(&read(&mut zip, STATE)?)?),
+        false => None,
+    };
+    let version = metadata.get("keras_version").and_then(Value::as_str);
+    let writer = version.and_then(Writer::of_version).unwrap_or_else(|| Writer::of_config(&described));
+    let mut value = text::from_json(&what, &described)?;
+    keras_3::plain(&mut value);
+
+    // Weights are read array by array, out of a file.
+    let mut weights = tempfile::NamedTempFile::new().map_err(|error| broken(&error))?;
+    let entry = zip.by_name(WEIGHTS).map_err(|error| broken(&format!("{WEIGHTS}: {error}")))?;
+    let limit = size.saturating_mul(EXPANSION);
+    std::io::copy(&mut entry.take(limit), &mut weights)
+        .map_err(|error| broken(&format!("{WEIGHTS}: {error}")))?;
+    let h5 = H5::open(weights.path())?.named(path);
+    let root = h5.root()?;
+
+    // The size of the file bounds that of the weights.
+    let numbers = usize::try_from(weights.as_file().metadata().map_err(|error| broken(&error))?.len());
+    let model = loading(numbers.unwrap_or(usize::MAX), || config::model_of_value(&what, &value))
+        .map_err(|error| error.within(&what))?;
+    let semantics = state.as_ref().and_then(|state| state.semantics);
+    model.set_semantics(semantics.unwrap_or_else(|| writer.semantics()));
+    for (variable, array) in values(&model, &root)? {
+        variable.set(&array)?;
+    }
+    if options.compiles()
+        && let Some(training) = value.get("compile_config").filter(|config| !config.is_null())
+    {
+        let compile = || -> Result<()> {
+            model.compile(compile_options(training, writer)?)?;
+            read_optimizer(&model, &root)?;
+            state.as_ref().map_or(Ok(()), |state| state.restore(&model))
+        };
+        compile().map_err(|error| error.within(&what))?;
+    }
+    Ok(model)
+}
+
+/// Whether weights stand in groups by layer and number: `layers/dense/vars/0`.
+pub(super) fn is_tree(root: &Node) -> Result<bool> {
+    Ok(container(root)?.is_some() && !root.is_listed("layer_names"))
+}
+
+fn container(node: &Node) -> Result<Option<Node>> {
+    match node.child("layers")? {
+        Some(found) => Ok(Some(found)),
+        None => node.child("_layer_checkpoint_dependencies"),
+    }
+}
+
+/// A value for every weight of a model; an error if one is missing or of another shape.
+pub(super) fn values(model: &Model, root: &Node) -> Result<Vec<(Variable, Array)>> {
+    let mut found = Vec::new();
+    let root = container(root)?;
+    let root = root.ok_or_else(|| {
+        Error::file(format!("weights of model {}", model.name()), "a group of layers", "none")
+    })?;
+    read_layers(&model.layers(), &root, &mut found)?;
+    Ok(found)
+}
+
+fn read_layers(layers: &[LayerRef], group: &Node, found: &mut Vec<(Variable, Array)>) -> Result<()> {
+    for (layer, key) in layers.iter().zip(keys(layers)) {
+        let own = match group.child(&key)? {
+            Some(own) => Some(own),
+            None => group.child(layer.name())?,
+        };
+        match own {
+            Some(own) => read_layer(layer, &own, found)?,
+            None if layer.weights().is_empty() => {}
+            None => {
+                return Err(Error::file(
+                    format!("weights of layer {}", layer.name()),
+                    format!("a group {key:?}"),
+                    "none",
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn read_layer(layer: &LayerRef, group: &Node, found: &mut Vec<(Variable, Array)>) -> Result<()> {
+    let weights = own(layer);
+    if !weights.is_empty() {
+        // A recurrent layer is its cell here, but not there.
+        let cell = group.child("cell")?;
+        let vars = cell.as_ref().unwrap_or(group).child("vars")?;
+        let what = || format!("weights of layer {}", layer.name());
+        let vars = vars.ok_or_else(|| Error::file(what(), "a group vars", "none"))?;
+        for (i, weight) in weights.iter().enumerate() {
+            let stored = vars.stored(&i.to_string()).map_err(|error| error.within(what()))?;
+            let (own, saved) = (weight.variable.shape(), stored.shape());
+            if own != saved && stored.len() != element_count(own) {
+                return Err(Error::shape(
+                    what(),
+                    format!("{own:?} for {}", weight.name),
+                    format!("{saved:?}"),
+                ));
+            }
+            let array = stored.read()?;
+            let array = if own == array.shape() { array } else { array.reshape(own)? };
+            found.push((weight.variable.clone(), array));
+        }
+    }
+    if let Some(network) = layer.downcast::<Network>() {
+        let layers = container(group)?;
+        return layers.map_or(Ok(()), |layers| read_layers(&layers_of(network), &layers, found));
+    }
+    for (key, child) in children(layer) {
+        if let Some(inner) = group.group_at(&key)? {
+            read_layer(&child, &inner, found)?;
+        } else if !child.weights().is_empty() {
+            let what = format!("weights of layer {}", layer.name());
+            return Err(Error::file(what, format!("a group {key:?}"), "none"));
+        }
+    }
+    Ok(())
+}
+
+/// A layer's own weights as archives number them: those that can learn first, frozen or not.
+fn own(layer: &LayerRef) -> Vec<Weight> {
+    let weights = layer.own_weights().map(|weights| weights.to_vec()).unwrap_or_default();
+    let (learning, fixed): (Vec<_>, Vec<_>) = weights.into_iter().partition(|weight| weight.trainable);
+    learning.into_iter().chain(fixed).collect()
+}
+
+/// The layers of a model inside another one: those of a `Sequential` without its input.
+fn layers_of(network: &Network) -> Vec<LayerRef> {
+    let sequential = network.is_sequential();
+    network
+        .layers()
+        .iter()
+        .filter(|layer| !(sequential && layer.class_name() == "InputLayer"))
+        .cloned()
+        .collect()
+}
+
+/// The keys of layers in their container: names of classes, numbered.
+fn keys(layers: &[LayerRef]) -> Vec<String> {
+    let mut counts: HashMap<String, usize> = HashMap::new();
+    layers
+        .iter()
+        .map(|layer| {
+            let class = layer.class_name();
+            let key = snake_case(if class == "Model" { "Functional" } else { &class });
+            let count = counts.entry(key.clone()).or_insert(0);
+            let numbered = if *count == 0 { key } else { format!("{key}_{count}") };
+            *count += 1;
+            numbered
+        })
+        .collect()
+}
+
+/// The layers that one calls, under the keys of Keras's attributes.
+fn children(layer: &LayerRef) -> Vec<(String, LayerRef)> {
+    let cells: Vec<LayerRef> = layer
+        .named_children()
+        .into_iter()
+        .filter(|(role, _)| role.starts_with("cell_"))
+        .map(|(_, cell)| cell)
+        .collect();
+    let mut numbered = keys(&cells).into_iter();
+    layer
+        .named_children()
+        .into_iter()
+        .map(|(role, child)| {
+            let key = match role.as_str() {
+                "forward" | "backward" => format!("{role}_layer"),
+                role if role.starts_with("cell_") => {
+                    format!("cells/{}", numbered.next().unwrap_or_default())
+                }
+                role => role.to_owned(),
+            };
+            (key, child)
+        })
+        .collect()
+}
+
+/// The prefix that Keras 3 makes of a class: unlike that of Keras 2 for names with digits (`conv_lstm2d`).
+fn snake_case(class: &str) -> String {
+    let chars: Vec<char> = class.chars().collect();
+    let at = |i: usize| chars.get(i).copied();
+    let mut name = String::new();
+    for (i, &c) in chars.iter().enumerate() {
+        let starts_word = c.is_ascii_uppercase() && at(i + 1).is_some_and(|next| next.is_ascii_lowercase());
+        let after_lower = c.is_ascii_uppercase()
+            && i > 0
+            && at(i - 1).is_some_and(|previous| previous.is_ascii_lowercase());
+        if i > 0 && (starts_word || after_lower) {
+            name.push('_');
+        }
+        name.push(c.to_ascii_lowercase());
+    }
+    name
+}
+
+fn read_optimizer(model: &Model, root: &Node) -> Result<()> {
+    let (Some(group), Ok(optimizer)) = (root.group_at("optimizer/vars")?, model.optimizer()) else {
+        return Ok(());
+    };
+    let count = group.datasets()?.len();
+    let own: usize = optimizer.weights().iter().map(|weight| element_count(weight.shape())).sum();
+    let stored = (0..count).map(|i| group.stored(&i.to_string())).collect::<Result<Vec<_>>>()?;
+    let held: usize = stored.iter().map(super::h5::Stored::len).sum();
+    let loaded = if held > own.saturating_mul(2).saturating_add(1024) {
+        Err(Error::value("optimizer state", format!("{own} numbers"), held.to_string()))
+    } else {
+        let values = stored.iter().map(super::h5::Stored::read).collect::<Result<Vec<_>>>()?;
+        separated(&optimizer, values).and_then(|values| optimizer.set_weights(&values))
+    };
+    if let Err(error) = loaded {
+        let text = format!("the saved optimizer state does not fit ({error}); the optimizer starts fresh");
+        crate::output::Output::current().warning(&text);
+    }
+    Ok(())
+}
+
+/// The tree of a model's weights.
+pub(super) fn weights_tree(model: &Model) -> Result<Tree> {
+    let mut root = Tree::default();
+    root.group("vars");
+    write_layers(&model.layers(), root.group("layers"))?;
+    Ok(root)
+}
+
+fn write_layers(layers: &[LayerRef], group: &mut Tree) -> Result<()> {
+    layers.iter().zip(keys(layers)).try_for_each(|(layer, key)| write_layer(layer, group.group(&key)))
+}
+
+fn write_layer(layer: &LayerRef, group: &mut Tree) -> Result<()> {
+    group.group("vars");
+    let in_cell = matches!(layer.class_name().as_str(), "LSTM" | "GRU" | "SimpleRNN" | "ConvLSTM2D");
+    let vars = group.group(if in_cell { "cell/vars" } else { "vars" });
+    for (i, weight) in own(layer).iter().enumerate() {
+        vars.array(&i.to_string(), weight.variable.value()?);
+    }
+    if let Some(network) = layer.downcast::<Network>() {
+        return write_layers(&layers_of(network), group.group("layers"));
+    }
+    children(layer).iter().try_for_each(|(key, child)| write_layer(child, group.group(key)))
+}
+
+/// Writes a `.keras` archive.
+pub(super) fn write<W: Write + Seek>(model: &Model, include_optimizer: bool, to: W) -> Result<()> {
+    let failed = |error: &dyn std::fmt::Display| {
+        Error::file(format!("writing model {}", model.name()), "a .keras archive", error.to_string())
+    };
+    let config = model.get_config()?;
+    let mut described = json!({"module": "keras", "class_name": config.class_name, "config": config.config, "registered_name": null});
+    tf_keras::model_config(&mut described);
+    let mut weights = weights_tree(model)?;
+    if let Some(training) = model.training_config()?.filter(|_| include_optimizer) {
+        described["compile_config"] = tf_keras::compile_config(&training);
+        let optimizer = model.optimizer()?;
+        if optimizer.weights().iter().any(|variable| variable.version() > 0) {
+            let vars = weights.group("optimizer/vars");
+            for (i, value) in interleaved(&optimizer)?.into_iter().enumerate() {
+                vars.array(&i.to_string(), value);
+            }
+        }
+    }
+    let mut zip = zip::ZipWriter::new(to);
+    let options =
+        SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored).large_file(true);
+    let mut put = |name: &str, write: &mut dyn FnMut(&mut zip::ZipWriter<W>) -> Result<()>| {
+        zip.start_file(name, options).map_err(|error| failed(&error))?;
+        write(&mut zip)
+    };
+    let mut text = |name: &str, text: String| {
+        put(name, &mut |zip| zip.write_all(text.as_bytes()).map_err(|error| failed(&error)))
+    };
+    text(METADATA, json!({"keras_version": tf_keras::VERSION}).to_string())?;
+    text(CONFIG, super::text::to_json(&described))?;
+    if let Some(state) = State::of(model, Semantics::tf_keras())? {
+        text(STATE, json!(state).to_string())?;
+    }
+    let mut weights = Some(weights);
+    put(WEIGHTS, &mut |zip| weights.take().map_or(Ok(()), |weights| weights.write(state::KEY, zip)))?;
+    zip.finish().map_err(|error| failed(&error))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::snake_case;
+
+    #[test]
+    fn keys_are_those_of_keras_3() {
+        for (class, key) in [
+            ("Dense", "dense"),
+            ("BatchNormalization", "batch_normalization"),
+            ("Conv2D", "conv2d"),
+            ("MaxPooling2D", "max_pooling2d"),
+            ("LSTM", "lstm"),
+            ("ConvLSTM2D", "conv_lstm2d"),
+            ("InputLayer", "input_layer"),
+            ("PReLU", "p_re_lu"),
+        ] {
+            assert_eq!(snake_case(class), key);
+        }
+    }
+}

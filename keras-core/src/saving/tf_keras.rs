@@ -1,0 +1,125 @@
+//! The dialect of tf.keras 2.15, where it differs from that of Keras 2.3.1.
+
+use super::Dialect;
+use super::names::weight_names;
+use crate::array::Array;
+use crate::backend::VariableId;
+use crate::error::{Error, Result};
+use crate::models::{Model, lock};
+use crate::optimizers::OptimizerState;
+use serde_json::{Map, Value, json};
+use std::collections::HashMap;
+
+/// The version that its files name.
+pub(super) const VERSION: &str = "2.15.0";
+
+/// A model config in its words: models are `Functional`.
+pub(super) fn model_config(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(model_config),
+        Value::Object(fields) => {
+            let functional = fields.get("config").is_some_and(|config| config.get("input_layers").is_some());
+            if functional && fields.get("class_name") == Some(&json!("Model")) {
+                fields.insert("class_name".into(), json!("Functional"));
+            }
+            fields.values_mut().for_each(model_config);
+        }
+        _ => {}
+    }
+}
+
+/// A training config in its words: the optimizer last, by the arguments of its legacy optimizers, whose formulas are
+/// those of Keras 2.
+pub(super) fn training_config(config: &Value) -> Value {
+    let mut written = Map::new();
+    for key in ["loss", "metrics", "weighted_metrics", "loss_weights"] {
+        let value = config.get(key).cloned().unwrap_or_default();
+        let empty = value.as_array().is_some_and(Vec::is_empty);
+        written.insert(key.into(), if empty { Value::Null } else { value });
+    }
+    let class = config["optimizer_config"]["class_name"].clone();
+    let mut arguments = Map::from_iter([("name".to_owned(), class.clone())]);
+    let own = config["optimizer_config"]["config"].as_object().cloned().unwrap_or_default();
+    for (key, value) in own {
+        let key = match key.as_str() {
+            // Keras 2 clips all gradients together.
+            "clipnorm" => "global_clipnorm",
+            "schedule_decay" => "decay",
+            key => key,
+        };
+        arguments.insert(key.to_owned(), value);
+    }
+    written.insert("optimizer_config".into(), json!({"class_name": class, "config": arguments}));
+    written.into()
+}
+
+/// The compile config of an archive: its optimizers are those that came with tf.keras 2.11.
+pub(super) fn compile_config(config: &Value) -> Value {
+    let mut config = training_config(config);
+    let mut optimizer = config["optimizer_config"].take();
+    if let Some(arguments) = optimizer["config"].as_object_mut() {
+        // Keras 2's decay per step; its schedule of Nadam's momentum is another.
+        if arguments.get("decay").and_then(Value::as_f64) == Some(0.0) {
+            arguments.shift_remove("decay");
+        }
+        arguments.insert("is_legacy_optimizer".into(), json!(false));
+    }
+    if let Some(fields) = config.as_object_mut() {
+        fields.shift_remove("optimizer_config");
+        optimizer["module"] = json!("keras.optimizers");
+        optimizer["registered_name"] = Value::Null;
+        fields.insert("optimizer".into(), optimizer);
+    }
+    config
+}
+
+/// The optimizer's state under the names of its legacy optimizers: `Adam/iter:0, Adam/dense/kernel/m:0, …`.
+pub(super) fn optimizer_state(model: &Model, optimizer: &OptimizerState) -> Result<Vec<(String, Array)>> {
+    let definition = optimizer.definition();
+    let class = definition.class_name();
+    let mut paths: HashMap<VariableId, String> = HashMap::new();
+    for layer in model.layers() {
+        for (name, weight) in weight_names(&layer, Dialect::TfKeras) {
+            let path = name.strip_suffix(":0").unwrap_or(&name).to_owned();
+            paths.entry(weight.variable.id()).or_insert(path);
+        }
+    }
+    let trained: Vec<String> = lock(&model.0.compiled).as_ref().map_or_else(Vec::new, |compiled| {
+        let path = |id: VariableId, name: &str| paths.get(&id).cloned().unwrap_or_else(|| name.to_owned());
+        compiled.trainable.iter().map(|weight| path(weight.variable.id(), weight.variable.name())).collect()
+    });
+    let mut values = optimizer.get_weights()?.into_iter();
+    let mut next = || {
+        values
+            .next()
+            .ok_or_else(|| Error::state(format!("state of {class}"), "a value for every slot", "fewer"))
+    };
+    let mut state = vec![(format!("{class}/iter:0"), next()?)];
+    for (name, _) in definition.scalars() {
+        let name = if name == "m_schedule" { "momentum_cache" } else { name };
+        state.push((format!("{class}/{name}:0"), next()?));
+    }
+    let still = class == "SGD" && optimizer.get("momentum")? == 0.0;
+    for slot in definition.slots() {
+        let name = slot_name(class, slot.name);
+        for path in &trained {
+            let value = next()?;
+            if slot.full && !still {
+                state.push((format!("{class}/{path}/{name}:0"), value));
+            }
+        }
+    }
+    Ok(state)
+}
+
+fn slot_name<'a>(class: &str, slot: &'a str) -> &'a str {
+    match (class, slot) {
+        ("SGD", _) => "momentum",
+        ("RMSprop", _) => "rms",
+        ("Adagrad", _) => "accumulator",
+        ("Adadelta", "delta_accumulator") => "accum_var",
+        ("Adadelta", _) => "accum_grad",
+        ("Adamax", "u") => "v",
+        (_, slot) => slot,
+    }
+}
