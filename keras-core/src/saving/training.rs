@@ -307,7 +307,7 @@ pub(super) fn interleaved(optimizer: &OptimizerState) -> Result<Vec<Array>> {
     let together = together(&slots);
     listed.extend(
         (0..weights)
-            .flat_map(|weight| (0..together).filter_map(move |slot| Some((slot, weight))))
+            .flat_map(|weight| (0..together).map(move |slot| (slot, weight)))
             .filter_map(|(slot, weight)| at(slot, weight)),
     );
     listed.extend(
