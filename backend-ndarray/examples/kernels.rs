@@ -2,7 +2,9 @@
 
 use backend_ndarray::{NdArray, Tensor};
 use keras_core::backend::{Arg, Backend};
-use keras_core::graph::{ConvSpec, PoolSpec, Reduce, Unary};
+use keras_core::graph::{
+    ConvSpec, GateActivation, Op, PoolSpec, RecurrentCell, RecurrentDropout, RecurrentSpec, Reduce, Unary,
+};
 use keras_core::{Array, Result};
 use std::time::Instant;
 
@@ -51,6 +53,39 @@ impl Bench {
         let name = format!("matmul {m}×{k}{} · {k}×{n}{}", mark(trans_a), mark(trans_b));
         self.show(&name, 2.0 * (m * k * n) as f64, "GFLOP/s", || {
             self.backend.matmul(&a, &b, trans_a, trans_b).map(drop)
+        })
+    }
+
+    /// An LSTM from projected inputs: for inference, for training, and its gradient.
+    fn lstm(&self, batch: usize, time: usize, units: usize) -> Result<()> {
+        let spec = RecurrentSpec {
+            cell: RecurrentCell::Lstm,
+            activation: GateActivation::Tanh,
+            recurrent_activation: GateActivation::Sigmoid,
+            reverse: false,
+            mask: None,
+            dropout: RecurrentDropout::None,
+        };
+        let state = self.tensor(&[batch, units])?;
+        let kernel = self.tensor(&[units, 4 * units])?;
+        let inputs = vec![self.tensor(&[batch, time, 4 * units])?, kernel, state.clone(), state.clone()];
+        let flops = 8.0 * (batch * time * units * units) as f64;
+        let op = Op::Recurrent(spec);
+        let name = |what: &str| format!("lstm {what} of {batch}×{time}×{units}");
+        let last = [false, true, false, false, false, false];
+        self.show(&name("inference"), flops, "GFLOP/s", || {
+            self.backend.composite(&op, &inputs, &last).map(drop)
+        })?;
+        self.show(&name("training"), flops, "GFLOP/s", || {
+            self.backend.composite(&op, &inputs, &[true; 6]).map(drop)
+        })?;
+        let results = self.backend.composite(&op, &inputs, &[true; 6])?;
+        let mut operands = inputs.clone();
+        operands.extend(results.into_iter().flatten().skip(3));
+        operands.extend([state.clone(), state]);
+        let op = Op::RecurrentGrad(spec, false);
+        self.show(&name("gradient"), 2.0 * flops, "GFLOP/s", || {
+            self.backend.composite(&op, &operands, &[true, true, false, false]).map(drop)
         })
     }
 
@@ -136,12 +171,12 @@ fn main() -> Result<()> {
     for shape in [[128, 10], [8192, 512], [128, 10_000]] {
         let x = bench.tensor(&shape)?;
         bench.show(&format!("softmax of {shape:?}"), 8.0 * x.len() as f64, "GB/s", || {
-            bench
-                .backend
-                .composite(&keras_core::graph::Op::Softmax, std::slice::from_ref(&x), &[true])
-                .map(drop)
+            bench.backend.composite(&Op::Softmax, std::slice::from_ref(&x), &[true]).map(drop)
         })?;
     }
+    bench.lstm(32, 80, 128)?;
+    bench.lstm(1, 80, 128)?;
+    bench.lstm(8, 10, 128)?;
     let x = bench.tensor(&[2048, 2048])?;
     bench.show("permute of [2048, 2048]", 8.0 * x.len() as f64, "GB/s", || {
         bench.backend.permute(&x, &[1, 0]).map(drop)

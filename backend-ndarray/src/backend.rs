@@ -9,7 +9,7 @@ use crate::parallel::{Shared, Threads};
 use crate::pool::Pool;
 use crate::run::{self, Site};
 use crate::tensor::{Out, Tensor, with_storage};
-use crate::{along, conv, indexing, matmul, movement, plan, pooling};
+use crate::{along, conv, indexing, matmul, movement, plan, pooling, recurrent};
 use keras_core::array::Element;
 use keras_core::backend::{Arg, Backend, Scalar, Support, random_array, unsupported};
 use keras_core::graph::{
@@ -218,7 +218,9 @@ impl Backend for NdArray {
                 | Op::Concat(_)
                 | Op::Reverse(_)
                 | Op::Softmax
-                | Op::LogSoftmax,
+                | Op::LogSoftmax
+                | Op::Recurrent(_)
+                | Op::RecurrentGrad(..),
                 _,
             ) => true,
             _ => false,
@@ -477,10 +479,11 @@ impl Backend for NdArray {
         with_float!(op.name(), dtype, T => self.contract::<T>(op, operands, kernel, inputs, scalars))
     }
 
-    fn composite(&self, op: &Op, inputs: &[Tensor], _: &[bool]) -> Result<Vec<Option<Tensor>>> {
+    fn composite(&self, op: &Op, inputs: &[Tensor], wanted: &[bool]) -> Result<Vec<Option<Tensor>>> {
         match (op, inputs) {
             (Op::Softmax, [x]) => Ok(vec![Some(along::softmax(self.site(), x, false)?)]),
             (Op::LogSoftmax, [x]) => Ok(vec![Some(along::softmax(self.site(), x, true)?)]),
+            (Op::Recurrent(_) | Op::RecurrentGrad(..), _) => recurrent::run(self.site(), op, inputs, wanted),
             _ => Err(unsupported(self.name(), op.name())),
         }
     }

@@ -19,7 +19,7 @@
 //!
 //! In reading order: `pool` and `tensor` (memory), `parallel` and `simd` (who computes, and with which instructions),
 //! `number`, `math` and `loops` (elementwise arithmetic), `plan`, `fused` and `run` (kernels and reductions), `gemm`,
-//! `matmul` and `conv`, then the smaller operations.
+//! `matmul`, `conv` and `recurrent`, then the smaller operations.
 
 #![allow(
     clippy::inline_always,
@@ -42,6 +42,7 @@ mod parallel;
 mod plan;
 mod pool;
 mod pooling;
+mod recurrent;
 mod run;
 mod scratch;
 mod simd;

@@ -129,7 +129,7 @@ pub enum RecurrentDropout {
 ///
 /// Outputs: the sequence of outputs `[batch, time, units]` (row `t` belongs to input `t` in both directions), the
 /// final states, then the reserve: each state as it was before every step, `[batch, time, units]`, and what else the
-/// gradient needs, `[batch, time, kept · units]`.
+/// gradient needs, `[batch, time, kept · units]`, zeros where a step is masked.
 ///
 /// Operands of [`Op::RecurrentGrad`]: those of the forward operation, its reserve, the gradient of the sequence (if
 /// there is one), the gradients of the final states. Outputs: the gradients of the inputs, of the kernel, of the

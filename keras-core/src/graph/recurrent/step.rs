@@ -181,6 +181,7 @@ fn scan(
     let states = &carries[..spec.cell.states()];
     let (mut next, gates) = step.run(body, states)?;
     let mut output = next[0];
+    let mut gates = body.add(Op::Concat(1), &gates)?;
     if let (Some(masked), Some(&row)) = (spec.mask, rows.get(1)) {
         let shape = body.shape(output).to_vec();
         let column = body.reshape(row, &[shape[0], 1])?;
@@ -188,6 +189,10 @@ fn scan(
         for (next, &old) in next.iter_mut().zip(states) {
             *next = body.add(Op::Select, &[valid, *next, old])?;
         }
+        let shape = body.shape(gates).to_vec();
+        let wide = body.broadcast(column, &shape)?;
+        let zeros = body.full_like(gates, 0.0)?;
+        gates = body.add(Op::Select, &[wide, gates, zeros])?;
         output = match masked {
             MaskedOutput::State => next[0],
             MaskedOutput::Repeat => body.add(Op::Select, &[valid, output, carries[states.len()]])?,
@@ -202,7 +207,7 @@ fn scan(
     }
     let mut ys = vec![output];
     if kept {
-        ys.push(body.add(Op::Concat(1), &gates)?);
+        ys.push(gates);
     }
     Ok(builder.build(&next, &ys, spec.reverse))
 }
