@@ -1,17 +1,16 @@
 //! `keras fit`: trains a model.
 
 use super::Outcome;
+use super::convert::{Output, write};
 use super::data::{self, Source};
 use super::files::check_writable;
 use super::history::HistoryFile;
 use super::model::{ModelFiles, output_names};
 use super::options::{Global, fraction, from_one, from_zero, seed};
-use super::predict::is;
 use super::training::{Judgement, json, name_or_json};
 use clap::Args;
-use keras::models::Model;
 use keras::training::{self, Callback, ClassWeight, Context, Data, Logs, SampleWeight};
-use keras::{Error, Result, npy, random};
+use keras::{Error, Result, random};
 use serde_json::{Map, Value};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -68,7 +67,7 @@ pub(crate) struct Fit {
     /// Write losses and metrics of all epochs to this file, as JSON, after every epoch
     #[arg(long, value_name = "FILE")]
     history: Option<PathBuf>,
-    /// Save the trained model (.h5, .hdf5) or its weights (.npz)
+    /// Save the trained model (.h5, .hdf5, .keras) or its weights (.weights.h5, .npz)
     #[arg(long, value_name = "OUT", value_parser = saved_file)]
     save: Option<PathBuf>,
 }
@@ -121,7 +120,7 @@ impl Fit {
         model.fit(x, y, options)?;
 
         if let Some(path) = &self.save {
-            save(&model, path)?;
+            write(&model, path, None)?;
         } else {
             global.notice("nothing was saved: --save FILE.h5 keeps the trained model");
         }
@@ -183,19 +182,7 @@ fn verbose(text: &str) -> Result<u8, String> {
 }
 
 fn saved_file(text: &str) -> Result<PathBuf, String> {
-    let path = PathBuf::from(text);
-    if ["npz", "h5", "hdf5"].iter().any(|extension| is(&path, extension)) {
-        Ok(path)
-    } else {
-        Err("a file .h5 or .hdf5 for the model, or .npz for the weights".to_owned())
-    }
-}
-
-fn save(model: &Model, path: &Path) -> Result<()> {
-    if !is(path, "npz") {
-        return model.save(path);
-    }
-    let weights = model.get_weights()?;
-    let named = weights.iter().enumerate().map(|(i, array)| (format!("arr_{i}"), array));
-    npy::write_npz(path, named, false)
+    Output::of(Path::new(text)).filter(|output| output.has_weights()).map(|_| PathBuf::from(text)).ok_or_else(
+        || "a file .h5, .hdf5 or .keras for the model, or .weights.h5 or .npz for its weights".to_owned(),
+    )
 }

@@ -6,12 +6,14 @@
 
 mod backends;
 mod config;
+mod convert;
 mod data;
 mod evaluate;
 mod files;
 mod fit;
 mod history;
 mod indices;
+mod inspect;
 mod model;
 mod operations;
 mod options;

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 /// A model on the command line.
 #[derive(Debug, Args)]
 pub(crate) struct ModelFiles {
-    /// The model: a whole model (.h5), or JSON or YAML of its architecture, as this library or Keras wrote it
+    /// The model: a whole model (.h5, .keras), or JSON or YAML of its architecture, as this library or Keras wrote it
     #[arg(value_name = "MODEL")]
     model: PathBuf,
     /// Its weights: HDF5 (.h5), or a .npz of `np.savez(path, *model.get_weights())` or with weight names as keys
@@ -58,14 +58,14 @@ fn read_model(path: &Path) -> Result<(Model, bool)> {
             .map_err(|error| Error::file(&what, "a readable text file", super::files::reason(&error)))
     };
     match Content::of(&what, path)? {
-        Content::Hdf5 => Ok((load_model(path)?, true)),
+        Content::Hdf5 | Content::Zip => Ok((load_model(path)?, true)),
         // Some editors put a byte order mark in front.
         Content::Json | Content::Pipe => {
             let model = model_from_json(text()?.trim_start_matches('\u{FEFF}'));
             Ok((model.map_err(|error| error.within(what))?, false))
         }
         Content::Yaml => Ok((model_from_yaml(&text()?).map_err(|error| error.within(what))?, false)),
-        other => Err(Error::file(what, "a model: HDF5, JSON or YAML", other.describe())),
+        other => Err(Error::file(what, "a model: HDF5, .keras, JSON or YAML", other.describe())),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the command line understands: the commands, the options that all of them take, and the types of values.
 
-use super::{Failure, Outcome, backends, config, evaluate, fit, output, predict, summary};
+use super::{Failure, Outcome, backends, config, convert, evaluate, fit, inspect, output, predict, summary};
 use clap::{Args, Parser, Subcommand};
 use keras::backend::registry;
 use keras::config::{self as settings, Origin};
@@ -27,6 +27,8 @@ enum Command {
     Predict(predict::Predict),
     Evaluate(Box<evaluate::Evaluate>),
     Fit(Box<fit::Fit>),
+    Convert(convert::Convert),
+    Inspect(inspect::Inspect),
     Config(config::Config),
     Backends(backends::Backends),
 }
@@ -60,6 +62,8 @@ impl CommandLine {
             Command::Predict(command) => command.run(&self.global),
             Command::Evaluate(command) => command.run(&self.global),
             Command::Fit(command) => command.run(&self.global),
+            Command::Convert(command) => command.run(&self.global),
+            Command::Inspect(command) => command.run(),
             Command::Config(command) => command.run(&self.global),
             Command::Backends(command) => command.run(),
         }

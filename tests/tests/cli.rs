@@ -1,5 +1,6 @@
 //! The contract of docs/cli.md, line by line, on the program as it is built.
 
+mod convert;
 mod data;
 mod evaluate;
 mod files;

@@ -30,45 +30,64 @@ const TEXT_LIMIT: u64 = 256 << 20;
 /// No zip archive expands further.
 const EXPANSION: u64 = 1_100;
 
-/// Loads a `.keras` archive.
-pub(super) fn load(path: &Path, options: &Load) -> Result<Model> {
+/// What an archive holds.
+pub(super) struct Parts {
+    pub(super) config: Value,
+    pub(super) metadata: Value,
+    state: Option<State>,
+    pub(super) weights: H5,
+    /// Where the weights lie while they are read, array by array.
+    unpacked: tempfile::NamedTempFile,
+}
+
+/// The parts of an archive; none if the file is none.
+pub(super) fn parts(path: &Path) -> Result<Option<Parts>> {
     let what = format!("model {}", path.display());
     let broken = |error: &dyn std::fmt::Display| Error::file(&what, "a .keras archive", error.to_string());
-    let file = File::open(path).map_err(|error| broken(&error))?;
+    let mut file = File::open(path).map_err(|error| broken(&error))?;
     let size = file.metadata().map_err(|error| broken(&error))?.len();
+    let mut start = [0; 4];
+    if file.read_exact(&mut start).is_err() || start != *b"PK\x03\x04" {
+        return Ok(None);
+    }
     let mut zip = ZipArchive::new(file).map_err(|error| broken(&error))?;
-    let read = |zip: &mut ZipArchive<File>, name: &str| -> Result<String> {
+    let read = |zip: &mut ZipArchive<File>, name: &str| -> Result<Value> {
         let entry = zip.by_name(name).map_err(|error| broken(&format!("{name}: {error}")))?;
         let mut text = String::new();
         entry
             .take(TEXT_LIMIT)
             .read_to_string(&mut text)
             .map_err(|error| broken(&format!("{name}: {error}")))?;
-        Ok(text)
+        text::from_json(&format!("{what}, {name}"), &text)
     };
-    let described = read(&mut zip, CONFIG)?;
-    let metadata = text::from_json(&what, &read(&mut zip, METADATA)?)?;
+    let mut config = read(&mut zip, CONFIG)?;
+    keras_3::plain(&mut config);
+    let metadata = read(&mut zip, METADATA)?;
     let state = match zip.index_for_name(STATE).is_some() {
-        true => Some(State::parse(&read(&mut zip, STATE)?)?),
+        true => Some(State::parse(&read(&mut zip, STATE)?.to_string())?),
         false => None,
     };
-    let version = metadata.get("keras_version").and_then(Value::as_str);
-    let writer = version.and_then(Writer::of_version).unwrap_or_else(|| Writer::of_config(&described));
-    let mut value = text::from_json(&what, &described)?;
-    keras_3::plain(&mut value);
-
-    // Weights are read array by array, out of a file.
-    let mut weights = tempfile::NamedTempFile::new().map_err(|error| broken(&error))?;
+    let mut unpacked = tempfile::NamedTempFile::new().map_err(|error| broken(&error))?;
     let entry = zip.by_name(WEIGHTS).map_err(|error| broken(&format!("{WEIGHTS}: {error}")))?;
     let limit = size.saturating_mul(EXPANSION);
-    std::io::copy(&mut entry.take(limit), &mut weights)
+    std::io::copy(&mut entry.take(limit), &mut unpacked)
         .map_err(|error| broken(&format!("{WEIGHTS}: {error}")))?;
-    let h5 = H5::open(weights.path())?.named(path);
+    let weights = H5::open(unpacked.path())?.named(path);
+    Ok(Some(Parts { config, metadata, state, weights, unpacked }))
+}
+
+/// The model of an archive.
+pub(super) fn load(parts: &Parts, options: &Load) -> Result<Model> {
+    let Parts { config: value, metadata, state, weights: h5, unpacked } = parts;
+    let what = format!("model {}", h5.what());
+    let version = metadata.get("keras_version").and_then(Value::as_str);
+    let writer =
+        version.and_then(Writer::of_version).unwrap_or_else(|| Writer::of_config(&value.to_string()));
     let root = h5.root()?;
 
     // The size of the file bounds that of the weights.
-    let numbers = usize::try_from(weights.as_file().metadata().map_err(|error| broken(&error))?.len());
-    let model = loading(numbers.unwrap_or(usize::MAX), || config::model_of_value(&what, &value))
+    let size = unpacked.as_file().metadata().map_or(0, |metadata| metadata.len());
+    let model = loading(usize::try_from(size).unwrap_or(usize::MAX), || config::model_of_value(&what, value))
         .map_err(|error| error.within(&what))?;
     let semantics = state.as_ref().and_then(|state| state.semantics);
     model.set_semantics(semantics.unwrap_or_else(|| writer.semantics()));

@@ -102,6 +102,11 @@ impl Node {
         self.group.datasets().map_err(|error| self.h5.broken(&self.path, &error))
     }
 
+    /// The names of the groups inside.
+    pub(super) fn groups(&self) -> Result<Vec<String>> {
+        self.group.groups().map_err(|error| self.h5.broken(&self.path, &error))
+    }
+
     /// Whether there is a list of that name, whole or in chunks.
     pub(super) fn is_listed(&self, name: &str) -> bool {
         self.attributes.contains_key(name) || self.attributes.contains_key(&format!("{name}0"))

@@ -20,6 +20,7 @@ mod config;
 mod convert;
 mod custom;
 mod h5;
+mod inspect;
 mod keras_3;
 mod names;
 mod read;
@@ -33,6 +34,7 @@ mod write;
 
 pub use crate::registry::CustomObjects;
 pub use config::{clone_model, model_from_json, model_from_yaml};
+pub use inspect::{InspectedWeight, Inspection, inspect};
 pub use read::{Load, load_model, load_model_with};
 pub use weights::{LoadWeights, WeightsReport};
 pub use write::Save;

@@ -76,16 +76,10 @@ pub fn load_model(path: impl AsRef<Path>) -> Result<Model> {
 /// As for [`load_model`].
 pub fn load_model_with(path: impl AsRef<Path>, options: &Load) -> Result<Model> {
     let path = path.as_ref();
-    options.custom.during(|| {
-        if is_zip(path) { archive::load(path, options) } else { model_of(&H5::open(path)?, options) }
+    options.custom.during(|| match archive::parts(path)? {
+        Some(parts) => archive::load(&parts, options),
+        None => model_of(&H5::open(path)?, options),
     })
-}
-
-fn is_zip(path: &Path) -> bool {
-    let mut start = [0; 4];
-    let read =
-        std::fs::File::open(path).and_then(|mut file| std::io::Read::read_exact(&mut file, &mut start));
-    read.is_ok() && start == *b"PK\x03\x04"
 }
 
 fn model_of(h5: &H5, options: &Load) -> Result<Model> {

@@ -295,14 +295,14 @@ fn without_save_a_line_says_that_nothing_was_saved() {
 #[test]
 fn saving_is_by_extension() {
     let place = dropout();
-    for file in ["model.keras", "w.txt", "w"] {
+    for file in ["w.txt", "w", "model.json"] {
         place.fails(
             2,
             &["fit", "model.json", "--x", "x.npy", "--y", "y.npy", "--save", file],
-            &["a file .h5 or .hdf5 for the model, or .npz for the weights", file],
+            &["a file .h5, .hdf5 or .keras for the model, or .weights.h5 or .npz for its weights", file],
         );
     }
-    for file in ["m.h5", "m.hdf5"] {
+    for file in ["m.h5", "m.hdf5", "m.keras"] {
         train(&place, &["--save", file]);
         assert!(keras_core::saving::load_model(place.path(file)).unwrap().optimizer().is_ok(), "{file}");
     }

@@ -25,10 +25,10 @@ fn a_model_is_recognised_by_its_content() {
     place.put("real.json", b"\x89HDF\r\n\x1a\n and more");
     place.fails(1, &["summary", "real.json"], &["real.json", "HDF5 file"]);
     place.put("real.keras", b"PK\x03\x04 and more");
-    place.fails(1, &["summary", "real.keras"], &["HDF5, JSON or YAML", "a zip archive"]);
+    place.fails(1, &["summary", "real.keras"], &["a .keras archive", "EOCD"]);
     place.put("model.yaml", "backend: tensorflow\nclass_name: Sequential\n");
     place.fails(1, &["summary", "model.yaml"], &["model.yaml", "class_name and config"]);
-    place.fails(1, &["summary", "x.npy"], &["HDF5, JSON or YAML", "a .npy array"]);
+    place.fails(1, &["summary", "x.npy"], &["HDF5, .keras, JSON or YAML", "a .npy array"]);
 }
 
 #[test]

@@ -40,7 +40,7 @@ impl Recorded {
 /// Loads a case, predicts, saves, trains for two steps, saves; what differs from Keras.
 fn go_through(folder: &Path, name: &str) -> Vec<String> {
     let file = |ending: &str| folder.join(format!("{name}.{ending}"));
-    let recorded = Recorded(npy::read_npz(&file("npz")).unwrap().into_iter().collect());
+    let recorded = Recorded(npy::read_npz(file("npz")).unwrap().into_iter().collect());
     let model: Model = match load_model(file("h5")) {
         Ok(model) => on_ndarray(model),
         Err(error) => return vec![format!("{name}: {error}")],

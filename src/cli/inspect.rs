@@ -1,0 +1,84 @@
+//! `keras inspect`: what a file holds.
+
+use super::files::Content;
+use super::{Outcome, output};
+use clap::Args;
+use keras::saving::{Inspection, inspect};
+use serde_json::{Value, json};
+use std::path::PathBuf;
+
+/// Show versions, configuration and weights of a model or weight file
+#[derive(Debug, Args)]
+pub(crate) struct Inspect {
+    /// An HDF5 file or a .keras archive; JSON of an architecture
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Print one JSON object instead of tables
+    #[arg(long)]
+    json: bool,
+}
+
+impl Inspect {
+    pub(crate) fn run(self) -> Outcome {
+        let what = format!("file {}", self.file.display());
+        let object = match Content::of(&what, &self.file)? {
+            Content::Json | Content::Yaml | Content::Pipe => {
+                let text = std::fs::read_to_string(&self.file).map_err(|error| {
+                    keras::Error::file(&what, "a readable text file", super::files::reason(&error))
+                })?;
+                described(&Inspection::of_text(&what, &text)?)
+            }
+            _ => described(&inspect(&self.file)?),
+        };
+        let text = if self.json { format!("{object}\n") } else { tables(&object) };
+        Ok(output::print(&text)?)
+    }
+}
+
+fn described(found: &Inspection) -> Value {
+    let weights: Vec<Value> = found
+        .weights
+        .iter()
+        .map(|weight| {
+            json!({
+                "path": weight.path, "shape": weight.shape, "dtype": weight.dtype,
+                "min": weight.min, "max": weight.max, "mean": weight.mean, "std": weight.std,
+            })
+        })
+        .collect();
+    json!({
+        "format": found.format,
+        "keras_version": found.keras_version,
+        "backend": found.backend,
+        "model_config": found.model_config,
+        "training_config": found.training_config,
+        "weights": weights,
+    })
+}
+
+fn tables(object: &Value) -> String {
+    let said = |key: &str| match &object[key] {
+        Value::Null => "none".to_owned(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let rows: Vec<Vec<String>> = ["format", "keras_version", "backend", "model_config", "training_config"]
+        .iter()
+        .map(|key| vec![(*key).to_owned(), said(key)])
+        .collect();
+    let mut text = format!("{}\n", output::table(&rows));
+    let weights = object["weights"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if !weights.is_empty() {
+        let header = ["weight", "shape", "type", "min", "max", "mean", "std"].map(str::to_owned).to_vec();
+        let number = |value: &Value| format!("{:.6}", value.as_f64().unwrap_or(f64::NAN));
+        let row = |weight: &Value| {
+            let word = |key: &str| weight[key].as_str().unwrap_or_default().to_owned();
+            let mut row = vec![word("path"), weight["shape"].to_string(), word("dtype")];
+            row.extend(["min", "max", "mean", "std"].map(|key| number(&weight[key])));
+            row
+        };
+        let table: Vec<Vec<String>> = std::iter::once(header).chain(weights.iter().map(row)).collect();
+        text.push_str(&format!("\n{}\n", output::table(&table)));
+    }
+    text
+}

@@ -1,0 +1,106 @@
+//! `convert` and `inspect`.
+
+use super::Place;
+use super::files::{dense, floats, read_floats, sequential};
+use keras_core::saving::load_model;
+use serde_json::Value;
+use std::time::Duration;
+
+fn line() -> Place {
+    let place = Place::new();
+    place.put_line();
+    place.put("x.npy", floats(&[1, 3], &[1.0, 1.0, 1.0]));
+    place.result(&["convert", "model.json", "--weights", "weights.npz", "m.h5"]);
+    place
+}
+
+#[test]
+fn every_kind_of_file_goes_to_every_other() {
+    let place = line();
+    let predicts = |arguments: &[&str]| {
+        place.result(&[&["predict"], arguments, &["--input", "x.npy", "--output", "y.npy"]].concat());
+        read_floats(&place.get("y.npy")).1
+    };
+    let expected = predicts(&["model.json", "--weights", "weights.npz"]);
+    for whole in ["a.h5", "a.hdf5", "a.keras"] {
+        place.result(&["convert", "m.h5", whole]);
+        assert_eq!(predicts(&[whole]), expected, "{whole}");
+        for weights in ["w.npz", "w.weights.h5"] {
+            place.result(&["convert", whole, weights]);
+            for text in ["t.json", "t.yaml", "t.yml"] {
+                place.result(&["convert", whole, text]);
+                assert_eq!(predicts(&[text, "--weights", weights]), expected, "{whole} {weights} {text}");
+            }
+        }
+    }
+    place.result(&["convert", "m.h5", "tf.h5", "--dialect", "tfkeras"]);
+    assert_eq!(predicts(&["tf.h5"]), expected);
+    let version = |file: &str| {
+        let found: Value = serde_json::from_str(&place.result(&["inspect", file, "--json"])).unwrap();
+        found["keras_version"].clone()
+    };
+    assert_eq!((version("tf.h5"), version("m.h5")), ("2.15.0".into(), "2.3.1".into()));
+    place.result(&["convert", "tf.h5", "back.h5", "--dialect", "keras2"]);
+    assert_eq!((version("back.h5"), version("a.keras")), ("2.3.1".into(), "2.15.0".into()));
+}
+
+#[test]
+fn what_cannot_be_converted_is_an_error() {
+    let place = line();
+    place.fails(2, &["convert", "m.h5", "out.txt"], &["out.txt", ".weights.h5"]);
+    place.fails(2, &["convert", "m.h5", "out.json", "--dialect", "keras2"], &["--dialect", "out.json"]);
+    place.fails(2, &["convert", "m.h5", "out.h5", "--dialect", "theano"], &["keras2", "theano"]);
+    place.fails(1, &["convert", "model.json", "out.h5"], &["--weights"]);
+    place.fails(1, &["convert", "missing.h5", "out.h5"], &["missing.h5"]);
+    assert!(!place.names().iter().any(|name| name.starts_with("out")));
+}
+
+#[test]
+fn a_file_is_inspected_without_making_a_model_of_it() {
+    let place = line();
+    let found: Value = serde_json::from_str(&place.result(&["inspect", "m.h5", "--json"])).unwrap();
+    assert_eq!((&found["format"], &found["backend"]), (&"HDF5 model".into(), &"tensorflow".into()));
+    assert_eq!(found["model_config"]["class_name"], "Sequential");
+    let kernel = &found["weights"][0];
+    assert_eq!(
+        (&kernel["path"], &kernel["shape"]),
+        (&"line/line/kernel:0".into(), &serde_json::json!([3, 2]))
+    );
+    assert_eq!(
+        (kernel["min"].as_f64(), kernel["max"].as_f64(), kernel["mean"].as_f64()),
+        (Some(1.0), Some(30.0), Some(11.0))
+    );
+    let table = place.result(&["inspect", "m.h5"]);
+    assert!(table.contains("line/line/kernel:0") && table.contains("30.000000"), "{table}");
+    place.result(&["convert", "m.h5", "w.weights.h5"]);
+    for file in ["w.weights.h5", "model.json"] {
+        assert!(place.result(&["inspect", file]).contains("format"));
+    }
+    place.fails(1, &["inspect", "x.npy"], &["x.npy"]);
+}
+
+#[test]
+fn a_save_that_is_killed_leaves_the_old_file_or_the_new_one() {
+    let place = Place::new();
+    let model = |name: &str, file: &str| {
+        place.put("big.json", sequential(&[dense(name, 700, 700), dense("last", 700, 2)]));
+        let model =
+            keras_core::saving::model_from_json(&String::from_utf8(place.get("big.json")).unwrap()).unwrap();
+        model.save(place.path(file)).unwrap();
+    };
+    model("first", "old.h5");
+    model("second", "new.h5");
+    std::fs::copy(place.path("old.h5"), place.path("target.h5")).unwrap();
+    let (mut kept, mut replaced) = (0, 0);
+    for i in 0..40 {
+        let source = if i % 2 == 0 { "new.h5" } else { "old.h5" };
+        let before = place.get("target.h5");
+        let mut child = place.command(&["convert", source, "target.h5"]).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(5 * (i / 2)));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        load_model(place.path("target.h5")).unwrap();
+        if place.get("target.h5") == before { kept += 1 } else { replaced += 1 }
+    }
+    assert!(kept > 0, "every save was through before it was killed: {replaced}");
+}
