@@ -2,6 +2,8 @@
 
 use super::path;
 use super::written::file;
+use keras_core::layers::Dense;
+use keras_core::models::Sequential;
 use keras_core::saving::{Load, LoadWeights, load_model, load_model_with};
 use std::time::{Duration, Instant};
 
@@ -51,4 +53,41 @@ fn what_is_no_model_says_so() {
         assert!(error.contains(expected) && error.contains("wrong.h5"), "{error}");
     }
     assert!(load_model("missing.h5").unwrap_err().to_string().contains("missing.h5"));
+}
+
+#[test]
+fn damaged_archives_are_errors() {
+    let target = file("whole.keras");
+    super::written::small().save(&target).unwrap();
+    let original = std::fs::read(&target).unwrap();
+    for length in (0..original.len()).step_by(97) {
+        assert!(!load("truncated.keras", &original[..length]), "{length}");
+    }
+    for at in (0..original.len()).step_by(11) {
+        let mut bytes = original.clone();
+        bytes[at] ^= 1 << (at % 8);
+        load("flipped.keras", &bytes);
+    }
+}
+
+#[test]
+fn a_model_larger_than_its_weights_takes_no_memory() {
+    let mut model = Sequential::new();
+    model.add(Dense::new(1000).input_shape([3]).name("wide")).unwrap();
+    let target = file("wide.h5");
+    model.save(&target).unwrap();
+    let bytes = std::fs::read(&target).unwrap();
+    let text = b"\"units\": 1000";
+    let at = bytes.windows(text.len()).position(|window| window == text).unwrap();
+    let mut larger = bytes.clone();
+    larger[at + text.len() - 4..at + text.len()].copy_from_slice(b"9999");
+    std::fs::write(&target, larger).unwrap();
+    let error = load_model(&target).unwrap_err().to_string();
+    assert!(error.contains("wide") && error.contains("no larger than the weights in the file"), "{error}");
+    // Shapes that fit the file but not the model.
+    let mut other = bytes;
+    other[at + text.len() - 4..at + text.len()].copy_from_slice(b"1001");
+    std::fs::write(&target, other).unwrap();
+    let error = load_model(&target).unwrap_err().to_string();
+    assert!(error.contains("[3, 1001]") && error.contains("[3, 1000]"), "{error}");
 }
