@@ -145,6 +145,17 @@ fn layer_from(value: &Value) -> Result<LayerRef> {
     }
 }
 
+/// A layer of a functional model. An old `Sequential` inside one has its name beside its config, which is a list.
+fn named_layer_from(name: &str, value: &Value) -> Result<LayerRef> {
+    match read_config(value) {
+        Some(mut config) if config.class_name == "Sequential" && !config.config.contains_key("name") => {
+            config.config.insert("name".into(), name.into());
+            model_from_config(&config)?.as_layer()
+        }
+        _ => layer_from(value),
+    }
+}
+
 fn malformed(what: &str, expected: &str) -> Error {
     Error::file(what.to_owned(), expected.to_owned(), "something else")
 }
@@ -207,7 +218,7 @@ fn functional_from(config: &Config) -> Result<Model> {
             .get("name")
             .and_then(Value::as_str)
             .ok_or_else(|| malformed("Model config", "a name for every layer"))?;
-        let layer = layer_from(value)?;
+        let layer = named_layer_from(name, value)?;
         if layer.downcast::<Input>().is_some() {
             tensors.insert((name, 0), vec![layer.call_input()?]);
         }
