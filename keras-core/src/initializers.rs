@@ -57,6 +57,8 @@ registry! {
     "TruncatedNormal" | "truncated_normal" => TruncatedNormal::read;
     "VarianceScaling" | "variance_scaling" => VarianceScaling::read;
     "Orthogonal" | "orthogonal" => Orthogonal::read;
+    // Keras 2.3 saves a GRU or LSTM with an identity under the name of a function of its own, and cannot read it.
+    "recurrent_identity" => |_: &mut Reader<'_>| Ok::<_, Error>(Identity::default());
     "Identity" | "identity" => |r: &mut Reader<'_>| Ok::<_, Error>(Identity { gain: r.float("gain", 1.0)? });
     "glorot_uniform" | "GlorotUniform" => |r: &mut Reader<'_>| seeded(glorot_uniform(), r);
     "glorot_normal" | "GlorotNormal" => |r: &mut Reader<'_>| seeded(glorot_normal(), r);

@@ -36,6 +36,17 @@ impl Config {
         serde_json::json!({"class_name": self.class_name, "config": self.config})
     }
 
+    /// Reads `{"class_name", "config"}`; the config of an old `Sequential` is the bare list of its layers.
+    pub(crate) fn from_value(value: &Value) -> Option<Self> {
+        let class_name = value.get("class_name")?.as_str()?.to_owned();
+        let config = match value.get("config")? {
+            Value::Object(config) => config.clone(),
+            Value::Array(layers) => Map::from_iter([("layers".to_owned(), Value::Array(layers.clone()))]),
+            _ => return None,
+        };
+        Some(Self { class_name, config })
+    }
+
     /// Reads arguments, and refuses those that nobody read.
     pub fn reader(&self) -> Reader<'_> {
         Reader { class: &self.class_name, config: &self.config, read: Vec::new() }

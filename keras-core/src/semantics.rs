@@ -55,6 +55,16 @@ pub enum MetricNames {
     Resolved,
 }
 
+/// What a recurrent layer gives at a masked step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MaskedOutput {
+    /// The result of the step before, zeros before the first (2.3 and later).
+    Previous,
+    /// The first state, so at first the initial one; unrolled layers give the result of the step before (up to 2.2).
+    FirstState,
+}
+
 /// The choices together; the default is Keras 2.3.
 ///
 /// ```
@@ -75,6 +85,8 @@ pub struct Semantics {
     pub frozen_batch_normalization: FrozenBatchNormalization,
     /// Names of metrics.
     pub metric_names: MetricNames,
+    /// What a recurrent layer gives at a masked step.
+    pub masked_output: MaskedOutput,
 }
 
 impl Semantics {
@@ -84,6 +96,7 @@ impl Semantics {
             loss_reduction: LossReduction::SumOverNonZeroWeights,
             binary_crossentropy: BinaryCrossentropy::ClippedLogits,
             metric_names: MetricNames::Resolved,
+            masked_output: MaskedOutput::FirstState,
             ..Self::keras_2_3()
         }
     }
@@ -96,6 +109,7 @@ impl Semantics {
             moving_variance: MovingVariance::Keras23,
             frozen_batch_normalization: FrozenBatchNormalization::BatchStatistics,
             metric_names: MetricNames::AsGiven,
+            masked_output: MaskedOutput::Previous,
         }
     }
 

@@ -1,6 +1,7 @@
 //! Layers against Keras 2.3.1 on TensorFlow 1.15, and against their definitions where Keras is random or silent.
 
 use crate::fixtures::Fixture;
+use crate::recurrent::RECURRENT;
 use backend_ndarray::NdArray;
 use keras_core::array::{Array, DType};
 use keras_core::backend::contrary::Contrary;
@@ -25,10 +26,10 @@ use std::sync::{Arc, LazyLock};
 static FIXTURE: LazyLock<Fixture> = LazyLock::new(|| Fixture::load("layers_2_3_1"));
 
 /// One recorded case.
-struct Case<'a>(&'a Value);
+pub(crate) struct Case<'a>(pub(crate) &'a Value);
 
 impl<'a> Case<'a> {
-    fn name(&self) -> &'a str {
+    pub(crate) fn name(&self) -> &'a str {
         self.0["name"].as_str().unwrap()
     }
 
@@ -39,12 +40,12 @@ impl<'a> Case<'a> {
         }
     }
 
-    fn flags(&self, key: &str) -> Vec<bool> {
+    pub(crate) fn flags(&self, key: &str) -> Vec<bool> {
         self.0[key].as_array().unwrap().iter().map(|flag| flag.as_bool().unwrap()).collect()
     }
 
-    /// The specs of the inputs, batch open.
-    fn specs(&self) -> Vec<Spec> {
+    /// The specs of the inputs.
+    pub(crate) fn specs(&self) -> Vec<Spec> {
         let dtypes = self.0["input_dtypes"].as_array().unwrap();
         let shapes = self.0["input_shapes"].as_array().unwrap();
         let spec = |(shape, dtype): (&Value, &Value)| {
@@ -54,23 +55,24 @@ impl<'a> Case<'a> {
         shapes.iter().zip(dtypes).map(spec).collect()
     }
 
-    fn array(&self, key: &str) -> &'static Array {
-        FIXTURE.array(&format!("{}/{key}", self.name()))
+    pub(crate) fn array(&self, key: &str) -> &'static Array {
+        self.find(key).unwrap_or_else(|| panic!("{} has no array {key:?}", self.name()))
     }
 
-    fn find(&self, key: &str) -> Option<&'static Array> {
-        FIXTURE.find(&format!("{}/{key}", self.name()))
+    pub(crate) fn find(&self, key: &str) -> Option<&'static Array> {
+        let key = format!("{}/{key}", self.name());
+        FIXTURE.find(&key).or_else(|| RECURRENT.find(&key))
     }
 
     /// The layer with the recorded weights.
-    fn layer(&self) -> LayerRef {
+    pub(crate) fn layer(&self) -> LayerRef {
         let layer = deserialize(&self.config()).unwrap();
         layer.build(&self.specs()).unwrap();
         layer.set_weights(&self.weights()).unwrap();
         layer
     }
 
-    fn weights(&self) -> Vec<Array> {
+    pub(crate) fn weights(&self) -> Vec<Array> {
         let count = self.0["weights"].as_array().unwrap().len();
         (0..count).map(|i| self.array(&format!("weight_{i}")).clone()).collect()
     }
@@ -88,15 +90,19 @@ impl<'a> Case<'a> {
 }
 
 fn input(spec: &Spec) -> Result<Tensor> {
-    Input::new(spec.shape.get(1..).unwrap_or_default().to_vec()).dtype(spec.dtype).tensor()
+    let input = Input::new(spec.shape.get(1..).unwrap_or_default().to_vec()).dtype(spec.dtype);
+    match spec.shape.first() {
+        Some(&Some(batch)) => input.batch_size(batch).tensor(),
+        _ => input.tensor(),
+    }
 }
 
 fn cases() -> impl Iterator<Item = Case<'static>> {
-    FIXTURE.cases().iter().map(Case)
+    FIXTURE.cases().iter().chain(RECURRENT.cases()).map(Case)
 }
 
 /// Runs a check on every case and reports all that fail.
-fn for_every_case(check: impl Fn(&Case<'static>) -> std::result::Result<(), String>) {
+pub(crate) fn for_every_case(check: impl Fn(&Case<'static>) -> std::result::Result<(), String>) {
     let failures: Vec<String> = cases()
         .filter_map(|case| check(&case).err().map(|error| format!("{}: {error}", case.name())))
         .collect();
@@ -105,7 +111,7 @@ fn for_every_case(check: impl Fn(&Case<'static>) -> std::result::Result<(), Stri
 
 /// Equal shapes, and no element further away than 1e-5 of the largest (or of 1). Both sides round at 2⁻²⁴ = 6e-8 per
 /// operation; the longest sums here have some 400 terms of which most are below the largest result.
-fn close(what: &str, found: &Array, expected: &Array) -> std::result::Result<(), String> {
+pub(crate) fn close(what: &str, found: &Array, expected: &Array) -> std::result::Result<(), String> {
     if found.shape() != expected.shape() {
         return Err(format!("{what}: shape {:?} instead of {:?}", found.shape(), expected.shape()));
     }
@@ -120,14 +126,19 @@ fn close(what: &str, found: &Array, expected: &Array) -> std::result::Result<(),
 }
 
 /// A layer's call in a trace at the recorded lengths.
-struct Traced {
-    trace: Trace,
+pub(crate) struct Traced {
+    pub(crate) trace: Trace,
     feeds: Vec<Array>,
-    inputs: Vec<Tensor>,
-    outputs: Vec<(Tensor, Option<Tensor>)>,
+    pub(crate) inputs: Vec<Tensor>,
+    pub(crate) outputs: Vec<(Tensor, Option<Tensor>)>,
 }
 
-fn traced(layer: &LayerRef, values: &[&Array], masks: &[Option<&Array>], options: TraceOptions) -> Traced {
+pub(crate) fn traced(
+    layer: &LayerRef,
+    values: &[&Array],
+    masks: &[Option<&Array>],
+    options: TraceOptions,
+) -> Traced {
     let trace = Trace::new(options);
     let mut feeds = Vec::new();
     let mut feed = |array: &Array| {
@@ -149,7 +160,7 @@ fn trace(case: &Case<'static>, layer: &LayerRef, options: TraceOptions) -> Trace
 }
 
 /// A layer's results for some inputs, on the reference.
-fn run(layer: &LayerRef, values: &[&Array], phase: Phase) -> Vec<Array> {
+pub(crate) fn run(layer: &LayerRef, values: &[&Array], phase: Phase) -> Vec<Array> {
     let traced =
         traced(layer, values, &vec![None; values.len()], TraceOptions { phase, ..TraceOptions::default() });
     let outputs: Vec<&Tensor> = traced.outputs.iter().map(|(y, _)| y).collect();
@@ -157,7 +168,7 @@ fn run(layer: &LayerRef, values: &[&Array], phase: Phase) -> Vec<Array> {
 }
 
 impl Traced {
-    fn run<B: Backend>(
+    pub(crate) fn run<B: Backend>(
         &self,
         engine: &Engine<B>,
         fetches: &[&Tensor],
@@ -619,7 +630,7 @@ fn groups_are_convolutions_side_by_side() {
 }
 
 /// Values that differ, below 1.
-fn ramp(shape: &[usize]) -> Array {
+pub(crate) fn ramp(shape: &[usize]) -> Array {
     let count: usize = shape.iter().product();
     Array::from_vec(shape, (0..count).map(|i| (i * 37 % 101) as f32 / 101.0 - 0.5).collect()).unwrap()
 }

@@ -16,4 +16,5 @@ mod model;
 mod observed;
 mod optimizers;
 mod passes;
+mod recurrent;
 mod training;

@@ -1,6 +1,7 @@
 //! Building and differentiating loops.
 
 use super::{Binary, ByRef, Graph, Op, Scan, Type, Value, gradients};
+use crate::backend::Variable;
 use crate::error::{Error, Result};
 use std::sync::Arc;
 
@@ -252,8 +253,18 @@ pub(super) fn vjp(
 impl Graph {
     /// Appends the nodes that another graph's outputs need, with its inputs replaced by values of this one; gives
     /// the values of its outputs.
-    #[allow(clippy::indexing_slicing, reason = "operands come before users")]
     pub fn inline(&mut self, other: &Graph, feeds: &[Value]) -> Result<Vec<Value>> {
+        self.inline_reading(other, feeds, |_| None)
+    }
+
+    /// The same, where some variables stand for values of this graph.
+    #[allow(clippy::indexing_slicing, reason = "operands come before users")]
+    pub(crate) fn inline_reading(
+        &mut self,
+        other: &Graph,
+        feeds: &[Value],
+        variable: impl Fn(&Variable) -> Option<Value>,
+    ) -> Result<Vec<Value>> {
         let live = other.reachable(other.outputs());
         let mut moved: Vec<Vec<Value>> = Vec::with_capacity(other.nodes().len());
         for (node, live) in other.nodes().iter().zip(live) {
@@ -262,7 +273,13 @@ impl Graph {
                 Op::Input(slot) => vec![*feeds.get(*slot).ok_or_else(|| {
                     Error::value("inline", format!("at least {} feeds", slot + 1), feeds.len().to_string())
                 })?],
-                _ => {
+                op => {
+                    if let Op::Variable(read) = op
+                        && let Some(value) = variable(read)
+                    {
+                        moved.push(vec![value]);
+                        continue;
+                    }
                     let inputs: Vec<Value> = node
                         .inputs
                         .iter()

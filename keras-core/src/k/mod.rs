@@ -15,6 +15,7 @@ mod function;
 mod linear;
 mod recurrent;
 mod reduction;
+mod steps;
 mod structure;
 
 pub use custom::{Host, custom_gradient};
@@ -23,6 +24,8 @@ pub use function::*;
 pub use linear::*;
 pub use recurrent::*;
 pub use reduction::*;
+pub(crate) use steps::{Ran, Steps};
+pub use steps::{Rnn, foldl, foldr, map_fn, rnn};
 pub use structure::*;
 
 use crate::array::DType;

@@ -176,6 +176,14 @@ macro_rules! layer_verbs {
             pub fn call(self, inputs: impl Into<$crate::layers::Inputs>) -> $crate::Result<$crate::Tensor> {
                 $crate::layers::LayerRef::new(self)?.call(inputs)
             }
+            /// The same for a layer with several results, or one.
+            #[track_caller]
+            pub fn call_all(
+                self,
+                inputs: impl Into<$crate::layers::Inputs>,
+            ) -> $crate::Result<Vec<$crate::Tensor>> {
+                $crate::layers::LayerRef::new(self)?.call_all(inputs)
+            }
         }
     };
     ($type:ty) => {

@@ -1,16 +1,17 @@
 //! What a layer sees while it is built and while it is called.
 
 use super::LayerRef;
+use super::scope::Scope;
 use crate::array::{Array, DType};
 use crate::backend::Variable;
 use crate::constraints::ConstraintRef;
 use crate::error::{Error, Result};
-use crate::graph::{Distribution, Op, Type};
+use crate::graph::{Distribution, Type};
 use crate::initializers::InitializerRef;
 use crate::random::{Stream, fresh_seed, stream_id};
 use crate::regularizers::RegularizerRef;
 use crate::semantics::Semantics;
-use crate::tensor::{Tensor, Trace};
+use crate::tensor::{Spec, Tensor, Trace};
 
 /// A weight of a layer.
 #[derive(Clone)]
@@ -31,14 +32,24 @@ pub struct Weight {
 pub struct Build {
     pub(super) layer: String,
     pub(super) dtype: DType,
-    pub(super) seed: u64,
+    scope: Scope,
+    seed: u64,
     pub(super) weights: Vec<Weight>,
     pub(super) children: Vec<(String, LayerRef)>,
+    pub(super) states: Vec<Variable>,
 }
 
 impl Build {
-    pub(super) fn new(layer: &str, dtype: DType) -> Self {
-        Self { layer: layer.to_owned(), dtype, seed: fresh_seed(), weights: Vec::new(), children: Vec::new() }
+    pub(super) fn new(layer: &str, dtype: DType, scope: Scope) -> Self {
+        Self {
+            layer: layer.to_owned(),
+            dtype,
+            scope,
+            seed: fresh_seed(),
+            weights: Vec::new(),
+            children: Vec::new(),
+            states: Vec::new(),
+        }
     }
 
     /// The name of the layer.
@@ -72,6 +83,30 @@ impl Build {
     /// Adds a layer that this one calls: a wrapped layer, a cell.
     pub fn child(&mut self, name: &str, layer: &LayerRef) {
         self.children.push((name.to_owned(), layer.clone()));
+    }
+
+    /// Adds a layer that this one calls on inputs of those specs, and builds it: its weights get names below this
+    /// layer's, as Keras has them: `rnn_1/kernel`.
+    pub fn build_child(&mut self, name: &str, layer: &LayerRef, inputs: &[Spec]) -> Result<()> {
+        layer.build_in(&self.scope, inputs)?;
+        self.child(name, layer);
+        Ok(())
+    }
+
+    /// The same with the child's own name in between: `bidirectional_1/forward_lstm_1/kernel`.
+    pub fn build_child_by_name(&mut self, name: &str, layer: &LayerRef, inputs: &[Spec]) -> Result<()> {
+        layer.build_in(&self.scope.within(layer.name()), inputs)?;
+        self.child(name, layer);
+        Ok(())
+    }
+
+    /// A state that is carried from batch to batch: zeros at first and after `reset_states`. It is no weight: nothing
+    /// trains it, and files do not hold it.
+    pub fn state(&mut self, shape: impl Into<Vec<usize>>) -> Variable {
+        let path = self.scope.unique(&format!("state_{}", self.states.len()));
+        let state = Variable::new(path, Array::zeros(self.dtype, &shape.into()));
+        self.states.push(state.clone());
+        state
     }
 }
 
@@ -108,7 +143,7 @@ impl WeightBuilder<'_> {
     /// Makes the weight with its first value.
     pub fn add(self) -> Result<Variable> {
         let build = self.build;
-        let path = format!("{}/{}", build.layer, self.name);
+        let path = build.scope.unique(&self.name);
         // A seed of the weight's own keeps equal names in different layers apart.
         let stream = Stream::new(build.seed, stream_id("", build.weights.len(), &self.name), 0);
         let value = if first_value_comes_from_a_file(&path, &self.shape, build.dtype)? {
@@ -178,6 +213,16 @@ pub struct Call<'a> {
     pub(super) path: String,
     pub(super) index: usize,
     pub(super) output_masks: Vec<Option<Tensor>>,
+    pub(super) step: Option<Step<'a>>,
+}
+
+/// Which step of a recurrent layer a cell is called in.
+#[derive(Clone, Copy)]
+pub(super) struct Step<'a> {
+    /// Where the recurrent layer itself was called.
+    around: &'a Trace,
+    /// The number of the step, if steps are written out.
+    number: Option<usize>,
 }
 
 impl<'a> Call<'a> {
@@ -253,7 +298,26 @@ impl<'a> Call<'a> {
         dtype: DType,
         distribution: Distribution,
     ) -> Result<Tensor> {
-        self.draw(stream_id(&self.path, self.index, name), shape, dtype, distribution)
+        self.trace.random(self.stream(name, true), &Type::new(shape, dtype), distribution)
+    }
+
+    /// The same, drawn once for all steps in which a recurrent layer calls this one.
+    pub fn random_once(
+        &self,
+        name: &str,
+        shape: &[usize],
+        dtype: DType,
+        distribution: Distribution,
+    ) -> Result<Tensor> {
+        let trace = self.step.map_or(self.trace, |step| step.around);
+        trace.random(self.stream(name, false), &Type::new(shape, dtype), distribution)
+    }
+
+    fn stream(&self, name: &str, each_step: bool) -> u64 {
+        match self.step.and_then(|step| step.number) {
+            Some(number) if each_step => stream_id(&self.path, self.index, &format!("{name} {number}")),
+            _ => stream_id(&self.path, self.index, name),
+        }
     }
 
     /// Random numbers keyed by a seed of the layer's own instead of its name.
@@ -265,19 +329,8 @@ impl<'a> Call<'a> {
         dtype: DType,
         distribution: Distribution,
     ) -> Result<Tensor> {
-        self.draw(stream_id(&format!("seed {seed}"), self.index, name), shape, dtype, distribution)
-    }
-
-    fn draw(&self, stream: u64, shape: &[usize], dtype: DType, distribution: Distribution) -> Result<Tensor> {
-        let output = Type::new(shape, dtype);
-        let value = self.trace.with_graph_mut(|graph| {
-            let (seed, step) = match &self.trace.options().random {
-                Some((seed, step)) => (graph.variable(seed), graph.variable(step)),
-                None => (graph.scalar(0.0, DType::I64), graph.scalar(0.0, DType::I64)),
-            };
-            graph.add(Op::Random { distribution, stream, output }, &[seed, step])
-        })?;
-        Ok(self.trace.tensor(value))
+        let stream = stream_id(&format!("seed {seed}"), self.index, name);
+        self.trace.random(stream, &Type::new(shape, dtype), distribution)
     }
 
     /// Adds a scalar to the loss.
@@ -298,6 +351,11 @@ impl<'a> Call<'a> {
         self.trace.updated(variable)
     }
 
+    /// The states that are carried from batch to batch.
+    pub fn states(&self) -> Vec<Variable> {
+        self.layer.own_states()
+    }
+
     /// Calls a child: results and their masks.
     pub fn call_child(
         &mut self,
@@ -306,5 +364,48 @@ impl<'a> Call<'a> {
         masks: &[Option<Tensor>],
     ) -> Result<Vec<(Tensor, Option<Tensor>)>> {
         child.replay(&self.trace.nested(self.layer.name()), inputs, masks)
+    }
+
+    /// Calls a wrapped child in a trace: the wrapper answers for its activity regularizer.
+    pub(super) fn call_wrapped(
+        &self,
+        trace: &Trace,
+        child: &LayerRef,
+        inputs: &[Tensor],
+        masks: &[Option<Tensor>],
+    ) -> Result<Vec<(Tensor, Option<Tensor>)>> {
+        child.replay_within(&trace.nested(self.layer.name()), inputs, masks)
+    }
+
+    /// The context of the same call in one step of a loop.
+    pub(super) fn inside<'b>(&'b self, trace: &'b Trace, number: Option<usize>) -> Call<'b> {
+        Call {
+            trace,
+            layer: self.layer,
+            masks: Vec::new(),
+            path: self.path.clone(),
+            index: self.index,
+            output_masks: Vec::new(),
+            step: Some(Step { around: self.trace, number }),
+        }
+    }
+
+    /// Calls a cell on its input, states and constants: the result and the next states.
+    pub(super) fn call_cell(&self, cell: &LayerRef, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
+        let mut cx = Call {
+            trace: self.trace,
+            layer: cell,
+            masks: vec![None; inputs.len()],
+            path: format!("{}/{}", self.path, cell.name()),
+            index: self.index,
+            output_masks: Vec::new(),
+            step: self.step,
+        };
+        let within = |error: Error| error.within(format!("cell {}", cell.name()));
+        let results = cell.definition().call(&mut cx, inputs).map_err(within)?;
+        for result in &results {
+            result.check().map_err(|error| within(error.clone()))?;
+        }
+        Ok(results)
     }
 }

@@ -1,6 +1,7 @@
 //! [`LayerRef`]: a layer as users and models hold it.
 
 use super::context::{Build, Call, Weight};
+use super::scope::Scope;
 use super::{Base, Input, Inputs, Layer, LayerNode, automatic_name, snake_case};
 use crate::array::{Array, DType};
 use crate::backend::Variable;
@@ -38,6 +39,7 @@ struct Cell {
 struct Built {
     weights: Arc<Vec<Weight>>,
     children: Arc<Vec<(String, LayerRef)>>,
+    states: Arc<Vec<Variable>>,
     /// What the layer was built for.
     inputs: Arc<Vec<Spec>>,
 }
@@ -313,14 +315,20 @@ impl LayerRef {
 
     /// Makes weights and children for inputs of those specs, once.
     pub fn build(&self, inputs: &[Spec]) -> Result<()> {
+        self.build_in(&Scope::new(self.name()), inputs)
+    }
+
+    /// The same with weights named in a scope.
+    pub(super) fn build_in(&self, scope: &Scope, inputs: &[Spec]) -> Result<()> {
         if self.is_built() {
             return Ok(());
         }
-        let mut build = Build::new(self.name(), self.dtype());
+        let mut build = Build::new(self.name(), self.dtype(), scope.clone());
         self.0.definition.build(&mut build, inputs)?;
         let built = Built {
             weights: Arc::new(build.weights),
             children: Arc::new(build.children),
+            states: Arc::new(build.states),
             inputs: Arc::new(inputs.to_vec()),
         };
         let mut slot = self.0.built.lock().unwrap_or_else(PoisonError::into_inner);
@@ -330,6 +338,11 @@ impl LayerRef {
 
     fn built(&self) -> Option<Built> {
         self.0.built.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The specs it was built for; none if it was not.
+    pub(super) fn built_for(&self) -> Option<Arc<Vec<Spec>>> {
+        self.built().map(|built| built.inputs)
     }
 
     /// Whether its weights exist.
@@ -368,25 +381,45 @@ impl LayerRef {
         })
     }
 
-    /// Which results are masked, found by tracing: on inputs of some length, else of one that most things divide.
+    /// Which results are masked, found by tracing: on inputs of some length, else of one that most things divide, and
+    /// on masks of two axes, else of more.
     fn probe_masks(&self, specs: &[Spec], masked: &[bool]) -> Result<Vec<bool>> {
-        let once = |length: usize| -> Result<Vec<bool>> {
+        let once = |length: usize, axes: usize| -> Result<Vec<bool>> {
             let trace = Trace::new(TraceOptions::default());
             let mut inputs = Vec::with_capacity(specs.len());
             let mut masks = Vec::with_capacity(specs.len());
             for (spec, &masked) in specs.iter().zip(masked) {
                 let shape: Vec<usize> = spec.shape.iter().map(|len| len.unwrap_or(length)).collect();
-                let leading: Vec<usize> = shape.iter().copied().take(2).collect();
+                let leading: Vec<usize> = shape.iter().copied().take(axes).collect();
                 inputs.push(trace.input(Type::new(shape, spec.dtype)));
                 masks.push(masked.then(|| trace.input(Type::new(leading, DType::Bool))));
             }
             Ok(self.replay(&trace, &inputs, &masks)?.into_iter().map(|(_, mask)| mask.is_some()).collect())
         };
-        once(83).or_else(|error| once(5040).map_err(|_| error))
+        // A mask of more than two axes is rare: of sequences of sequences.
+        let rank = specs.iter().map(Spec::rank).max().unwrap_or_default();
+        let first = once(83, 2).or_else(|error| once(5040, 2).map_err(|_| error));
+        (3..rank).fold(first, |found, axes| found.or_else(|error| once(83, axes).map_err(|_| error)))
     }
 
     /// Writes a call of the layer into a trace: results and their masks.
     pub fn replay(&self, trace: &Trace, inputs: &[Tensor], masks: &[Option<Tensor>]) -> Result<Replayed> {
+        let results = self.replay_within(trace, inputs, masks)?;
+        if let Some(regularizer) = self.definition().activity_regularizer() {
+            for (output, _) in &results {
+                trace.add_loss(regularizer.call(output));
+            }
+        }
+        Ok(results)
+    }
+
+    /// The same without the penalty on its activity.
+    pub(super) fn replay_within(
+        &self,
+        trace: &Trace,
+        inputs: &[Tensor],
+        masks: &[Option<Tensor>],
+    ) -> Result<Replayed> {
         let definition = self.definition();
         let specs = inputs.iter().map(Tensor::spec).collect::<Result<Vec<_>>>()?;
         self.build(&specs).map_err(|error| error.within(format!("layer {}", self.name())))?;
@@ -399,17 +432,19 @@ impl LayerRef {
         }
         let path = format!("{}{}", trace.path(), self.name());
         let index = trace.count_call(&path);
-        let mut cx =
-            Call { trace, layer: self, masks: masks.to_vec(), path, index, output_masks: Vec::new() };
+        let mut cx = Call {
+            trace,
+            layer: self,
+            masks: masks.to_vec(),
+            path,
+            index,
+            output_masks: Vec::new(),
+            step: None,
+        };
         let within = |error: Error| error.within(format!("layer {}", self.name()));
         let outputs = definition.call(&mut cx, inputs).map_err(within)?;
         for output in &outputs {
             output.check().map_err(|error| within(error.clone()))?;
-        }
-        if let Some(regularizer) = definition.activity_regularizer() {
-            for output in &outputs {
-                cx.add_loss(regularizer.call(output));
-            }
         }
         let masks = definition.compute_mask(&mut cx, inputs, &outputs).map_err(within)?;
         if masks.len() != outputs.len() {
@@ -428,6 +463,71 @@ impl LayerRef {
             Error::state(format!("layer {}", self.name()), "a built layer", "one without weights yet")
                 .advice("call it on an input, or give the model an input shape")
         })
+    }
+
+    pub(super) fn own_states(&self) -> Vec<Variable> {
+        self.built().map(|built| built.states.to_vec()).unwrap_or_default()
+    }
+
+    /// The states that it and the layers inside carry from batch to batch, as variables.
+    pub fn states(&self) -> Vec<Variable> {
+        let mut states = self.own_states();
+        states.extend(self.children().iter().flat_map(Self::states));
+        states
+    }
+
+    /// Makes every state zero that it and the layers inside carry from batch to batch.
+    ///
+    /// # Errors
+    /// If it is not stateful, or was never called.
+    pub fn reset_states(&self) -> Result<()> {
+        for state in self.known_states()? {
+            state.set(&Array::zeros(state.dtype(), state.shape()))?;
+        }
+        Ok(())
+    }
+
+    /// Replaces [`LayerRef::states`]: Keras's `reset_states(states)`.
+    ///
+    /// # Errors
+    /// If it is not stateful, was never called, or number or shapes do not fit; then no state has changed.
+    pub fn reset_states_to(&self, values: &[Array]) -> Result<()> {
+        let states = self.known_states()?;
+        let doing = || format!("reset_states of layer {}", self.name());
+        if states.len() != values.len() {
+            return Err(Error::value(
+                doing(),
+                format!("{} states", states.len()),
+                format!("{} state values", values.len()),
+            ));
+        }
+        for (i, (state, value)) in states.iter().zip(values).enumerate() {
+            if state.shape() != value.shape() {
+                let expected = format!("shape {:?} for state {i}", state.shape());
+                return Err(Error::shape(doing(), expected, format!("{:?}", value.shape())));
+            }
+        }
+        for (state, value) in states.iter().zip(values) {
+            state.set(value)?;
+        }
+        Ok(())
+    }
+
+    fn known_states(&self) -> Result<Vec<Variable>> {
+        let doing = || format!("reset_states of layer {}", self.name());
+        if !self.definition().stateful() {
+            return Err(Error::state(
+                doing(),
+                "a stateful layer",
+                "one that carries no states from batch to batch",
+            )
+            .advice("make it with stateful(true) and a batch_size"));
+        }
+        if !self.is_built() {
+            return Err(Error::state(doing(), "a built layer", "one that does not know its batch size yet")
+                .advice("give the first layer a batch_size, and call the layer before"));
+        }
+        Ok(self.states())
     }
 
     /// The layers it calls.

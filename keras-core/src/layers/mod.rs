@@ -19,8 +19,11 @@ mod node;
 mod normalization;
 mod options;
 mod pooling;
+mod recurrent;
 mod registry;
+mod scope;
 mod shape;
+mod wrappers;
 
 pub use self::core::{Activation, ActivityRegularization, Dense, Dropout, Masking};
 pub(crate) use base::read_shape;
@@ -48,9 +51,14 @@ pub use pooling::{
     GlobalAveragePooling3D, GlobalMaxPooling1D, GlobalMaxPooling2D, GlobalMaxPooling3D, GlobalPooling,
     MaxPooling1D, MaxPooling2D, MaxPooling3D, Pooling, PoolingKind,
 };
+pub use recurrent::{
+    Cell, CellLayer, ConvLSTM2D, ConvLSTM2DCell, CuDNNGRU, CuDNNLSTM, GRU, GRUCell, Gru, LSTM, LSTMCell,
+    Lstm, RNN, Recurrent, SimpleRNN, SimpleRNNCell, StackedRNNCells,
+};
 pub(crate) use registry::registry;
 pub use registry::{deserialize, register};
 pub use shape::{Flatten, Permute, RepeatVector, Reshape};
+pub use wrappers::{Bidirectional, MergeMode, TimeDistributed};
 
 use crate::error::Result;
 use crate::registry::Config;
@@ -141,6 +149,13 @@ pub trait Layer: Any + Send + Sync {
     /// Whether states are carried from batch to batch; such layers update even when they do not learn.
     fn stateful(&self) -> bool {
         false
+    }
+
+    /// What it is as a recurrent cell, for an input `(batch, …)` of one step; none if it is no cell. A cell's `call`
+    /// takes the input, the states and the constants, and gives the result and the next states.
+    fn cell(&self, step: &Spec) -> Result<Option<Cell>> {
+        let _ = step;
+        Ok(None)
     }
 
     /// Whether it hands several results out as a list even if there is one.

@@ -2,11 +2,12 @@
 
 use super::{
     Activation, ActivityRegularization, Add, Average, AveragePooling1D, AveragePooling2D, AveragePooling3D,
-    BatchNormalization, Concatenate, Conv1D, Conv2D, Conv3D, Dense, Dropout, Embedding, Flatten,
-    GlobalAveragePooling1D, GlobalAveragePooling2D, GlobalAveragePooling3D, GlobalMaxPooling1D,
-    GlobalMaxPooling2D, GlobalMaxPooling3D, Input, Lambda, Layer, LayerRef, Masking, MaxPooling1D,
-    MaxPooling2D, MaxPooling3D, Maximum, Minimum, Multiply, Permute, RepeatVector, Reshape, Subtract,
-    ZeroPadding1D, ZeroPadding2D, ZeroPadding3D, legacy,
+    BatchNormalization, Bidirectional, Concatenate, Conv1D, Conv2D, Conv3D, ConvLSTM2D, ConvLSTM2DCell,
+    CuDNNGRU, CuDNNLSTM, Dense, Dropout, Embedding, Flatten, GRU, GRUCell, GlobalAveragePooling1D,
+    GlobalAveragePooling2D, GlobalAveragePooling3D, GlobalMaxPooling1D, GlobalMaxPooling2D,
+    GlobalMaxPooling3D, Input, LSTM, LSTMCell, Lambda, Layer, LayerRef, Masking, MaxPooling1D, MaxPooling2D,
+    MaxPooling3D, Maximum, Minimum, Multiply, Permute, RNN, RepeatVector, Reshape, SimpleRNN, SimpleRNNCell,
+    StackedRNNCells, Subtract, TimeDistributed, ZeroPadding1D, ZeroPadding2D, ZeroPadding3D, legacy,
 };
 use crate::error::Result;
 use crate::registry::{Config, Reader, Registry};
@@ -22,6 +23,12 @@ fn make<L: Read>(config: &Config) -> Result<LayerRef> {
     let layer = L::read(&mut reader)?;
     reader.finish()?;
     LayerRef::new(layer)
+}
+
+/// The layer under a key of another one's config.
+pub(crate) fn read_layer(reader: &mut Reader<'_>, key: &str) -> Result<LayerRef> {
+    let config = reader.value(key).and_then(Config::from_value);
+    deserialize(&config.ok_or_else(|| reader.wrong(key, "an object with class_name and config"))?)
 }
 
 static REGISTRY: Registry<LayerRef> = Registry::new(
@@ -41,17 +48,25 @@ static REGISTRY: Registry<LayerRef> = Registry::new(
         // Names of tf.keras in TensorFlow 1.
         ("BatchNormalizationV1", make::<BatchNormalization>),
         ("BatchNormalizationV2", make::<BatchNormalization>),
+        ("Bidirectional", make::<Bidirectional>),
         ("Concatenate", make::<Concatenate>),
         ("Conv1D", make::<Conv1D>),
         ("Conv2D", make::<Conv2D>),
         ("Conv3D", make::<Conv3D>),
+        ("ConvLSTM2D", make::<ConvLSTM2D>),
+        ("ConvLSTM2DCell", make::<ConvLSTM2DCell>),
         ("Convolution1D", make::<Conv1D>),
         ("Convolution2D", make::<Conv2D>),
         ("Convolution3D", make::<Conv3D>),
+        ("CuDNNGRU", make::<CuDNNGRU>),
+        ("CuDNNLSTM", make::<CuDNNLSTM>),
         ("Dense", make::<Dense>),
         ("Dropout", make::<Dropout>),
         ("Embedding", make::<Embedding>),
         ("Flatten", make::<Flatten>),
+        ("Functional", crate::models::layer_from_config),
+        ("GRU", make::<GRU>),
+        ("GRUCell", make::<GRUCell>),
         ("GlobalAveragePooling1D", make::<GlobalAveragePooling1D>),
         ("GlobalAveragePooling2D", make::<GlobalAveragePooling2D>),
         ("GlobalAveragePooling3D", make::<GlobalAveragePooling3D>),
@@ -65,6 +80,8 @@ static REGISTRY: Registry<LayerRef> = Registry::new(
         ("GlobalMaxPooling2D", make::<GlobalMaxPooling2D>),
         ("GlobalMaxPooling3D", make::<GlobalMaxPooling3D>),
         ("InputLayer", make::<Input>),
+        ("LSTM", make::<LSTM>),
+        ("LSTMCell", make::<LSTMCell>),
         ("Lambda", make::<Lambda>),
         ("Masking", make::<Masking>),
         ("MaxPool1D", make::<MaxPooling1D>),
@@ -75,11 +92,18 @@ static REGISTRY: Registry<LayerRef> = Registry::new(
         ("MaxPooling3D", make::<MaxPooling3D>),
         ("Maximum", make::<Maximum>),
         ("Minimum", make::<Minimum>),
+        ("Model", crate::models::layer_from_config),
         ("Multiply", make::<Multiply>),
         ("Permute", make::<Permute>),
+        ("RNN", make::<RNN>),
         ("RepeatVector", make::<RepeatVector>),
         ("Reshape", make::<Reshape>),
+        ("Sequential", crate::models::layer_from_config),
+        ("SimpleRNN", make::<SimpleRNN>),
+        ("SimpleRNNCell", make::<SimpleRNNCell>),
+        ("StackedRNNCells", make::<StackedRNNCells>),
         ("Subtract", make::<Subtract>),
+        ("TimeDistributed", make::<TimeDistributed>),
         ("ZeroPadding1D", make::<ZeroPadding1D>),
         ("ZeroPadding2D", make::<ZeroPadding2D>),
         ("ZeroPadding3D", make::<ZeroPadding3D>),

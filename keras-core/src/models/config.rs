@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::layers::{self, Input, LayerNode, LayerRef, read_shape};
 use crate::registry::Config;
 use crate::tensor::Tensor;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::collections::HashMap;
 
 impl Model {
@@ -123,26 +123,17 @@ pub fn model_from_config(config: &Config) -> Result<Model> {
     }
 }
 
-/// Reads `{"class_name", "config"}`; the config of an old `Sequential` is the bare list of its layers.
-fn read_config(value: &Value) -> Option<Config> {
-    let class_name = value.get("class_name")?.as_str()?.to_owned();
-    let config = match value.get("config")? {
-        Value::Object(config) => config.clone(),
-        Value::Array(layers) => Map::from_iter([("layers".to_owned(), Value::Array(layers.clone()))]),
-        _ => return None,
-    };
-    Some(Config { class_name, config })
+/// The model of a config, as a layer.
+pub(crate) fn layer_from_config(config: &Config) -> Result<LayerRef> {
+    model_from_config(config)?.as_layer()
 }
 
 /// A layer of a config; a model is one too.
 fn layer_from(value: &Value) -> Result<LayerRef> {
-    let config = read_config(value).ok_or_else(|| {
+    let config = Config::from_value(value).ok_or_else(|| {
         Error::file("layer from config", "an object with class_name and config", value.to_string())
     })?;
-    match config.class_name.as_str() {
-        "Sequential" | "Model" | "Functional" => model_from_config(&config)?.as_layer(),
-        _ => layers::deserialize(&config),
-    }
+    layers::deserialize(&config)
 }
 
 /// A layer of a functional model. An old `Sequential` inside one has its name beside its config, which is a list.

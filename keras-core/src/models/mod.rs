@@ -7,6 +7,7 @@ mod sequential;
 mod summary;
 
 pub use crate::saving::{clone_model, load_model, model_from_json, model_from_yaml};
+pub(crate) use config::layer_from_config;
 pub use config::model_from_config;
 pub use model::Model;
 pub(crate) use model::lock;

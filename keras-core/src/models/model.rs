@@ -307,6 +307,18 @@ impl Model {
         set_variables(&format!("model {}", self.name()), &variables, values)
     }
 
+    /// Whether a layer carries states from batch to batch.
+    pub fn stateful(&self) -> bool {
+        self.layers().iter().any(|layer| layer.definition().stateful())
+    }
+
+    /// Makes the states zero of every layer that carries some from batch to batch; of a model without such layers it
+    /// changes nothing.
+    pub fn reset_states(&self) -> Result<()> {
+        let layers = self.layers();
+        layers.iter().filter(|layer| layer.definition().stateful()).try_for_each(LayerRef::reset_states)
+    }
+
     /// The number of scalars in its weights.
     pub fn count_params(&self) -> Result<usize> {
         self.as_layer()?;

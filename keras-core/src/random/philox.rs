@@ -48,6 +48,11 @@ impl Stream {
         Self { key: [key as u32, (key >> 32) as u32], step: [step as u32, (step >> 32) as u32] }
     }
 
+    /// Another row of the same seed, stream and step; part 0 is the row itself. Steps stay below 2³².
+    pub(crate) const fn part(self, number: u32) -> Self {
+        Self { key: self.key, step: [self.step[0], self.step[1] ^ number] }
+    }
+
     /// Elements `offset..` of the row of random 32-bit words.
     pub fn fill_bits_u32(&self, offset: usize, out: &mut [u32]) {
         fill(offset, out, |group| {

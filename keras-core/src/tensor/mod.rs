@@ -6,6 +6,7 @@
 //! call that is replayed whenever a program is traced. A shape error poisons the result; the verb that uses the
 //! tensor returns it.
 
+pub(crate) mod looping;
 mod operators;
 pub(crate) mod record;
 mod trace;

@@ -37,11 +37,14 @@ impl SymbolId {
 /// What an operation does when it is traced: writes nodes for operand values.
 pub type Call = Arc<dyn Fn(&Trace, &mut Graph, &[Value]) -> Result<Vec<Value>> + Send + Sync>;
 
+/// What an operation does that is itself written in functions of [`crate::k`].
+pub(crate) type TracedCall = Arc<dyn Fn(&Trace, &[Tensor]) -> Result<Vec<Tensor>> + Send + Sync>;
+
 /// A recorded operation of [`crate::k`].
 pub(crate) struct OpCall {
     name: String,
     inputs: Vec<Tensor>,
-    call: Call,
+    call: TracedCall,
 }
 
 impl Producer for OpCall {
@@ -54,7 +57,7 @@ impl Producer for OpCall {
     }
 
     fn replay(&self, trace: &Trace, inputs: &[Tensor], _: &[Option<Tensor>]) -> Result<Replayed> {
-        Ok(run(trace, &self.call, inputs)?.into_iter().map(|tensor| (tensor, None)).collect())
+        Ok((self.call)(trace, inputs)?.into_iter().map(|tensor| (tensor, None)).collect())
     }
 }
 
@@ -70,6 +73,12 @@ fn run(trace: &Trace, call: &Call, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
 /// Runs an operation on traced tensors, or records it on Keras tensors; an error poisons the results.
 #[track_caller]
 pub(crate) fn apply(name: &str, inputs: &[&Tensor], outputs: usize, call: Call) -> Vec<Tensor> {
+    apply_traced(name, inputs, outputs, Arc::new(move |trace, tensors| run(trace, &call, tensors)))
+}
+
+/// The same for an operation that is itself written in functions of [`crate::k`].
+#[track_caller]
+pub(crate) fn apply_traced(name: &str, inputs: &[&Tensor], outputs: usize, call: TracedCall) -> Vec<Tensor> {
     let place = Location::caller();
     try_apply(name, inputs, call).unwrap_or_else(|error| {
         let error = if error.report().doing.contains(".rs:") {
@@ -81,20 +90,24 @@ pub(crate) fn apply(name: &str, inputs: &[&Tensor], outputs: usize, call: Call) 
     })
 }
 
-fn try_apply(name: &str, inputs: &[&Tensor], call: Call) -> Result<Vec<Tensor>> {
+fn try_apply(name: &str, inputs: &[&Tensor], call: TracedCall) -> Result<Vec<Tensor>> {
     let mut trace: Option<Trace> = None;
     for input in inputs {
         if let State::Traced(traced) = &input.check()?.0 {
-            trace = Some(traced.trace()?);
+            let candidate = traced.trace()?;
+            // Inside a loop, operands from outside are welcome.
+            if trace.as_ref().is_none_or(|known| candidate.depth() >= known.depth()) {
+                trace = Some(candidate);
+            }
         }
     }
     let owned: Vec<Tensor> = inputs.iter().map(|&tensor| tensor.clone()).collect();
     match trace {
         // Keras tensors among the operands (of variables, or of what the trace was fed) are replayed.
-        Some(trace) => run(&trace, &call, &owned),
+        Some(trace) => call(&trace, &owned),
         None => {
             let specs = owned.iter().map(Tensor::spec).collect::<Result<Vec<_>>>()?;
-            let results = probe(&specs, |trace, values| run(trace, &call, values))?;
+            let results = probe(&specs, |trace, values| call(trace, values))?;
             let producer: Arc<dyn Producer> = Arc::new(OpCall { name: name.to_owned(), inputs: owned, call });
             Ok(symbols(&producer, results))
         }

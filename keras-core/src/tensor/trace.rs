@@ -1,5 +1,6 @@
 //! [`Trace`]: a graph while layers write it: at concrete shapes, in one learning phase.
 
+use super::looping::Outer;
 use super::record::{Producer, Replayed};
 use super::{State, SymbolId, Tensor};
 use crate::backend::Variable;
@@ -54,6 +55,8 @@ struct Known {
 
 struct Cell {
     options: TraceOptions,
+    /// The trace around, of the step of a loop.
+    outer: Option<Outer>,
     graph: Mutex<Graph>,
     calls: Mutex<HashMap<String, usize>>,
     collected: Mutex<Collected>,
@@ -95,12 +98,32 @@ impl Traced {
     }
 }
 
+impl Cell {
+    fn new(options: TraceOptions, outer: Option<Outer>) -> Self {
+        let (graph, calls, collected) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { options, outer, graph, calls, collected }
+    }
+}
+
 impl Trace {
     /// An empty trace.
     pub fn new(options: TraceOptions) -> Self {
-        let cell =
-            Cell { options, graph: Mutex::default(), calls: Mutex::default(), collected: Mutex::default() };
-        Self { cell: Arc::new(cell), memo: Arc::default(), path: Arc::from("") }
+        Self { cell: Arc::new(Cell::new(options, None)), memo: Arc::default(), path: Arc::from("") }
+    }
+
+    /// The trace of one step of a loop.
+    pub(super) fn inside(outer: Outer) -> Self {
+        let (options, path) = (outer.trace.options().clone(), Arc::clone(&outer.trace.path));
+        Self { cell: Arc::new(Cell::new(options, Some(outer))), memo: Arc::default(), path }
+    }
+
+    pub(super) fn outer(&self) -> Option<&Outer> {
+        self.cell.outer.as_ref()
+    }
+
+    /// How many loops are around.
+    pub(crate) fn depth(&self) -> usize {
+        self.outer().map_or(0, |outer| outer.depth)
     }
 
     /// The same trace inside a nested model: its Keras tensors stand for other values at every call.
@@ -151,10 +174,16 @@ impl Trace {
         Tensor(State::Traced(Traced { cell, memo, path: Arc::clone(&self.path), value }))
     }
 
-    /// The value of a tensor in this graph: literals and variables are appended, Keras tensors replayed.
+    /// The value of a tensor in this graph: literals and variables are appended, Keras tensors replayed. Inside a loop,
+    /// what does not depend on the step comes from outside.
     pub fn lift(&self, tensor: &Tensor) -> Result<Value> {
-        match &tensor.check()?.0 {
-            State::Traced(traced) if traced.is_of(self) => Ok(traced.value),
+        match (&tensor.check()?.0, self.outer()) {
+            (State::Traced(traced), _) if traced.is_of(self) => return Ok(traced.value),
+            (State::Constant(_), _) | (_, None) => {}
+            (State::Symbol(_), _) if self.knows_source_of(tensor) => {}
+            (_, Some(outer)) => return Ok(outer.capture(self, outer.trace.lift(tensor)?)),
+        }
+        match &tensor.0 {
             State::Constant(array) => Ok(self.with_graph_mut(|graph| graph.constant((**array).clone()))),
             State::Variable(variable) => Ok(self.with_graph_mut(|graph| graph.variable(variable))),
             State::Symbol(_) => {
@@ -222,10 +251,21 @@ impl Trace {
 
     /// How often this was asked for `path` before: the call index of a shared layer.
     pub fn count_call(&self, path: &str) -> usize {
+        if let Some(outer) = self.outer() {
+            return outer.trace.count_call(path);
+        }
         let mut calls = self.cell.calls.lock().unwrap_or_else(PoisonError::into_inner);
         let count = calls.entry(path.to_owned()).or_default();
         *count += 1;
         *count - 1
+    }
+
+    pub(super) fn knows_nothing(&self) -> bool {
+        self.known().is_empty()
+    }
+
+    pub(super) fn is_known(&self, tensor: &Tensor) -> bool {
+        tensor.symbol_id().is_some_and(|id| self.known().contains_key(&id))
     }
 
     /// Adds a scalar to the loss.
@@ -247,7 +287,16 @@ impl Trace {
     pub fn updated(&self, variable: &Variable) -> Tensor {
         let collected = self.cell.collected.lock().unwrap_or_else(PoisonError::into_inner);
         let known = collected.updates.iter().find(|(known, _)| known == variable);
-        known.map_or_else(|| Tensor::variable(variable), |(_, value)| value.clone())
+        let known = known.map(|(_, value)| value.clone());
+        drop(collected);
+        match (known, self.outer()) {
+            (Some(value), _) => value,
+            (None, None) => Tensor::variable(variable),
+            (None, Some(outer)) => match outer.carried(self, variable) {
+                Ok(value) => self.tensor(value),
+                Err(error) => Tensor::poisoned(error),
+            },
+        }
     }
 
     /// Losses and updates so far.
