@@ -239,8 +239,8 @@ fn the_stateful_lstm_of_the_faq_has_keras_s_numbers() {
         model.train_on_batch(steps_of(&x, 10..20), target(20)).unwrap()[0],
     ];
     let expected: Vec<f64> = recorded("loss").to_vec();
-    for (found, expected) in losses.iter().zip(expected) {
-        assert!((found - expected).abs() < 1e-5 * expected.abs(), "{found} instead of {expected}");
+    for (found, expected) in losses.iter().zip(&expected) {
+        assert!((found - expected).abs() < 1e-5 * expected.abs(), "{losses:?} instead of {expected:?}");
     }
     for (i, state) in states_of(&model.layers()[0]).iter().enumerate() {
         close(&format!("state {i}"), state, recorded(&format!("state_{i}"))).unwrap();
@@ -285,8 +285,8 @@ fn evaluate_and_predict_carry_states_and_other_batch_sizes_are_errors() {
         assert_eq!(version() - before, if i == 3 { 1 } else { 2 }, "{verb}");
         assert!(states_of(&model.layers()[0])[0].to_vec::<f64>().iter().any(|&x| x != 0.0), "{verb}");
     }
-    let error = model.predict(&x).unwrap_err().to_string();
-    assert!(error.contains("a batch size of 4"), "{error}");
+    let error = model.predict(x.rows(0, 6).unwrap()).unwrap_err().to_string();
+    assert!(error.contains("batch size of 4"), "{error}");
     assert!(model.fit(&x, &y, Fit::new().batch_size(3).verbose(0)).is_err());
 }
 

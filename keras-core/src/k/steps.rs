@@ -142,38 +142,39 @@ impl Steps {
     /// Writes the steps: as one loop, or each of them.
     pub(crate) fn run(&self, trace: &Trace, step: &mut StepFn<'_>) -> Result<Ran> {
         let shape = self.x.shape()?;
-        let &[batch, time, ..] = shape.as_slice() else {
+        let &[_, time, ..] = shape.as_slice() else {
             return Err(Error::shape("rnn", "an input (batch, time, ..)", format!("{shape:?}")));
         };
         if time == 0 {
             return Err(Error::shape("rnn", "at least one time step", format!("{shape:?}")));
         }
-        if let Some(mask) = &self.mask {
-            if self.initial.is_empty() {
-                return Err(Error::value("rnn", "at least one state, since the input is masked", "none"));
-            }
-            let own = mask.shape()?;
-            if own.get(..2) != Some(&[batch, time]) || own.iter().skip(2).any(|&len| len != 1) {
-                return Err(Error::shape(
-                    "rnn",
-                    format!("a mask of shape ({batch}, {time})"),
-                    format!("{own:?}"),
-                ));
-            }
-        }
         let xs = time_first(&self.x)?;
-        let mask = match &self.mask {
-            Some(mask) => {
-                let mask = super::cast(&reshape(mask, &[batch as isize, time as isize]), DType::Bool);
-                Some(permute_dimensions(&mask, &[1, 0]))
-            }
-            None => None,
-        };
+        let mask = self.truth()?.map(|mask| permute_dimensions(&mask, &[1, 0]));
         if self.unroll {
             self.written_out(trace, &xs, mask.as_ref(), time, step)
         } else {
             self.looped(trace, &xs, mask.as_ref(), time, step)
         }
+    }
+
+    /// The mask as truth values `(batch, time)`.
+    pub(crate) fn truth(&self) -> Result<Option<Tensor>> {
+        let Some(mask) = &self.mask else { return Ok(None) };
+        if self.initial.is_empty() {
+            return Err(Error::value("rnn", "at least one state, since the input is masked", "none"));
+        }
+        let (own, shape) = (mask.shape()?, self.x.shape()?);
+        let &[batch, time, ..] = shape.as_slice() else {
+            return Err(Error::shape("rnn", "an input (batch, time, ..)", format!("{shape:?}")));
+        };
+        if own.get(..2) != Some(&[batch, time]) || own.iter().skip(2).any(|&len| len != 1) {
+            return Err(Error::shape(
+                "rnn",
+                format!("a mask of shape ({batch}, {time})"),
+                format!("{own:?}"),
+            ));
+        }
+        Ok(Some(super::cast(&reshape(mask, &[batch as isize, time as isize]), DType::Bool)))
     }
 
     fn looped(

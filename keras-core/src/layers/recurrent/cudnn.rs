@@ -2,10 +2,11 @@
 
 use super::arguments::{Arguments, Has};
 use super::kind::{Kind, WithForgetGate};
-use super::sequence::{self, Formula, Gates};
+use super::sequence::{self, Formula};
 use super::simple_rnn::Dense;
 use super::{Cell, Recurrent};
 use crate::error::Result;
+use crate::graph::RecurrentCell;
 use crate::k::{self, Ran, Steps};
 use crate::layers::{Build, Call};
 use crate::registry::{Config, Reader};
@@ -54,14 +55,14 @@ impl CuDNNLSTM {
 }
 
 impl<const LSTM: bool> CuDnn<LSTM> {
-    const fn gates() -> Gates {
-        if LSTM { Gates::Lstm } else { Gates::Gru { reset_after: true } }
+    const fn recurrence() -> RecurrentCell {
+        if LSTM { RecurrentCell::Lstm } else { RecurrentCell::Gru { reset_after: true } }
     }
 
     fn formula(&self, cx: &Call, x: &Tensor) -> Result<Formula> {
-        let mut formula = self.0.formula(cx, Self::gates(), x)?;
+        let mut formula = self.0.formula(cx, Self::recurrence(), x)?;
         let bias = cx.weight("bias")?;
-        let wide = Self::gates().count() * self.0.units;
+        let wide = Self::recurrence().gates() * self.0.units;
         formula.bias = Some(if LSTM {
             k::slice_axis(&bias, 0, 0, wide) + k::slice_axis(&bias, 0, wide, 2 * wide)
         } else {
@@ -98,7 +99,7 @@ impl<const LSTM: bool> Kind for CuDnn<LSTM> {
     }
 
     fn build(&self, class: &str, cx: &mut Build, step: &Spec) -> Result<()> {
-        let gates = Self::gates().count();
+        let gates = Self::recurrence().gates();
         let bias = self.0.units.saturating_mul(2 * gates);
         // Ones in the forget gate's bias of the state.
         self.0.build(class, cx, step, gates, &[bias], LSTM.then_some(5))

@@ -2,10 +2,10 @@
 
 use super::arguments::{Arguments, Has};
 use super::kind::{Kind, WithFunctions, WithGates, WithImplementation, WithUnroll};
-use super::sequence::Gates;
 use super::simple_rnn::Dense;
 use super::{Cell, CellLayer, Recurrent};
 use crate::error::Result;
+use crate::graph::RecurrentCell;
 use crate::k::{Ran, Steps};
 use crate::layers::{Build, Call};
 use crate::registry::{Config, Reader};
@@ -75,8 +75,8 @@ impl Gru {
         Self { dense: Dense::new(units), reset_after: false }
     }
 
-    const fn gates(&self) -> Gates {
-        Gates::Gru { reset_after: self.reset_after }
+    const fn recurrence(&self) -> RecurrentCell {
+        RecurrentCell::Gru { reset_after: self.reset_after }
     }
 }
 
@@ -116,11 +116,11 @@ impl Kind for Gru {
     }
 
     fn step(&self, cx: &mut Call, x: &Tensor, states: &[Tensor]) -> Result<(Tensor, Vec<Tensor>)> {
-        self.dense.step(cx, self.gates(), x, states)
+        self.dense.step(cx, self.recurrence(), x, states)
     }
 
     fn run(&self, cx: &mut Call, steps: Steps) -> Result<Ran> {
-        self.dense.run(cx, self.gates(), steps)
+        self.dense.run(cx, self.recurrence(), steps)
     }
 }
 

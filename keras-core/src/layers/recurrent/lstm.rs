@@ -2,10 +2,10 @@
 
 use super::arguments::{Arguments, Has};
 use super::kind::{Kind, WithForgetGate, WithFunctions, WithGates, WithImplementation, WithUnroll};
-use super::sequence::Gates;
 use super::simple_rnn::Dense;
 use super::{Cell, CellLayer, Recurrent};
 use crate::error::Result;
+use crate::graph::RecurrentCell;
 use crate::k::{Ran, Steps};
 use crate::layers::{Build, Call};
 use crate::registry::{Config, Reader};
@@ -95,11 +95,11 @@ impl Kind for Lstm {
     }
 
     fn step(&self, cx: &mut Call, x: &Tensor, states: &[Tensor]) -> Result<(Tensor, Vec<Tensor>)> {
-        self.0.step(cx, Gates::Lstm, x, states)
+        self.0.step(cx, RecurrentCell::Lstm, x, states)
     }
 
     fn run(&self, cx: &mut Call, steps: Steps) -> Result<Ran> {
-        self.0.run(cx, Gates::Lstm, steps)
+        self.0.run(cx, RecurrentCell::Lstm, steps)
     }
 }
 

@@ -1,27 +1,15 @@
 //! The mathematics of Keras's cells on vectors, one step and whole sequences.
 
-use crate::activations::ActivationRef;
+use crate::activations::{Activation, ActivationRef};
 use crate::error::{Error, Result};
+use crate::graph::{GateActivation, MaskedOutput, RecurrentCell, RecurrentDropout, RecurrentSpec};
 use crate::k::{self, Ran, Steps};
+use crate::semantics;
 use crate::tensor::{Tensor, Trace};
-
-/// Which of Keras's cells, with the order of its gates along the last axis of the kernels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Gates {
-    /// h = act(x + h·U).
-    Simple,
-    /// z, r, h; whether the reset gate acts on h·U instead of h.
-    Gru {
-        /// Keras's `reset_after`.
-        reset_after: bool,
-    },
-    /// i, f, c, o; states h and c.
-    Lstm,
-}
 
 /// What every step of a sequence computes with.
 pub(crate) struct Formula {
-    pub(crate) gates: Gates,
+    pub(crate) cell: RecurrentCell,
     pub(crate) units: usize,
     pub(crate) activation: ActivationRef,
     pub(crate) recurrent_activation: ActivationRef,
@@ -39,24 +27,73 @@ pub(crate) struct Formula {
     pub(crate) masked_carry: bool,
 }
 
-impl Gates {
-    pub(crate) const fn count(self) -> usize {
-        match self {
-            Self::Simple => 1,
-            Self::Gru { .. } => 3,
-            Self::Lstm => 4,
-        }
+/// Runs a formula over a sequence: the one place where Keras's layers compute. The input of all steps is projected at
+/// once; what the graph has an operation for is that, the rest a loop.
+pub(crate) fn run(trace: &Trace, formula: &Formula, mut steps: Steps) -> Result<Ran> {
+    steps.x = formula.project(&steps.x, true)?;
+    match formula.spec(trace, &steps) {
+        Some(spec) => formula.run_operation(spec, &steps),
+        None => steps.run(trace, &mut |_, _, x, states| formula.advance(x, states)),
     }
 }
 
-/// Runs a formula over a sequence: the one place where Keras's layers compute. The input of all steps is projected at
-/// once.
-pub(crate) fn run(trace: &Trace, formula: &Formula, mut steps: Steps) -> Result<Ran> {
-    steps.x = formula.project(&steps.x, true)?;
-    steps.run(trace, &mut |_, _, x, states| formula.advance(x, states))
-}
-
 impl Formula {
+    /// The graph's own operation for the formula, if there is one.
+    fn spec(&self, trace: &Trace, steps: &Steps) -> Option<RecurrentSpec> {
+        let known = |activation: &ActivationRef| GateActivation::from_name(activation.builtin()?.name());
+        let masked = match (steps.zero_output_for_mask, trace.semantics().masked_output) {
+            (true, _) => MaskedOutput::Zeros,
+            (false, semantics::MaskedOutput::Previous) => MaskedOutput::Repeat,
+            (false, semantics::MaskedOutput::FirstState) => MaskedOutput::State,
+        };
+        let spec = RecurrentSpec {
+            cell: self.cell,
+            activation: known(&self.activation)?,
+            recurrent_activation: known(&self.recurrent_activation)?,
+            reverse: steps.go_backwards,
+            mask: steps.mask.is_some().then_some(masked),
+            dropout: match self.recurrent_masks.len() {
+                0 => RecurrentDropout::None,
+                1 => RecurrentDropout::Shared,
+                _ => RecurrentDropout::PerGate,
+            },
+        };
+        (!steps.unroll).then_some(spec)
+    }
+
+    fn run_operation(&self, spec: RecurrentSpec, steps: &Steps) -> Result<Ran> {
+        let mask = steps.truth()?;
+        let dropout = (!self.recurrent_masks.is_empty())
+            .then(|| k::stack(&self.recurrent_masks.iter().collect::<Vec<_>>(), 0));
+        let bias = match (self.cell, &self.bias) {
+            (RecurrentCell::Gru { reset_after: true }, Some(bias)) => Some(row(bias, 1)),
+            (RecurrentCell::Gru { reset_after: true }, None) => {
+                Some(k::zeros_like(&row(&self.recurrent_kernel, 0)))
+            }
+            _ => None,
+        };
+        let operands = k::Recurrence {
+            x: &steps.x,
+            kernel: &self.recurrent_kernel,
+            states: &steps.initial,
+            bias: bias.as_ref(),
+            mask: mask.as_ref(),
+            dropout: dropout.as_ref(),
+        };
+        let (sequence, states) = k::recurrent(spec, &operands)?;
+        sequence.check()?;
+        let time = sequence.shape()?.get(1).copied().unwrap_or_default();
+        let last = match states.first() {
+            Some(state) if mask.is_none() => state.clone(),
+            _ => {
+                let at = if steps.go_backwards { 0 } else { time.saturating_sub(1) };
+                k::squeeze(&k::slice_axis(&sequence, 1, at, at + 1), 1)
+            }
+        };
+        let outputs = if steps.go_backwards { k::reverse(&sequence, &[1]) } else { sequence };
+        Ok(Ran { last, outputs, states })
+    }
+
     /// One step from its input and the states before it: the result and the next states.
     pub(crate) fn step(&self, x: &Tensor, states: &[Tensor]) -> Result<(Tensor, Vec<Tensor>)> {
         self.advance(&self.project(x, false)?, states)
@@ -77,9 +114,9 @@ impl Formula {
                 k::concatenate(&parts.iter().collect::<Vec<_>>(), -1)
             }
         };
-        let y = match (&self.bias, self.gates) {
+        let y = match (&self.bias, self.cell) {
             (None, _) => y,
-            (Some(bias), Gates::Gru { reset_after: true }) => k::bias_add(&y, &row(bias, 0)),
+            (Some(bias), RecurrentCell::Gru { reset_after: true }) => k::bias_add(&y, &row(bias, 0)),
             (Some(bias), _) => k::bias_add(&y, bias),
         };
         y.check()?;
@@ -121,10 +158,10 @@ impl Formula {
         let missing = || Error::value("recurrent step", "a state", "none");
         let h = states.first().ok_or_else(missing)?;
         let (act, gated) = (&self.activation, &self.recurrent_activation);
-        let next = match self.gates {
-            Gates::Simple => vec![act.call(&(x + &self.recur(h, 0, 1)))],
-            Gates::Gru { reset_after } => vec![self.gru(x, h, reset_after)],
-            Gates::Lstm => {
+        let next = match self.cell {
+            RecurrentCell::SimpleRnn => vec![act.call(&(x + &self.recur(h, 0, 1)))],
+            RecurrentCell::Gru { reset_after } => vec![self.gru(x, h, reset_after)],
+            RecurrentCell::Lstm => {
                 let before = states.get(1).ok_or_else(missing)?;
                 let z = x + &self.recur(h, 0, 4);
                 let (i, f) = (gated.call(&self.gate(&z, 0)), gated.call(&self.gate(&z, 1)));

@@ -2,9 +2,10 @@
 
 use super::arguments::{Arguments, Has};
 use super::kind::{Kind, WithFunctions, WithUnroll};
-use super::sequence::{self, Formula, Gates};
+use super::sequence::{self, Formula};
 use super::{Cell, CellLayer, Recurrent};
 use crate::error::{Error, Result};
+use crate::graph::RecurrentCell;
 use crate::k::{Ran, Steps};
 use crate::layers::check::{known, positive};
 use crate::layers::{Build, Call};
@@ -101,18 +102,18 @@ impl Dense {
     }
 
     /// What a step computes with; dropout masks are drawn for an input of that shape.
-    pub(super) fn formula(&self, cx: &Call, gates: Gates, x: &Tensor) -> Result<Formula> {
+    pub(super) fn formula(&self, cx: &Call, cell: RecurrentCell, x: &Tensor) -> Result<Formula> {
         let (shape, dtype) = (x.shape()?, x.dtype()?);
         let batch = shape.first().copied().unwrap_or_default();
         let features = shape.last().copied().unwrap_or_default();
         // With implementation 2 all gates share the first mask.
         let separate = self.arguments.implementation == 1;
-        let count = if separate { gates.count() } else { 1 };
+        let count = if separate { cell.gates() } else { 1 };
         let (input_masks, recurrent_masks) =
             self.arguments.masks(cx, count, &[batch, features], &[batch, self.units], dtype)?;
         let (activation, recurrent_activation) = self.arguments.activations()?;
         Ok(Formula {
-            gates,
+            cell,
             units: self.units,
             activation,
             recurrent_activation,
@@ -129,16 +130,16 @@ impl Dense {
     pub(super) fn step(
         &self,
         cx: &Call,
-        gates: Gates,
+        cell: RecurrentCell,
         x: &Tensor,
         states: &[Tensor],
     ) -> Result<(Tensor, Vec<Tensor>)> {
-        self.formula(cx, gates, x)?.step(x, states)
+        self.formula(cx, cell, x)?.step(x, states)
     }
 
     /// All steps of a layer.
-    pub(super) fn run(&self, cx: &Call, gates: Gates, steps: Steps) -> Result<Ran> {
-        sequence::run(cx.trace(), &self.formula(cx, gates, &steps.x)?, steps)
+    pub(super) fn run(&self, cx: &Call, cell: RecurrentCell, steps: Steps) -> Result<Ran> {
+        sequence::run(cx.trace(), &self.formula(cx, cell, &steps.x)?, steps)
     }
 }
 
@@ -175,11 +176,11 @@ impl Kind for SimpleRnn {
     }
 
     fn step(&self, cx: &mut Call, x: &Tensor, states: &[Tensor]) -> Result<(Tensor, Vec<Tensor>)> {
-        self.0.step(cx, Gates::Simple, x, states)
+        self.0.step(cx, RecurrentCell::SimpleRnn, x, states)
     }
 
     fn run(&self, cx: &mut Call, steps: Steps) -> Result<Ran> {
-        self.0.run(cx, Gates::Simple, steps)
+        self.0.run(cx, RecurrentCell::SimpleRnn, steps)
     }
 }
 
