@@ -201,6 +201,18 @@ fn python_ramp(shape: &[usize], scale: f64) -> Array {
     Array::from_vec(shape, values).unwrap()
 }
 
+/// Positive values that add up to 1 along the last axis.
+fn distributions(shape: &[usize]) -> Array {
+    let count: usize = shape.iter().product();
+    let raw: Vec<f64> = (0..count).map(|i| ((i * 37 % 101) as f64 / 101.0 - 0.5) * 2.0 + 1.5).collect();
+    let rows = raw.chunks(shape[shape.len() - 1]);
+    let values = rows.flat_map(|row| {
+        let sum: f64 = row.iter().sum();
+        row.iter().map(|x| (x / sum) as f32).collect::<Vec<_>>()
+    });
+    Array::from_vec(shape, values.collect()).unwrap()
+}
+
 /// The steps `range` of (batch, time, features).
 fn steps_of(x: &Array, range: std::ops::Range<usize>) -> Array {
     let &[batch, time, features] = x.shape() else { panic!("{x:?}") };
@@ -230,7 +242,7 @@ fn faq_model(engine: &Engine<NdArray>, batch: Option<usize>, time: usize) -> Seq
 #[test]
 fn the_stateful_lstm_of_the_faq_has_keras_s_numbers() {
     let engine = Engine::new(NdArray::new().unwrap()).unwrap();
-    let x = python_ramp(&[32, 21, 16], 2.0);
+    let x = distributions(&[32, 21, 16]);
     let model = faq_model(&engine, Some(32), 10);
     let recorded = |key: &str| RECURRENT.array(&format!("faq/{key}"));
     let target = |t: usize| steps_of(&x, t..t + 1).reshape(&[32, 16]).unwrap();
