@@ -1,16 +1,19 @@
 //! Recurrent layers and wrappers: cells of users, states over batches, and what the table in `layers` cannot show.
 
 use crate::fixtures::Fixture;
-use crate::layers::{Case, close, ramp, traced};
+use crate::layers::{Case, close, ramp, run, traced};
 use backend_ndarray::NdArray;
 use keras_core::backend::reference::Reference;
-use keras_core::backend::{Backend, Engine};
+use keras_core::backend::{Backend, Engine, Variable};
+use keras_core::graph::Type;
 use keras_core::layers::{
-    self, Base, Bidirectional, Build, Call, Cell, Dense, GRU, Input, LSTM, Layer, LayerRef,
+    self, Base, BatchNormalization, Bidirectional, Build, Call, Cell, ConvLSTM2D, CuDNNGRU, Dense, Dropout,
+    GRU, Input, LSTM, Layer, LayerRef, RNN, SimpleRNN, SimpleRNNCell, StackedRNNCells, TimeDistributed,
 };
 use keras_core::models::{Model, Sequential};
 use keras_core::registry::Config;
-use keras_core::tensor::TraceOptions;
+use keras_core::semantics::Semantics;
+use keras_core::tensor::{Phase, Trace, TraceOptions};
 use keras_core::training::{Compile, Evaluate, Fit, Predict};
 use keras_core::{Array, DType, Error, Result, Spec, Tensor, initializers, k};
 use std::sync::LazyLock;
@@ -319,4 +322,402 @@ fn models_reset_the_states_of_layers_inside_layers() {
     model.reset_states().unwrap();
     assert!(first.same_bits(&model.predict(&data).unwrap()));
     assert_eq!(model.get_layer("inner").unwrap().states().len(), 2);
+}
+
+fn train() -> TraceOptions {
+    TraceOptions { phase: Phase::Train, ..TraceOptions::default() }
+}
+
+/// Results in the training phase, on the reference.
+fn trained(layer: &LayerRef, x: &Array, options: TraceOptions) -> Vec<f64> {
+    let traced = traced(layer, &[x], &[None], options);
+    traced.run(&Engine::new(Reference).unwrap(), &[&traced.outputs[0].0], Vec::new())[0].to_vec()
+}
+
+fn with_weights(layer: impl layers::IntoLayer, x: &Array, weights: &[Array]) -> LayerRef {
+    let layer = layer.into_layer().unwrap();
+    let shape: Vec<Option<usize>> =
+        std::iter::once(None).chain(x.shape()[1..].iter().map(|&n| Some(n))).collect();
+    layer.build(&[Spec::new(shape, DType::F32)]).unwrap();
+    layer.set_weights(weights).unwrap();
+    layer
+}
+
+/// With an identity as kernel and nothing recurrent, the results are the inputs times the masks.
+#[test]
+fn input_dropout_draws_once_for_all_steps_keeps_a_fraction_and_the_mean() {
+    let (samples, steps, width, rate) = (50, 3, 100, 0.3);
+    let x = Array::full(&[samples, steps, width], 2.0_f32);
+    let mut identity = vec![0.0_f32; width * width];
+    (0..width).for_each(|i| identity[i * width + i] = 1.0);
+    let weights =
+        [Array::from_vec(&[width, width], identity).unwrap(), Array::zeros(DType::F32, &[width, width])];
+    for unroll in [false, true] {
+        let rnn = SimpleRNN::new(width).activation("linear").use_bias(false).dropout(rate);
+        let layer = with_weights(rnn.return_sequences(true).unroll(unroll), &x, &weights);
+        let y = trained(&layer, &x, train());
+        for sample in y.chunks(steps * width) {
+            assert!(sample.chunks(width).all(|step| step == &sample[..width]));
+        }
+        assert!(y.chunks(steps * width).any(|sample| sample != &y[..steps * width]));
+        let n = samples * width;
+        let kept = y.chunks(steps * width).flat_map(|s| &s[..width]).filter(|&&y| y != 0.0).count() as f64;
+        // Five deviations of a binomial distribution.
+        assert!((kept / n as f64 - (1.0 - rate)).abs() < 5.0 * (rate * (1.0 - rate) / n as f64).sqrt());
+        assert!(y.iter().all(|&y| y == 0.0 || (y - 2.0 / (1.0 - rate)).abs() < 1e-5));
+        assert_eq!(trained(&layer, &x, TraceOptions::default()), vec![2.0; samples * steps * width]);
+    }
+}
+
+/// h = h₋∘mask·U + x with U the identity: after t steps 1 + m + m² + …, the same mask m each time.
+#[test]
+fn recurrent_dropout_drops_the_same_elements_of_the_state_in_every_step() {
+    let (samples, width, rate) = (40, 50, 0.5);
+    let x = Array::full(&[samples, 3, 1], 1.0_f32);
+    let mut identity = vec![0.0_f32; width * width];
+    (0..width).for_each(|i| identity[i * width + i] = 1.0);
+    let weights = [Array::full(&[1, width], 1.0_f32), Array::from_vec(&[width, width], identity).unwrap()];
+    let rnn = || SimpleRNN::new(width).activation("linear").use_bias(false).recurrent_dropout(rate);
+    let cell = || SimpleRNNCell::new(width).activation("linear").use_bias(false).recurrent_dropout(rate);
+    for layer in [
+        with_weights(rnn(), &x, &weights),
+        with_weights(rnn().unroll(true), &x, &weights),
+        with_weights(RNN::new(cell()), &x, &weights),
+        with_weights(RNN::new(cell()).unroll(true), &x, &weights),
+    ] {
+        let y = trained(&layer, &x, train());
+        // 1, or 1 + 2 + 4.
+        assert!(y.iter().all(|&y| (y - 1.0).abs() < 1e-6 || (y - 7.0).abs() < 1e-6), "{layer:?}");
+        let kept = y.iter().filter(|&&y| y > 2.0).count() as f64 / y.len() as f64;
+        assert!((kept - 0.5).abs() < 5.0 * (0.25 / y.len() as f64).sqrt(), "{kept}");
+    }
+}
+
+/// With implementation 1 each gate has masks of its own, with 2 they share one: an LSTM all of whose gates have the
+/// same weights has equal gates then.
+#[test]
+fn gates_share_masks_with_implementation_2_alone() {
+    let (samples, width) = (20, 6);
+    let x = ramp(&[samples, 1, width]);
+    for (implementation, shared) in [(1, false), (2, true)] {
+        let kernel: Vec<f32> = (0..width).flat_map(|i| [i as f32 / 3.0 - 0.7; 4]).collect();
+        let weights = [
+            Array::from_vec(&[width, 4], kernel).unwrap(),
+            Array::zeros(DType::F32, &[1, 4]),
+            Array::zeros(DType::F32, &[4]),
+        ];
+        let lstm = LSTM::new(1).implementation(implementation).dropout(0.5).activation("sigmoid");
+        let y = trained(&with_weights(lstm, &x, &weights), &x, train());
+        // With z in every gate: h = σ(z)·σ(σ(z)·σ(z)); one mask gives a function of one number.
+        let sigmoid = |z: f64| 1.0 / (1.0 + (-z).exp());
+        let values: Vec<f64> = x.to_vec();
+        let explained = y.iter().zip(values.chunks(width)).all(|(y, x)| {
+            (0..1 << width).any(|kept: u32| {
+                let z: f64 = (0..width)
+                    .filter(|i| kept >> i & 1 == 1)
+                    .map(|i| 2.0 * x[i] * f64::from(i as f32 / 3.0 - 0.7))
+                    .sum();
+                (y - sigmoid(z) * sigmoid(sigmoid(z) * sigmoid(z))).abs() < 1e-6
+            })
+        });
+        assert_eq!(explained, shared, "implementation {implementation}");
+    }
+}
+
+#[test]
+fn dropout_masks_differ_between_steps_and_layers_and_repeat_with_the_seed() {
+    let x = ramp(&[4, 3, 5]);
+    let run = |seed: i64, step: i64| {
+        let variable = |value: i64| {
+            let variable = Variable::scalar("random", 0.0, DType::I64);
+            variable.set(&Array::from(value)).unwrap();
+            variable
+        };
+        let random = Some((variable(seed), variable(step)));
+        let layer = LayerRef::new(GRU::new(4).dropout(0.5).recurrent_dropout(0.5).name("gru")).unwrap();
+        layer.build(&[Spec::new([None, Some(3), Some(5)], DType::F32)]).unwrap();
+        let weights: Vec<Array> = layer.weights().iter().map(|w| ramp(w.variable.shape())).collect();
+        layer.set_weights(&weights).unwrap();
+        trained(&layer, &x, TraceOptions { random, ..train() })
+    };
+    assert_eq!(run(1, 0), run(1, 0));
+    assert_ne!(run(1, 0), run(1, 1));
+    assert_ne!(run(1, 0), run(2, 0));
+}
+
+/// A layer inside a loop draws anew in every step, whether steps are written out or not.
+#[test]
+fn random_numbers_inside_a_loop_differ_from_step_to_step() {
+    let x = Array::full(&[2, 3, 200], 1.0_f32);
+    let input = Input::new([3, 200]).batch_size(2).tensor().unwrap();
+    let layer = LayerRef::new(TimeDistributed::new(Dropout::new(0.5))).unwrap();
+    layer.call(&input).unwrap();
+    let y = trained(&layer, &x, train());
+    assert_ne!(y[..200], y[200..400]);
+    let kept = y.iter().filter(|&&y| y != 0.0).count() as f64 / y.len() as f64;
+    assert!((kept - 0.5).abs() < 0.1, "{kept}");
+    assert_eq!(y, trained(&layer, &x, train()));
+}
+
+/// Moving averages and states move once per step where a layer is called step by step.
+#[test]
+fn updates_inside_a_loop_follow_one_another() {
+    let engine = Engine::new(Reference).unwrap();
+    let x = ramp(&[4, 3, 2]);
+    let input = Input::new([3, 2]).batch_size(4).tensor().unwrap();
+    let layer = LayerRef::new(TimeDistributed::new(BatchNormalization::new().momentum(0.5))).unwrap();
+    layer.call(&input).unwrap();
+    let traced = traced(&layer, &[&x], &[None], train());
+    traced.run(&engine, &[], traced.trace.collected().updates);
+    let values: Vec<f64> = x.to_vec();
+    for feature in 0..2 {
+        let mut expected = 0.0;
+        for step in 0..3 {
+            let mean: f64 = (0..4).map(|i| values[(i * 3 + step) * 2 + feature]).sum::<f64>() / 4.0;
+            expected = expected * 0.5 + mean * 0.5;
+        }
+        let found: Vec<f64> = layer.get_weights().unwrap()[2].to_vec();
+        assert!((found[feature] - expected).abs() < 1e-6, "{} instead of {expected}", found[feature]);
+    }
+}
+
+/// Keras 2.2 hands the first state out at masked steps, 2.3 the result before, tf.keras zeros if told so.
+#[test]
+fn what_masked_steps_give_is_a_choice() {
+    let (x, h) = (ramp(&[1, 3, 2]), Array::full(&[1, 2], 7.0_f32));
+    let mask = Array::from([[false, true, false]]);
+    let engine = Engine::new(Reference).unwrap();
+    let run = |layer: &LayerRef, semantics: Semantics| -> Vec<f64> {
+        let options = TraceOptions { semantics, ..TraceOptions::default() };
+        let traced = traced(layer, &[&x, &h], &[Some(&mask), None], options);
+        traced.run(&engine, &[&traced.outputs[0].0], Vec::new())[0].to_vec()
+    };
+    let specs = [Spec::new([None, Some(3), Some(2)], DType::F32), Spec::new([None, Some(2)], DType::F32)];
+    for unroll in [false, true] {
+        for custom in [false, true] {
+            let make = |zero: bool| {
+                let activation = if custom { "softsign" } else { "tanh" };
+                let rnn = SimpleRNN::new(2).activation(activation).return_sequences(true);
+                let layer = LayerRef::new(rnn.unroll(unroll).zero_output_for_mask(zero)).unwrap();
+                layer.build(&specs).unwrap();
+                layer
+            };
+            let now = run(&make(false), Semantics::keras_2_3());
+            assert_eq!((&now[..2], &now[2..4]), (&[0.0, 0.0][..], &now[4..]));
+            let then = run(&make(false), Semantics::keras_2_2());
+            assert_eq!(&then[..2], if unroll { &[0.0, 0.0] } else { &[7.0, 7.0] });
+            assert_eq!(then[2..4], then[4..]);
+            let zero = run(&make(true), Semantics::tf_keras());
+            assert_eq!((&zero[..2], &zero[4..]), (&[0.0, 0.0][..], &[0.0, 0.0][..]));
+            assert_ne!(zero[2..4], [0.0, 0.0]);
+        }
+    }
+}
+
+/// The trace of a loop is as long for 400 steps as for 10: what it costs to compile does not depend on the time.
+#[test]
+fn a_cell_of_a_user_is_traced_once_whatever_the_time() {
+    let nodes = |time: usize| {
+        let layer =
+            LayerRef::new(RNN::new(UserCell { base: Base::default(), units: 8, constant: false })).unwrap();
+        let trace = Trace::new(train());
+        let x = trace.input(Type::new([32, time, 4], DType::F32));
+        let y = layer.replay(&trace, &[x], &[None]).unwrap().remove(0).0;
+        let weights: Vec<Tensor> = layer.weights().iter().map(|w| Tensor::variable(&w.variable)).collect();
+        k::gradients(&k::sum(&y, &[], false), &weights.iter().collect::<Vec<_>>()).unwrap();
+        trace.with_graph(|graph| graph.text().lines().count())
+    };
+    assert_eq!(nodes(10), nodes(400));
+    assert!(nodes(400) < 200, "{}", nodes(400));
+}
+
+#[test]
+fn wrong_calls_name_the_layer_the_expected_and_the_received() {
+    let sequence = || Input::new([5, 4]).tensor().unwrap();
+    let fixed = || Input::new([5, 4]).batch_size(3).tensor().unwrap();
+    let vector = || Input::new([4]).tensor().unwrap();
+    let state = |n: usize| Input::new([n]).tensor().unwrap();
+    let open = || Input::new([None, Some(4)]).tensor().unwrap();
+    let masked = || layers::Masking::new(0.0).call(sequence()).unwrap();
+    let user = |constant| UserCell { base: Base::default(), units: 2, constant };
+    let table: Vec<(Result<Tensor>, &str, &str)> = vec![
+        (LSTM::new(3).name("here").call(vector()), "rank 3", "(None, 4)"),
+        (LSTM::new(0).name("here").call(sequence()), "units of at least 1", "0"),
+        (LSTM::new(3).name("here").stateful(true).call(sequence()), "batch size is known", "(None, 3)"),
+        (LSTM::new(3).name("here").call([&sequence(), &state(3)]), "2 initial states", "1 initial states"),
+        (
+            GRU::new(3).name("here").call([&sequence(), &state(2)]),
+            "initial state 0 of float32 (None, 3)",
+            "(None, 2)",
+        ),
+        (GRU::new(3).name("here").unroll(true).call(open()), "known number of time steps", "(None, None, 4)"),
+        (GRU::new(3).name("here").implementation(3).call(sequence()), "implementation 1 or 2", "3"),
+        (GRU::new(3).name("here").dropout(f64::NAN).call(sequence()), "dropout from 0 to 1", "NaN"),
+        (SimpleRNN::new(3).name("here").activation("tan").call(sequence()), "tanh", "\"tan\""),
+        (CuDNNGRU::new(3).name("here").call(masked()), "without a mask", "masked input"),
+        (ConvLSTM2D::new(3, 2).name("here").call(sequence()), "rank 5", "(None, 4)"),
+        (RNN::new(Dense::new(3).name("inner")).name("here").call(sequence()), "a cell", "Dense(inner)"),
+        (
+            RNN::new(user(false)).num_constants(1).name("here").call([&sequence(), &state(2)]),
+            "takes none",
+            "1",
+        ),
+        (
+            RNN::new(user(true)).num_constants(2).name("here").call([&sequence(), &state(2)]),
+            "2 constants",
+            "1 tensors",
+        ),
+        (TimeDistributed::new(Dense::new(2)).name("here").call(vector()), "rank 3 or more", "(None, 4)"),
+        (
+            Bidirectional::new(Dense::new(2)).name("here").call(sequence()),
+            "a recurrent layer such as LSTM",
+            "Dense",
+        ),
+        (
+            Bidirectional::new(LSTM::new(2)).merge_mode("add").name("here").call(sequence()),
+            "\"sum\", \"mul\", \"ave\", \"concat\"",
+            "\"add\"",
+        ),
+        (
+            Bidirectional::new(GRU::new(2)).name("here").call([&sequence(), &state(2)]),
+            "as many of the backward one",
+            "1 states",
+        ),
+    ];
+    for (i, (result, expected, received)) in table.into_iter().enumerate() {
+        let Err(error) = result else { panic!("row {i} ({expected}) is no error") };
+        let report = error.report();
+        assert!(report.doing.starts_with("layer here at "), "{error}");
+        assert!(report.expected.contains(expected), "row {i}: {error}");
+        assert!(report.received.contains(received), "row {i}: {error}");
+    }
+    let layer = LayerRef::new(LSTM::new(3).stateful(true).name("here")).unwrap();
+    assert!(layer.reset_states().unwrap_err().to_string().contains("here"));
+    layer.call(fixed()).unwrap();
+    let zeros = |shape: &[usize]| Array::zeros(DType::F32, shape);
+    let count = layer.reset_states_to(&[zeros(&[3, 3])]).unwrap_err().to_string();
+    assert!(count.contains("here") && count.contains("2 states"), "{count}");
+    let shape = layer.reset_states_to(&[zeros(&[3, 3]), zeros(&[2, 3])]).unwrap_err().to_string();
+    assert!(shape.contains("here") && shape.contains("[3, 3]") && shape.contains("[2, 3]"), "{shape}");
+    let other = layer.call(Input::new([5, 4]).batch_size(2).tensor().unwrap()).unwrap_err().to_string();
+    assert!(other.contains("here") && other.contains("batch of 3 samples"), "{other}");
+}
+
+/// `k::rnn` and the folds against sums written out, with their gradients.
+#[test]
+fn functions_over_steps_are_what_they_say() {
+    let runtime = Engine::new(Reference).unwrap();
+    let x = k::placeholder([Some(2), Some(3), Some(2)], "x");
+    let zero = k::placeholder([Some(2), Some(2)], "zero");
+    let scale = k::variable(2.0_f32, "scale");
+    let (last, all, states) = k::rnn(
+        {
+            let scale = scale.clone();
+            move |x, states| {
+                let sum = x * &Tensor::variable(&scale) + &states[0];
+                Ok((&sum * 10.0, vec![sum]))
+            }
+        },
+        &x,
+        &[&zero],
+        k::Rnn::new().go_backwards(true),
+    );
+    let total = k::sum(&last, &[], false);
+    let gradients = k::gradients(&total, &[&x, &Tensor::variable(&scale)]).unwrap();
+    let fetches = [&last, &all, &states[0], gradients[0].as_ref().unwrap(), gradients[1].as_ref().unwrap()];
+    let f = k::function([&x, &zero], fetches).unwrap().on(&runtime);
+    let data = Array::from_vec(&[2, 3, 2], (0..12).map(|i| i as f32).collect()).unwrap();
+    let found: Vec<Vec<f64>> =
+        f.run([data.clone(), Array::zeros(DType::F32, &[2, 2])]).unwrap().iter().map(Array::to_vec).collect();
+    assert_eq!(found[0], [120.0, 180.0, 480.0, 540.0]);
+    // The results in the order in which they arise: the last step first.
+    assert_eq!(found[1][..6], [80.0, 100.0, 120.0, 160.0, 120.0, 180.0]);
+    assert_eq!(found[2], [12.0, 18.0, 48.0, 54.0]);
+    assert_eq!(found[3], [20.0; 12]);
+    assert_eq!(found[4], [660.0]);
+
+    let rows = k::placeholder([Some(3), Some(2)], "rows");
+    let difference = |a: &Tensor, b: &Tensor| Ok(a - b);
+    let fetches = [
+        k::map_fn(|row| Ok(k::sum(&k::square(row), &[], false)), &rows),
+        k::foldl(difference, &rows, None),
+        k::foldr(difference, &rows, None),
+        k::foldl(difference, &rows, Some(&k::reshape(&k::slice_axis(&zero, 0, 0, 1), &[2]))),
+    ];
+    let f = k::function([&rows, &zero], &fetches).unwrap().on(&runtime);
+    let data = Array::from([[1.0_f32, 2.0], [3.0, 4.0], [5.0, 6.0]]);
+    let found: Vec<Vec<f64>> =
+        f.run([data, Array::zeros(DType::F32, &[2, 2])]).unwrap().iter().map(Array::to_vec).collect();
+    assert_eq!(found, [vec![5.0, 25.0, 61.0], vec![-7.0, -8.0], vec![1.0, 0.0], vec![-9.0, -12.0]]);
+}
+
+/// Copies in both directions are trained, saved in the order forward, backward, and the states of the last cell come
+/// first where told so.
+#[test]
+fn reverse_state_order_turns_the_states_of_stacked_cells_round() {
+    let x = ramp(&[2, 3, 4]);
+    let results = |reverse: bool| {
+        let cells = [SimpleRNNCell::new(2).name("a"), SimpleRNNCell::new(3).name("b")];
+        let stacked = StackedRNNCells::new(cells).reverse_state_order(reverse);
+        let layer = LayerRef::new(RNN::new(stacked).return_state(true)).unwrap();
+        layer.build(&[Spec::new([None, Some(3), Some(4)], DType::F32)]).unwrap();
+        let weights: Vec<Array> = layer.weights().iter().map(|w| ramp(w.variable.shape())).collect();
+        layer.set_weights(&weights).unwrap();
+        run(&layer, &[&x], Phase::Test)
+    };
+    let (natural, reversed) = (results(false), results(true));
+    assert!(natural[1].same_bits(&reversed[2]) && natural[2].same_bits(&reversed[1]));
+}
+
+/// An identity for every gate, ones for the forget gate alone.
+#[test]
+fn first_values_are_those_of_keras() {
+    let layer =
+        LayerRef::new(LSTM::new(2).recurrent_initializer("identity").bias_initializer("zeros")).unwrap();
+    layer.build(&[Spec::new([None, Some(3), Some(4)], DType::F32)]).unwrap();
+    let weights = layer.get_weights().unwrap();
+    assert_eq!(weights[1].to_vec::<f64>()[..8], [1.0, 0.0, 1.0, 0.0, 1.0, 0.0, 1.0, 0.0]);
+    assert_eq!(weights[1].to_vec::<f64>()[8..], [0.0, 1.0, 0.0, 1.0, 0.0, 1.0, 0.0, 1.0]);
+    assert_eq!(weights[2].to_vec::<f64>(), [0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0]);
+    let cudnn = LayerRef::new(layers::CuDNNLSTM::new(1)).unwrap();
+    cudnn.build(&[Spec::new([None, Some(3), Some(4)], DType::F32)]).unwrap();
+    assert_eq!(cudnn.get_weights().unwrap()[2].to_vec::<f64>(), [0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0]);
+}
+
+/// Sequences of tf.keras with the time first are those with the batch first, turned.
+#[test]
+fn time_major_sequences_are_turned() {
+    let x = ramp(&[2, 3, 4]);
+    let turned = |x: &Array| {
+        let &[a, b, c] = x.shape() else { panic!("{x:?}") };
+        let values = x.as_slice::<f32>().unwrap();
+        let moved = (0..b).flat_map(|j| (0..a).flat_map(move |i| values[(i * b + j) * c..][..c].to_vec()));
+        Array::from_vec(&[b, a, c], moved.collect()).unwrap()
+    };
+    let results = |major: bool, x: &Array| {
+        let layer = LayerRef::new(GRU::new(2).return_sequences(true).time_major(major)).unwrap();
+        layer.build(&[Spec::new([None, None, Some(4)], DType::F32)]).unwrap();
+        let weights: Vec<Array> = layer.weights().iter().map(|w| ramp(w.variable.shape())).collect();
+        layer.set_weights(&weights).unwrap();
+        run(&layer, &[x], Phase::Test).remove(0)
+    };
+    close("turned", &turned(&results(true, &turned(&x))), &results(false, &x)).unwrap();
+}
+
+/// What a training step keeps doubles with the time.
+#[test]
+fn the_memory_of_a_cell_of_a_user_grows_linearly_in_time() {
+    let bytes = |time: usize| {
+        let engine = Engine::new(NdArray::new().unwrap()).unwrap();
+        let x = Input::new([None, Some(8)]).tensor().unwrap();
+        let cell = UserCell { base: Base::default(), units: 16, constant: false };
+        let y = Dense::new(1).call(RNN::new(cell).call(&x).unwrap()).unwrap();
+        let model = Model::new(&x, &y).unwrap();
+        model.on(&engine);
+        model.compile(Compile::new("adam", "mse")).unwrap();
+        model.train_on_batch(ramp(&[32, time, 8]), ramp(&[32, 1])).unwrap();
+        engine.backend().pool_bytes() as f64
+    };
+    let (short, long) = (bytes(100), bytes(400));
+    assert!(long < 4.4 * short, "{short} bytes for 100 steps, {long} for 400");
 }
