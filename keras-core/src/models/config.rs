@@ -138,7 +138,7 @@ fn layer_from(value: &Value) -> Result<LayerRef> {
 
 /// A layer of a functional model. An old `Sequential` inside one has its name beside its config, which is a list.
 fn named_layer_from(name: &str, value: &Value) -> Result<LayerRef> {
-    match read_config(value) {
+    match Config::from_value(value) {
         Some(mut config) if config.class_name == "Sequential" && !config.config.contains_key("name") => {
             config.config.insert("name".into(), name.into());
             model_from_config(&config)?.as_layer()
