@@ -1,10 +1,11 @@
 //! Speed of training and of one prediction, as one JSON line; the counterpart of `scripts/bench_keras.py`, which
 //! `cargo xtask bench` runs in turn with it.
 //!
-//! `cargo run --release --example bench_train -- mlp|cnn|latency`
+//! `cargo run --release --example bench_train -- mlp|cnn|latency|startup|compile`
 
 use keras::prelude::*;
 use keras::random::{self, Stream};
+use std::process::Command;
 use std::time::Instant;
 
 const BATCH: usize = 128;
@@ -15,7 +16,13 @@ fn main() -> Result<()> {
         Some("mlp") => report("mlp", "samples_per_second", train(&mlp()?, &[784], 60_000, 6_400)?),
         Some("cnn") => report("cnn", "samples_per_second", train(&cnn()?, &[28, 28, 1], 6_400, 640)?),
         Some("latency") => report("latency", "milliseconds", latency(&mlp()?)?),
-        other => return Err(Error::value("bench_train", "mlp, cnn or latency", format!("{other:?}"))),
+        Some("startup") => report("startup", "milliseconds", startup()?),
+        Some("compile") => report("compile", "milliseconds", compile()?),
+        Some("first") => drop(mlp()?.predict_on_batch(&Array::full(&[1, 784], 0.5_f32))?),
+        other => {
+            let expected = "mlp, cnn, latency, startup or compile";
+            return Err(Error::value("bench_train", expected, format!("{other:?}")));
+        }
     }
     Ok(())
 }
@@ -78,6 +85,46 @@ fn latency(model: &Sequential) -> Result<f64> {
             times.push(start.elapsed().as_secs_f64() * 1e3);
         }
     }
-    times.sort_by(f64::total_cmp);
-    Ok(times[times.len() / 2])
+    Ok(median(times))
+}
+
+/// Median milliseconds of a process that makes the MLP, predicts one sample and ends.
+fn startup() -> Result<f64> {
+    let failed =
+        |error: std::io::Error| Error::file("bench_train", "a process of its own", error.to_string());
+    let program = std::env::current_exe().map_err(failed)?;
+    let mut times = Vec::new();
+    for _ in 0..21 {
+        let start = Instant::now();
+        let status = Command::new(&program).arg("first").status().map_err(failed)?;
+        times.push(start.elapsed().as_secs_f64() * 1e3);
+        if !status.success() {
+            return Err(Error::state("bench_train first", "exit 0", status.to_string()));
+        }
+    }
+    Ok(median(times))
+}
+
+/// Median milliseconds, over new models, by which the first `train_on_batch` of the hello world's MLP takes longer than the second:
+/// trace, differentiate, optimize, plan.
+fn compile() -> Result<f64> {
+    let (x, y) = (Array::full(&[32, 100], 0.5_f32), Array::full(&[32, 10], 0.1_f32));
+    let mut times = Vec::new();
+    for _ in 0..100 {
+        let mut model = Sequential::new();
+        model.add(Dense::new(64).activation("relu").input_shape([100]))?;
+        model.add(Dense::new(10).activation("softmax"))?;
+        model.compile(Compile::new("sgd", "categorical_crossentropy").metrics(["accuracy"]))?;
+        let mut step = || {
+            let start = Instant::now();
+            model.train_on_batch(&x, &y).map(|_| start.elapsed().as_secs_f64() * 1e3)
+        };
+        times.push(step()? - step()?);
+    }
+    Ok(median(times))
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
 }

@@ -1,4 +1,4 @@
-"""Speed of Keras 2.15 on TensorFlow, for cargo xtask bench: bench_keras.py mlp|cnn|latency prints one JSON line.
+"""Speed of Keras 2.15 on TensorFlow, for cargo xtask bench: bench_keras.py mlp|cnn|latency|startup|compile prints one JSON line.
 
 Run by the environment tf-2.15 of scripts/oracle.sh, on two threads. Random data, seed 0; `fit` with metrics=["accuracy"],
 verbose=0, shuffling. The example bench_train measures the same in Rust:
@@ -9,9 +9,13 @@ verbose=0, shuffling. The example bench_train measures the same in Rust:
              One epoch of 640 samples to warm up, then one epoch of 6,400, timed. {"name": "cnn", "samples_per_second": ..}
     latency  predict_on_batch of the MLP on one sample: 500 calls to warm up, then the median of 2,000. {"name": "latency",
              "milliseconds": ..}
+    startup  a process that makes the MLP, predicts one sample and ends, median. {"name": "startup", "milliseconds": ..}
+    compile  how much longer the first train_on_batch of the hello world's MLP (100-64-10, sgd, batch 32) takes than the second, median
+             over new models. {"name": "compile", "milliseconds": ..}
 """
 import json
 import os
+import subprocess
 import sys
 import time
 
@@ -63,13 +67,41 @@ def latency(model):
     return {"milliseconds": 1e3 * float(np.median(times))}
 
 
+def startup():
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        subprocess.run([sys.executable, __file__, "first"], check=True)
+        times.append(time.perf_counter() - start)
+    return {"milliseconds": 1e3 * float(np.median(times))}
+
+
+def compile_step():
+    x, y = np.full((32, 100), 0.5, "float32"), np.full((32, 10), 0.1, "float32")
+    times = []
+    for _ in range(5):
+        model = keras.Sequential([L.Dense(64, activation="relu", input_shape=(100,)), L.Dense(10, activation="softmax")])
+        model.compile("sgd", "categorical_crossentropy", metrics=["accuracy"])
+        marks = [time.perf_counter()]
+        for _ in range(2):
+            model.train_on_batch(x, y)
+            marks.append(time.perf_counter())
+        times.append(marks[1] - marks[0] - (marks[2] - marks[1]))
+    return {"milliseconds": 1e3 * float(np.median(times))}
+
+
 WORKLOADS = {
     "mlp": lambda: training(mlp(), (784,), 6400, 60000),
     "cnn": lambda: training(cnn(), (28, 28, 1), 640, 6400),
     "latency": lambda: latency(mlp()),
+    "startup": startup,
+    "compile": compile_step,
 }
 
 if __name__ == "__main__":
+    if sys.argv[1:] == ["first"]:
+        mlp().predict_on_batch(np.full((1, 784), 0.5, "float32"))
+        sys.exit()
     if len(sys.argv) != 2 or sys.argv[1] not in WORKLOADS:
         sys.exit("expected one of %s, received %s" % (", ".join(WORKLOADS), sys.argv[1:]))
     keras.utils.set_random_seed(0)

@@ -17,4 +17,5 @@ mod observed;
 mod optimizers;
 mod passes;
 mod recurrent;
+mod project;
 mod training;

@@ -17,6 +17,10 @@ pub(crate) enum Workload {
     Cnn,
     /// One sample through the MLP by `predict_on_batch`, milliseconds
     Latency,
+    /// A process that makes the MLP and predicts one sample, milliseconds
+    Startup,
+    /// What the first training step costs more than the second, milliseconds
+    Compile,
 }
 
 impl Workload {
@@ -25,13 +29,15 @@ impl Workload {
             Self::Mlp => "mlp",
             Self::Cnn => "cnn",
             Self::Latency => "latency",
+            Self::Startup => "startup",
+            Self::Compile => "compile",
         }
     }
 
     fn key(self) -> &'static str {
         match self {
             Self::Mlp | Self::Cnn => "samples_per_second",
-            Self::Latency => "milliseconds",
+            Self::Latency | Self::Startup | Self::Compile => "milliseconds",
         }
     }
 
@@ -39,7 +45,7 @@ impl Workload {
     fn ratio(self, ours: f64, keras: f64) -> f64 {
         match self {
             Self::Mlp | Self::Cnn => ours / keras,
-            Self::Latency => keras / ours,
+            Self::Latency | Self::Startup | Self::Compile => keras / ours,
         }
     }
 }
