@@ -237,6 +237,8 @@ impl Model {
             self.compile_deferred()?;
         }
         let compiled = self.compiled("fit")?;
+        // What there is to say about the choice of the backend comes before the progress.
+        self.runtime()?;
         check_options(&options)?;
         let sizes = Sizes { doing: "fit", batch_size: options.batch_size, steps: options.steps_per_epoch };
         sizes.check()?;
