@@ -18,7 +18,7 @@ fn main() -> Result<()> {
         Some("latency") => report("latency", "milliseconds", latency(&mlp()?)?),
         Some("startup") => report("startup", "milliseconds", startup()?),
         Some("compile") => report("compile", "milliseconds", compile()?),
-        Some("first") => drop(mlp()?.predict_on_batch(&Array::full(&[1, 784], 0.5_f32))?),
+        Some("first") => drop(mlp()?.predict_on_batch(Array::full(&[1, 784], 0.5_f32))?),
         other => {
             let expected = "mlp, cnn, latency, startup or compile";
             return Err(Error::value("bench_train", expected, format!("{other:?}")));
@@ -115,7 +115,7 @@ fn compile() -> Result<f64> {
         model.add(Dense::new(64).activation("relu").input_shape([100]))?;
         model.add(Dense::new(10).activation("softmax"))?;
         model.compile(Compile::new("sgd", "categorical_crossentropy").metrics(["accuracy"]))?;
-        let mut step = || {
+        let step = || {
             let start = Instant::now();
             model.train_on_batch(&x, &y).map(|_| start.elapsed().as_secs_f64() * 1e3)
         };

@@ -78,7 +78,7 @@ fn tables(object: &Value) -> String {
             row
         };
         let table: Vec<Vec<String>> = std::iter::once(header).chain(weights.iter().map(row)).collect();
-        text.push_str(&format!("\n{}\n", output::table(&table)));
+        text.extend(["\n", &output::table(&table), "\n"]);
     }
     text
 }

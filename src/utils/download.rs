@@ -12,7 +12,7 @@ use std::time::Duration;
 /// A connection, an answer, or a next byte that takes longer is a failure.
 const PATIENCE: Duration = if cfg!(test) { Duration::from_millis(500) } else { Duration::from_secs(30) };
 /// One request reads its body no longer than this; the next call resumes.
-const LONGEST: Duration = Duration::from_secs(3600);
+const LONGEST: Duration = Duration::from_hours(1);
 /// No answer is taken that is larger.
 const LARGEST: u64 = 1 << 33;
 

@@ -4,6 +4,7 @@ use keras_core::config::settings;
 use keras_core::error::{Error, Result};
 use md5::Md5;
 use sha2::{Digest, Sha256};
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -155,7 +156,15 @@ fn hash_of<D: Digest>(path: &Path) -> io::Result<String> {
             n => digest.update(buffer.get(..n).unwrap_or_default()),
         }
     }
-    Ok(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hexadecimal(&digest.finalize()))
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 #[cfg(all(test, feature = "download"))]
@@ -215,14 +224,14 @@ mod tests {
     }
 
     fn hash(body: &[u8]) -> String {
-        Sha256::digest(body).iter().map(|byte| format!("{byte:02x}")).collect()
+        hexadecimal(&Sha256::digest(body))
     }
 
     #[test]
     fn a_file_is_downloaded_once_and_checked() {
         let folder = tempfile::tempdir().unwrap();
         let (address, ranges) = server(|_, _, stream| whole(stream, &body()));
-        let md5: String = Md5::digest(body()).iter().map(|byte| format!("{byte:02x}")).collect();
+        let md5 = hexadecimal(&Md5::digest(body()));
         let file = GetFile::new("file.bin", &address).cache_dir(folder.path());
         for file in [file.clone().file_hash(hash(&body())), file.clone().file_hash(md5), file] {
             let path = file.get().unwrap();

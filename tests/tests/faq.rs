@@ -36,8 +36,7 @@ fn close(a: &Array, b: &Array) {
 #[test]
 fn the_output_of_an_intermediate_layer() {
     let model = stack();
-    let inner =
-        Model::new(&model.input().unwrap(), &model.get_layer_at(0).unwrap().output().unwrap()).unwrap();
+    let inner = Model::new(model.input().unwrap(), model.get_layer_at(0).unwrap().output().unwrap()).unwrap();
     let by_model = inner.on(&engine()).predict(samples()).unwrap();
     let f =
         k::function([&model.layers()[0].input().unwrap()], [&model.layers()[0].output().unwrap()]).unwrap();
@@ -172,7 +171,7 @@ fn a_host_function_trains() {
             })
             .call(&[&x[0]])
         });
-        let model = Model::new(&x, &square.call(&hidden).unwrap()).unwrap();
+        let model = Model::new(&x, square.call(&hidden).unwrap()).unwrap();
         model.on(&engine()).compile(Compile::new(SGD::new().learning_rate(0.01), "mse")).unwrap();
         let y = Array::full(&[4, 4], 0.5_f32);
         let history = model.fit(samples(), y, Fit::new().epochs(3).shuffle(false).verbose(0)).unwrap();

@@ -16,6 +16,6 @@ mod model;
 mod observed;
 mod optimizers;
 mod passes;
-mod recurrent;
 mod project;
+mod recurrent;
 mod training;

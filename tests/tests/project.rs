@@ -34,13 +34,13 @@ fn main() -> Result<()> {{
     );
     fs::create_dir(folder.join("src")).unwrap();
     fs::write(folder.join("src/main.rs"), program).unwrap();
-    let path = fs::canonicalize(ROOT).unwrap();
+    let path = fs::canonicalize(ROOT).unwrap().into_os_string().into_string().unwrap();
     let manifest = format!(
         "[package]\nname = \"hello\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n[workspace]\n\n[dependencies]\nkeras = {{ path = {path:?} }}\n"
     );
     fs::write(folder.join("Cargo.toml"), manifest).unwrap();
     // The same versions as the workspace's, so that what it has built is used again.
-    fs::copy(path.join("Cargo.lock"), folder.join("Cargo.lock")).unwrap();
+    fs::copy(Path::new(&path).join("Cargo.lock"), folder.join("Cargo.lock")).unwrap();
     let here = std::env::current_exe().unwrap();
     let target = here.ancestors().find(|folder| folder.join("CACHEDIR.TAG").is_file()).unwrap();
     let mut cargo = Command::new(env!("CARGO"));
