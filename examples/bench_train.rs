@@ -1,26 +1,29 @@
 //! Speed of training and of one prediction, as one JSON line; the counterpart of `scripts/bench_keras.py`, which
 //! `cargo xtask bench` runs in turn with it.
 //!
-//! `cargo run --release --example bench_train -- mlp|cnn|latency|startup|compile`
+//! `cargo run --release --example bench_train -- mlp|cnn|lstm|latency|startup|compile`
 
 use keras::prelude::*;
 use keras::random::{self, Stream};
 use std::process::Command;
 use std::time::Instant;
 
-const BATCH: usize = 128;
-
 fn main() -> Result<()> {
     random::set_seed(0);
     match std::env::args().nth(1).as_deref() {
-        Some("mlp") => report("mlp", "samples_per_second", train(&mlp()?, &[784], 60_000, 6_400)?),
-        Some("cnn") => report("cnn", "samples_per_second", train(&cnn()?, &[28, 28, 1], 6_400, 640)?),
+        Some("mlp") => {
+            report("mlp", "samples_per_second", train(&mlp()?, &pictures(&[784], 60_000)?, 6_400, 128)?)
+        }
+        Some("cnn") => {
+            report("cnn", "samples_per_second", train(&cnn()?, &pictures(&[28, 28, 1], 6_400)?, 640, 128)?)
+        }
+        Some("lstm") => report("lstm", "samples_per_second", train(&lstm()?, &words(6_400)?, 640, 32)?),
         Some("latency") => report("latency", "milliseconds", latency(&mlp()?)?),
         Some("startup") => report("startup", "milliseconds", startup()?),
         Some("compile") => report("compile", "milliseconds", compile()?),
         Some("first") => drop(mlp()?.predict_on_batch(Array::full(&[1, 784], 0.5_f32))?),
         other => {
-            let expected = "mlp, cnn, latency, startup or compile";
+            let expected = "mlp, cnn, lstm, latency, startup or compile";
             return Err(Error::value("bench_train", expected, format!("{other:?}")));
         }
     }
@@ -56,21 +59,42 @@ fn cnn() -> Result<Sequential> {
     Ok(model)
 }
 
-/// Samples per second of one epoch of `fit`, after a first one to warm up.
-fn train(model: &Sequential, shape: &[usize], samples: usize, warm_up: usize) -> Result<f64> {
+fn lstm() -> Result<Sequential> {
+    let mut model = Sequential::new();
+    model.add(Embedding::new(20_000, 128).input_length(80))?;
+    model.add(Lstm::new(128))?;
+    model.add(Dense::new(1).activation("sigmoid"))?;
+    model.compile(Compile::new(Adam::new(), "binary_crossentropy").metrics(["accuracy"]))?;
+    Ok(model)
+}
+
+fn pictures(shape: &[usize], samples: usize) -> Result<(Array, Array)> {
     let full: Vec<usize> = std::iter::once(samples).chain(shape.iter().copied()).collect();
     let mut pixels = vec![0.0_f32; full.iter().product()];
     Stream::new(1, 0, 0).fill_uniform_f32(0, &mut pixels);
-    let x = Array::from_vec(&full, pixels)?;
     let mut labels = vec![0.0_f32; samples * 10];
     for (i, row) in labels.chunks_mut(10).enumerate() {
         row[i * 7 % 10] = 1.0;
     }
-    let y = Array::from_vec(&[samples, 10], labels)?;
-    let options = || Fit::new().batch_size(BATCH).verbose(0);
+    Ok((Array::from_vec(&full, pixels)?, Array::from_vec(&[samples, 10], labels)?))
+}
+
+fn words(samples: usize) -> Result<(Array, Array)> {
+    let mut numbers = vec![0.0_f32; samples * 81];
+    Stream::new(1, 0, 0).fill_uniform_f32(0, &mut numbers);
+    let (labels, words) = numbers.split_at(samples);
+    let words = words.iter().map(|x| (x * 20_000.0) as i32).collect::<Vec<i32>>();
+    let labels = labels.iter().map(|x| x.round()).collect::<Vec<f32>>();
+    Ok((Array::from_vec(&[samples, 80], words)?, Array::from_vec(&[samples, 1], labels)?))
+}
+
+/// Samples per second of one epoch of `fit`, after a first one to warm up.
+fn train(model: &Sequential, (x, y): &(Array, Array), warm_up: usize, batch: usize) -> Result<f64> {
+    let samples = x.shape().first().copied().unwrap_or_default();
+    let options = || Fit::new().batch_size(batch).verbose(0);
     model.fit(&x.rows(0, warm_up)?, &y.rows(0, warm_up)?, options())?;
     let start = Instant::now();
-    model.fit(&x, &y, options())?;
+    model.fit(x, y, options())?;
     Ok(samples as f64 / start.elapsed().as_secs_f64())
 }
 

@@ -1,4 +1,4 @@
-"""Speed of Keras 2.15 on TensorFlow, for cargo xtask bench: bench_keras.py mlp|cnn|latency|startup|compile prints one JSON line.
+"""Speed of Keras 2.15 on TensorFlow, for cargo xtask bench: bench_keras.py mlp|cnn|lstm|latency|startup|compile prints one JSON line.
 
 Run by the environment tf-2.15 of scripts/oracle.sh, on two threads. Random data, seed 0; `fit` with metrics=["accuracy"],
 verbose=0, shuffling. The example bench_train measures the same in Rust:
@@ -7,6 +7,9 @@ verbose=0, shuffling. The example bench_train measures the same in Rust:
     cnn      Keras's mnist_cnn on 28 x 28 x 1: Conv 32 3x3 relu, Conv 64 3x3 relu, MaxPool 2, Dropout 0.25, Flatten, Dense 128
              relu, Dropout 0.5, Dense 10 softmax; Adadelta; categorical crossentropy; batch 128.
              One epoch of 640 samples to warm up, then one epoch of 6,400, timed. {"name": "cnn", "samples_per_second": ..}
+    lstm     Keras's imdb_lstm without dropout: Embedding 20000 x 128 of 80 words, LSTM 128, Dense 1 sigmoid; Adam; binary
+             crossentropy; batch 32. One epoch of 640 samples to warm up, then one epoch of 6,400, timed. {"name": "lstm",
+             "samples_per_second": ..}
     latency  predict_on_batch of the MLP on one sample: 500 calls to warm up, then the median of 2,000. {"name": "latency",
              "milliseconds": ..}
     startup  a process that makes the MLP, predicts one sample and ends, median. {"name": "startup", "milliseconds": ..}
@@ -45,13 +48,28 @@ def cnn():
     return model
 
 
-def training(model, shape, warm_up, samples):
+def lstm():
+    model = keras.Sequential([L.Embedding(20000, 128, input_length=80), L.LSTM(128), L.Dense(1, activation="sigmoid")])
+    model.compile(keras.optimizers.Adam(), "binary_crossentropy", metrics=["accuracy"])
+    return model
+
+
+def pictures(shape, samples):
     rs = np.random.default_rng(0)
-    x = rs.random((samples,) + shape, dtype="float32")
-    y = np.eye(10, dtype="float32")[rs.integers(0, 10, samples)]
-    model.fit(x[:warm_up], y[:warm_up], batch_size=128, verbose=0)
+    return rs.random((samples,) + shape, dtype="float32"), np.eye(10, dtype="float32")[rs.integers(0, 10, samples)]
+
+
+def words(samples):
+    rs = np.random.default_rng(0)
+    return rs.integers(0, 20000, (samples, 80), dtype="int32"), rs.integers(0, 2, (samples, 1)).astype("float32")
+
+
+def training(model, data, warm_up, batch=128):
+    x, y = data
+    model.fit(x[:warm_up], y[:warm_up], batch_size=batch, verbose=0)
     start = time.perf_counter()
-    model.fit(x, y, batch_size=128, verbose=0)
+    model.fit(x, y, batch_size=batch, verbose=0)
+    samples = len(x)
     return {"samples_per_second": samples / (time.perf_counter() - start)}
 
 
@@ -91,8 +109,9 @@ def compile_step():
 
 
 WORKLOADS = {
-    "mlp": lambda: training(mlp(), (784,), 6400, 60000),
-    "cnn": lambda: training(cnn(), (28, 28, 1), 640, 6400),
+    "mlp": lambda: training(mlp(), pictures((784,), 60000), 6400),
+    "cnn": lambda: training(cnn(), pictures((28, 28, 1), 6400), 640),
+    "lstm": lambda: training(lstm(), words(6400), 640, 32),
     "latency": lambda: latency(mlp()),
     "startup": startup,
     "compile": compile_step,

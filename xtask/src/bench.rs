@@ -15,6 +15,8 @@ pub(crate) enum Workload {
     Mlp,
     /// Training Keras's `mnist_cnn`, samples per second
     Cnn,
+    /// Training an LSTM on sequences of words, samples per second
+    Lstm,
     /// One sample through the MLP by `predict_on_batch`, milliseconds
     Latency,
     /// A process that makes the MLP and predicts one sample, milliseconds
@@ -28,6 +30,7 @@ impl Workload {
         match self {
             Self::Mlp => "mlp",
             Self::Cnn => "cnn",
+            Self::Lstm => "lstm",
             Self::Latency => "latency",
             Self::Startup => "startup",
             Self::Compile => "compile",
@@ -36,7 +39,7 @@ impl Workload {
 
     fn key(self) -> &'static str {
         match self {
-            Self::Mlp | Self::Cnn => "samples_per_second",
+            Self::Mlp | Self::Cnn | Self::Lstm => "samples_per_second",
             Self::Latency | Self::Startup | Self::Compile => "milliseconds",
         }
     }
@@ -44,7 +47,7 @@ impl Workload {
     /// How many times as fast as Keras this project is.
     fn ratio(self, ours: f64, keras: f64) -> f64 {
         match self {
-            Self::Mlp | Self::Cnn => ours / keras,
+            Self::Mlp | Self::Cnn | Self::Lstm => ours / keras,
             Self::Latency | Self::Startup | Self::Compile => keras / ours,
         }
     }

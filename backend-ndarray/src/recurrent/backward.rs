@@ -7,6 +7,7 @@ use crate::gemm::{Matrix, Target, product};
 use crate::matmul::dtype_of;
 use crate::parallel::Shared;
 use crate::run::{self, Site, tree};
+use crate::simd::prefetch;
 use crate::tensor::{Out, Tensor};
 use keras_core::graph::{MaskedOutput, RecurrentCell, RecurrentOperands, RecurrentSpec, Reduce};
 use keras_core::{Error, Result};
@@ -168,6 +169,9 @@ impl<'a, T: Panels> Backward<'a, T> {
             let t = self.layout.time_of(step);
             for i in 0..rows {
                 let place = (first + i) * time + t;
+                if step > 0 {
+                    self.announce((first + i) * time + self.layout.time_of(step - 1));
+                }
                 self.receive(&mut work, i, place);
                 if self.layout.is_valid(place) {
                     self.gates(&mut work, i, first + i, place);
@@ -189,6 +193,15 @@ impl<'a, T: Panels> Backward<'a, T> {
                     .copy_from_slice(&state.all()[..rows * units]);
             }
         }
+    }
+
+    /// Asks for what the next step reads and writes: rows of samples lie far apart, and nobody else foresees them.
+    fn announce(&self, place: usize) {
+        let Layout { units, spec, .. } = *self.layout;
+        let kept = spec.cell.kept() * units;
+        prefetch(&self.kept[place * kept..][..kept]);
+        prefetch(self.row(self.inputs, place));
+        self.reserve.iter().chain(&self.output).for_each(|x| prefetch(&x[place * units..][..units]));
     }
 
     /// A row of a tensor as wide as the inputs.

@@ -5,6 +5,7 @@ use super::product::Panels;
 use super::{Kernel, Layout, Room, Rows};
 use crate::parallel::Shared;
 use crate::run::Site;
+use crate::simd::prefetch;
 use crate::tensor::Tensor;
 use keras_core::Result;
 use keras_core::graph::{MaskedOutput, RecurrentCell, RecurrentOperands, RecurrentSpec};
@@ -75,7 +76,7 @@ struct Work<T> {
 impl<T: Panels> Forward<'_, T> {
     /// Takes some samples through all steps.
     fn samples(&self, first: usize, rows: usize) {
-        let Layout { time, units, spec, .. } = *self.layout;
+        let Layout { time, units, width, spec, .. } = *self.layout;
         let mut work = Work {
             states: self.initial.iter().map(|_| Room::new(rows, units)).collect(),
             dropped: Room::new(rows, units),
@@ -91,6 +92,12 @@ impl<T: Panels> Forward<'_, T> {
             for (reserve, state) in self.reserve.iter().zip(&mut work.states) {
                 for i in 0..rows {
                     write(*reserve, (first + i) * time + t, state.row(i));
+                }
+            }
+            if step + 1 < time {
+                let next = self.layout.time_of(step + 1);
+                for i in 0..rows {
+                    prefetch(&self.x[((first + i) * time + next) * width..][..width]);
                 }
             }
             let groups = self.kernel.groups.len();
