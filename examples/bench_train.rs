@@ -3,6 +3,7 @@
 //!
 //! `cargo run --release --example bench_train -- mlp|cnn|lstm|latency|startup|compile`
 
+use keras::layers::Lstm;
 use keras::prelude::*;
 use keras::random::{self, Stream};
 use std::process::Command;
