@@ -12,6 +12,7 @@ mod fixtures;
 mod functions;
 mod gradients;
 mod layers;
+mod loops;
 mod model;
 mod observed;
 mod optimizers;

@@ -1,0 +1,73 @@
+//! Loops over long sequences: what a training step with a user's own cell costs grows with the steps, and no faster.
+
+use backend_ndarray::NdArray;
+use conformance::Numbers;
+use keras_core::backend::Engine;
+use keras_core::graph::{Binary, Graph, Reduce, ScanBuilder, Type, Unary, gradients};
+use keras_core::{Array, DType};
+use std::time::{Duration, Instant};
+
+const BATCH: usize = 32;
+const UNITS: usize = 16;
+
+/// The gradients of the weights of `h′ = tanh(x + h·U)·g`, a cell that no composite knows.
+fn training(steps: usize) -> Graph {
+    let mut g = Graph::new();
+    let x = g.input(Type::new([steps, BATCH, UNITS], DType::F32));
+    let u = g.input(Type::new([UNITS, UNITS], DType::F32));
+    let gain = g.input(Type::new([BATCH, UNITS], DType::F32));
+    let zero = g.full(0.0, &Type::new([BATCH, UNITS], DType::F32)).unwrap();
+    let mut scan = ScanBuilder::new(&g, &[zero], &[x], &[u, gain]).unwrap();
+    let (h, row, consts) = (scan.carries()[0], scan.xs()[0], scan.consts());
+    let body = &mut scan.body;
+    let product = body.matmul(h, consts[0], false, false).unwrap();
+    let sum = body.binary(Binary::Add, row, product).unwrap();
+    let squashed = body.unary(Unary::Tanh, sum).unwrap();
+    let next = body.binary(Binary::Mul, squashed, consts[1]).unwrap();
+    let (_, ys) = scan.finish(&mut g, &[next], &[next], false).unwrap();
+    let loss = g.reduce(Reduce::Sum, ys[0], &[0, 1, 2]).unwrap();
+    let one = g.scalar(1.0, DType::F32);
+    let grads = gradients(&mut g, &[(loss, one)], &[u, gain]).unwrap();
+    let mut outputs = vec![loss];
+    outputs.extend(grads.into_iter().flatten());
+    g.set_outputs(outputs);
+    g
+}
+
+struct Cost {
+    compile: Duration,
+    run: Duration,
+    operations: usize,
+    bytes: usize,
+}
+
+fn cost(steps: usize) -> Cost {
+    let graph = training(steps);
+    let engine = Engine::new(NdArray::with_threads(1).unwrap()).unwrap();
+    let start = Instant::now();
+    let program = engine.compile(&graph).unwrap();
+    let compile = start.elapsed();
+    let mut numbers = Numbers::new(1);
+    let mut feed = |shape: &[usize]| numbers.array_in(DType::F32, shape, -0.2, 0.2);
+    let feeds: [Array; 3] = [feed(&[steps, BATCH, UNITS]), feed(&[UNITS, UNITS]), feed(&[BATCH, UNITS])];
+    let runs = (0..12).map(|_| {
+        let start = Instant::now();
+        program.run(&feeds).unwrap();
+        start.elapsed()
+    });
+    // The fastest: others use this machine too.
+    let run = runs.min().unwrap();
+    Cost { compile, run, operations: program.steps(), bytes: engine.backend().pool_bytes() }
+}
+
+#[test]
+fn a_training_step_grows_linearly_with_the_steps_of_its_loop() {
+    let (short, long) = (cost(100), cost(400));
+    println!("400 steps: compiled in {:?}, run in {:?}; 100 steps: {:?}", long.compile, long.run, short.run);
+    assert_eq!(short.operations, long.operations, "the body is compiled once, whatever the steps");
+    let growth = long.bytes as f64 / short.bytes as f64;
+    assert!(growth < 4.4, "four times the steps take {growth} times the memory");
+    // Quadratic growth would take sixteen times as long.
+    let growth = long.run.as_secs_f64() / short.run.as_secs_f64();
+    assert!(growth < 10.0, "four times the steps take {growth} times as long");
+}
