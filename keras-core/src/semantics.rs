@@ -31,7 +31,7 @@ pub enum BinaryCrossentropy {
 pub enum MovingVariance {
     /// Times N/(N − (1 + ε)), and for 4-D input on the last axis also N/(N − 1), as Keras 2.3 on TensorFlow 1.
     Keras23,
-    /// Times N/(N − 1) for 4-D input, the batch variance otherwise, as tf.keras.
+    /// Times N/(N − 1) for 4-D and 5-D input along its channels, the batch variance otherwise, as tf.keras.
     TfKeras,
 }
 
@@ -43,6 +43,36 @@ pub enum FrozenBatchNormalization {
     BatchStatistics,
     /// Normalises with the moving statistics (tf.keras 2).
     Inference,
+}
+
+/// The epsilon of BatchNormalization on images with the channels last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ImageEpsilon {
+    /// At least 1.001e-5, as in the kernel that Keras calls there on TensorFlow 1.
+    AtLeastKernels,
+    /// That of the layer (tf.keras).
+    AsGiven,
+}
+
+/// What a layer's penalty on its results counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ActivityPenalty {
+    /// The results of all samples (Keras).
+    Batch,
+    /// The same divided by the number of samples (tf.keras).
+    PerSample,
+}
+
+/// Where bilinear interpolation takes cells to lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BilinearGrid {
+    /// At their first corner: `[0, 1, 2]` twice as long is `[0, 0.5, 1, 1.5, 2, 2]` (Keras on TensorFlow 1).
+    Corners,
+    /// At their middle: `[0, 0.25, 0.75, 1.25, 1.75, 2]` (tf.keras 2).
+    HalfPixel,
 }
 
 /// Under which name `metrics=["accuracy"]` appears in logs.
@@ -83,6 +113,12 @@ pub struct Semantics {
     pub moving_variance: MovingVariance,
     /// What a frozen BatchNormalization does.
     pub frozen_batch_normalization: FrozenBatchNormalization,
+    /// The epsilon of BatchNormalization on images.
+    pub image_epsilon: ImageEpsilon,
+    /// Penalties on the results of layers.
+    pub activity_penalty: ActivityPenalty,
+    /// The grid of bilinear interpolation.
+    pub bilinear_grid: BilinearGrid,
     /// Names of metrics.
     pub metric_names: MetricNames,
     /// What a recurrent layer gives at a masked step.
@@ -108,6 +144,9 @@ impl Semantics {
             binary_crossentropy: BinaryCrossentropy::ShiftedLogarithms,
             moving_variance: MovingVariance::Keras23,
             frozen_batch_normalization: FrozenBatchNormalization::BatchStatistics,
+            image_epsilon: ImageEpsilon::AtLeastKernels,
+            activity_penalty: ActivityPenalty::Batch,
+            bilinear_grid: BilinearGrid::Corners,
             metric_names: MetricNames::AsGiven,
             masked_output: MaskedOutput::Previous,
         }
@@ -119,6 +158,9 @@ impl Semantics {
             loss_reduction: LossReduction::SumOverValidElements,
             moving_variance: MovingVariance::TfKeras,
             frozen_batch_normalization: FrozenBatchNormalization::Inference,
+            image_epsilon: ImageEpsilon::AsGiven,
+            activity_penalty: ActivityPenalty::PerSample,
+            bilinear_grid: BilinearGrid::HalfPixel,
             ..Self::keras_2_3()
         }
     }

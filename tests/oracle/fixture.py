@@ -1,4 +1,5 @@
-"""What the fixture generators share. Python 3.6 (Keras 2.3.1 on TensorFlow 1.15.5, Keras 2.2.4 on TensorFlow 1.12.3).
+"""What the fixture generators share. Python 3.6 (Keras 2.3.1 on TensorFlow 1.15.5, Keras 2.2.4 on TensorFlow 1.12.3), Python 3.11
+(tf.keras 2.15, which computes eagerly).
 
 A fixture is two files in tests/fixtures:
     NAME.json   {"keras": .., "tensorflow": .., "script": .., ..., "cases": [..]}, one case a line
@@ -53,8 +54,9 @@ def _gated_gradients(self, loss, params):
         return [tf.identity(gradient) for gradient in gradients]
 
 
-_get_gradients = keras.optimizers.Optimizer.get_gradients
-keras.optimizers.Optimizer.get_gradients = _gated_gradients
+_get_gradients = getattr(keras.optimizers.Optimizer, "get_gradients", None)
+if _get_gradients:
+    keras.optimizers.Optimizer.get_gradients = _gated_gradients
 
 
 def fresh(floatx="float32"):

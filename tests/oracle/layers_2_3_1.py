@@ -5,10 +5,12 @@ weights [{name, shape, trainable}] in get_weights order, outputs (their number),
 is there one), phases ("test", or "test" and "train" where the layer behaves differently and deterministically),
 losses (are there any), updates (are there any).
 
-Arrays (float32, masks bool, indices int32), under "CASE/":
+Arrays (float32, of cases in double float64; masks bool, indices int32), under "CASE/":
     input_I  input_mask_I  weight_I  r_I  output_mask_I
     PHASE/output_I  PHASE/loss (float32 scalar, the sum of the layer's losses)
     PHASE/grad_input_I  PHASE/grad_weight_I   of sum(output_0*r_0) + sum(output_1*r_1) + .. + loss; absent where Keras has none
+    initial_weight_I      first values, where all initializers are deterministic
+    constrained_weight_I  what the weight's constraint makes of it
     train/weight_after_I                      every weight after one run of the layer's updates
 A masked input is one that came through Masking(0.): its masked steps are zero, and gradients are those at the layer's input.
 """
@@ -25,7 +27,9 @@ CASES = []
 def case(name, build, *shapes, **options):
     """build() makes the layer; shapes exclude the batch. Options: batch=2, scale=1 (of uniform inputs), ints=N (indices below N),
     dtype of the input, fill=V (about 40 % of the steps are V), mask=True (likewise
-    zero, and the inputs come masked), random=True (the training phase is random: only "test")."""
+    zero, and the inputs come masked), random=True (the training phase is random: only "test"),
+    initial=True (first values of the weights are recorded), f64=True (in float64), given={..} (arguments of the layer that
+    its config does not hold)."""
     CASES.append((name, build, shapes, options))
 
 
@@ -60,6 +64,9 @@ case("permute", lambda: L.Permute((2, 1)), (3, 4))
 case("permute_3d", lambda: L.Permute((3, 1, 2)), (2, 3, 4))
 case("repeat_vector", lambda: L.RepeatVector(3), (4,))
 case("activity_regularization", lambda: L.ActivityRegularization(l1=0.02, l2=0.03), (5,))
+case("activity_regularization_l1", lambda: L.ActivityRegularization(l1=0.02), (5,))
+case("conv1d_no_bias", lambda: L.Conv1D(3, 2, use_bias=False), (5, 2))
+case("conv3d_no_bias", lambda: L.Conv3D(2, 2, use_bias=False), (3, 2, 2, 2))
 case("activity_regularization_4d", lambda: L.ActivityRegularization(l2=0.03), (2, 3, 2))
 case("masking", lambda: L.Masking(), (5, 3), fill=0)
 case("masking_value", lambda: L.Masking(mask_value=0.5), (4, 3), fill=0.5)
@@ -165,15 +172,151 @@ case("batch_normalization_regularized", lambda: L.BatchNormalization(gamma_regul
 case("embedding_activity_l1", lambda: L.Embedding(5, 2, activity_regularizer=R.l1(0.1)), (4,), ints=5)
 
 
+def options_of(name, make, shape, *weights, **options):
+    """One case with every initializer, regularizer and constraint of the class given."""
+    given = {}
+    for i, weight in enumerate(weights):
+        given[weight + "_initializer"] = keras.initializers.Constant(0.25 + i)
+        given[weight + "_regularizer"] = R.l1_l2(0.01 + i * 0.01, 0.02)
+        given[weight + "_constraint"] = [keras.constraints.max_norm(0.5), keras.constraints.non_neg(), keras.constraints.unit_norm()][i % 3]
+    given.update(options)
+    case(name + "_all_options", lambda: make(**given), shape, initial=True)
+
+
+# name, maker(data_format, options), input without channels
+CONVOLUTIONS = [
+    ("conv1d", lambda **o: L.Conv1D(3, 3, **o), (8,)), ("conv2d", lambda **o: L.Conv2D(3, 2, **o), (4, 5)),
+    ("conv3d", lambda **o: L.Conv3D(2, 2, **o), (3, 4, 3)),
+    ("conv2d_transpose", lambda **o: L.Conv2DTranspose(3, 3, **o), (4, 3)), ("conv3d_transpose", lambda **o: L.Conv3DTranspose(2, 2, **o), (3, 2, 3)),
+    ("separable_conv1d", lambda **o: L.SeparableConv1D(3, 3, **o), (8,)), ("separable_conv2d", lambda **o: L.SeparableConv2D(3, 2, **o), (4, 5)),
+    ("depthwise_conv2d", lambda **o: L.DepthwiseConv2D(2, **o), (4, 5)),
+    ("locally_connected1d", lambda **o: L.LocallyConnected1D(3, 3, **o), (7,)), ("locally_connected2d", lambda **o: L.LocallyConnected2D(2, 2, **o), (4, 5))]
+KERNELS = {"separable_conv1d": ["depthwise", "pointwise"], "separable_conv2d": ["depthwise", "pointwise"], "depthwise_conv2d": ["depthwise"]}
+for name, make, shape in CONVOLUTIONS:
+    options_of(name, make, shape + (2,), *(KERNELS.get(name, ["kernel"]) + ["bias"]), activity_regularizer=R.l2(0.1), activation="tanh")
+    if "locally" in name or "transpose" in name or "separable" in name or "depthwise" in name:
+        case(name, lambda m=make: m(), shape + (2,))
+        case(name + "_batch_1_no_bias", lambda m=make: m(use_bias=False), shape + (3,), batch=1)
+        case(name + "_strides", lambda m=make: m(strides=2), shape + (2,))
+        if "1d" not in name:
+            case(name + "_cf", lambda m=make: m(data_format="channels_first", activation="softmax"), (2,) + shape)
+            case(name + "_cf_strides", lambda m=make: m(data_format="channels_first", strides=2, activation="relu"), (2,) + shape)
+options_of("dense", lambda **o: L.Dense(3, **o), (4,), "kernel", "bias", activity_regularizer=R.l2(0.1))
+options_of("p_re_lu", lambda **o: L.PReLU(**o), (3, 4), "alpha")
+options_of("batch_normalization", lambda **o: L.BatchNormalization(**o), (4,), "gamma", "beta", moving_mean_initializer="ones", moving_variance_initializer=keras.initializers.Constant(2))
+case("embedding_every_option", lambda: L.Embedding(5, 3, embeddings_initializer="ones", embeddings_regularizer=R.l1(0.1), activity_regularizer=R.l2(0.2),
+                                                  embeddings_constraint=keras.constraints.max_norm(0.6), mask_zero=True, input_length=4), (4,), ints=5, initial=True)
+
+# Odd sizes: kernels beyond the image, even kernels with stride 3, dilation with same padding; both formats.
+for name, options in [("k5_same", dict(kernel_size=5, padding="same")), ("k2_s3", dict(kernel_size=2, strides=3)), ("k4_s3_same", dict(kernel_size=4, strides=3, padding="same")),
+                      ("k3_d2_same", dict(kernel_size=3, dilation_rate=2, padding="same")), ("k2_d3_same", dict(kernel_size=2, dilation_rate=3, padding="same"))]:
+    for cf in [False, True]:
+        form = dict(data_format="channels_first") if cf else {}
+        tag, shape = ("_cf_" if cf else "_") + name, (2, 4, 7) if cf else (4, 7, 2)
+        case("conv2d_odd" + tag, lambda o=dict(options, **form): L.Conv2D(3, **o), shape, batch=1)
+        case("separable_conv2d_odd" + tag, lambda o=dict(options, **form): L.SeparableConv2D(3, depth_multiplier=2, **o), shape, batch=1)
+        case("depthwise_conv2d_odd" + tag, lambda o=dict(options, **form): L.DepthwiseConv2D(depth_multiplier=3, **o), shape, batch=1)
+    case("conv1d_odd_" + name, lambda o=options: L.Conv1D(3, **o), (4, 2), batch=1)
+    case("separable_conv1d_odd_" + name, lambda o=options: L.SeparableConv1D(3, depth_multiplier=2, **o), (4, 2), batch=1)
+    # TensorFlow 1 has no dilated convolution over volumes on a CPU with the channels first.
+    case("conv3d_odd_" + name, lambda o=options: L.Conv3D(2, **o), (4, 4, 3, 2), batch=1)
+case("conv3d_dilation_2_1_1", lambda: L.Conv3D(2, 2, dilation_rate=(2, 1, 1)), (4, 3, 2, 2))
+case("separable_conv1d_cf", lambda: L.SeparableConv1D(3, 3, data_format="channels_first", dilation_rate=2), (2, 8))
+case("conv1d_cf", lambda: L.Conv1D(3, 2, data_format="channels_first"), (2, 5))
+
+# Transposed convolutions: every relation of kernel and stride, with and without output_padding.
+for kernel, strides, padding in [(3, 1, "same"), (3, 2, "same"), (2, 2, "valid"), (2, 3, "valid"), (5, 3, "same"), (4, 3, "same"), (2, 3, "same"), ((1, 4), (2, 1), "valid")]:
+    tag = "conv2d_transpose_k%s_s%s_%s" % (kernel, strides, padding) if isinstance(kernel, int) else "conv2d_transpose_k14_s21"
+    case(tag, lambda k=kernel, s=strides, p=padding: L.Conv2DTranspose(2, k, strides=s, padding=p), (3, 4, 2))
+    case(tag.replace("transpose", "transpose_cf"), lambda k=kernel, s=strides, p=padding: L.Conv2DTranspose(2, k, strides=s, padding=p, data_format="channels_first"), (2, 3, 4))
+for kernel, strides, padding, extra in [(3, 2, "same", 0), (3, 2, "same", 1), (3, 3, "valid", 2), (2, 2, "valid", 1), (4, 3, "same", 1), (3, 3, "same", (0, 2))]:
+    tag = "conv2d_transpose_op_k%d_s%d_%s_%s" % (kernel, strides, padding, extra if isinstance(extra, int) else "02")
+    case(tag, lambda k=kernel, s=strides, p=padding, e=extra: L.Conv2DTranspose(2, k, strides=s, padding=p, output_padding=e), (3, 2, 2))
+case("conv2d_transpose_dilation", lambda: L.Conv2DTranspose(2, 3, dilation_rate=2), (4, 3, 2))
+case("conv2d_transpose_dilation_same", lambda: L.Conv2DTranspose(2, 3, dilation_rate=2, padding="same"), (4, 3, 2))
+case("conv3d_transpose_same_strides", lambda: L.Conv3DTranspose(2, 3, strides=(2, 1, 2), padding="same"), (2, 3, 2, 2))
+case("conv3d_transpose_output_padding", lambda: L.Conv3DTranspose(2, 3, strides=2, output_padding=1, padding="same"), (2, 2, 2, 2))
+case("conv3d_transpose_output_padding_cf", lambda: L.Conv3DTranspose(2, 2, strides=2, output_padding=(0, 1, 1), data_format="channels_first"), (2, 2, 2, 2))
+case("locally_connected1d_cf_is_last", lambda: L.LocallyConnected1D(3, 3, data_format="channels_first"), (7, 2), given=dict(data_format="channels_first"))
+case("locally_connected2d_uneven", lambda: L.LocallyConnected2D(2, (2, 3), strides=(2, 1)), (5, 4, 2))
+case("locally_connected2d_kernel_is_image", lambda: L.LocallyConnected2D(2, (3, 2)), (3, 2, 2), batch=1)
+case("locally_connected1d_s3", lambda: L.LocallyConnected1D(2, 2, strides=3), (8, 2))
+
+for name, make, shape in [("cropping1d", L.Cropping1D, (5, 2)), ("cropping1d_uneven", lambda: L.Cropping1D((0, 2)), (5, 2)), ("cropping2d", L.Cropping2D, (4, 5, 2)),
+                          ("cropping2d_int", lambda: L.Cropping2D(1), (4, 5, 2)), ("cropping2d_pair", lambda: L.Cropping2D((1, 2)), (4, 5, 2)),
+                          ("cropping2d_uneven", lambda: L.Cropping2D(((1, 0), (0, 3))), (4, 5, 2)), ("cropping2d_cf", lambda: L.Cropping2D(((1, 0), (0, 3)), data_format="channels_first"), (2, 4, 5)),
+                          ("cropping3d", L.Cropping3D, (3, 4, 5, 2)), ("cropping3d_uneven", lambda: L.Cropping3D(((1, 0), (0, 3), (2, 2))), (3, 4, 5, 2)),
+                          ("cropping3d_cf", lambda: L.Cropping3D(((1, 1), (0, 1), (1, 0)), data_format="channels_first"), (2, 3, 4, 5)),
+                          ("zero_padding1d_default", L.ZeroPadding1D, (4, 2)), ("zero_padding3d_default", L.ZeroPadding3D, (2, 1, 2, 2)),
+                          ("up_sampling1d", L.UpSampling1D, (3, 2)), ("up_sampling1d_3", lambda: L.UpSampling1D(3), (3, 2)),
+                          ("up_sampling2d", L.UpSampling2D, (3, 2, 2)), ("up_sampling2d_2_3", lambda: L.UpSampling2D((2, 3)), (3, 2, 2)),
+                          ("up_sampling2d_cf", lambda: L.UpSampling2D((2, 3), data_format="channels_first"), (2, 3, 2)),
+                          ("up_sampling2d_bilinear", lambda: L.UpSampling2D(interpolation="bilinear"), (3, 4, 2)), ("up_sampling2d_bilinear_2_3", lambda: L.UpSampling2D((2, 3), interpolation="bilinear"), (3, 1, 2)),
+                          ("up_sampling2d_bilinear_cf", lambda: L.UpSampling2D((3, 1), interpolation="bilinear", data_format="channels_first"), (2, 3, 4)),
+                          ("up_sampling3d", L.UpSampling3D, (2, 1, 2, 2)), ("up_sampling3d_cf", lambda: L.UpSampling3D((1, 2, 3), data_format="channels_first"), (2, 2, 1, 2))]:
+    case(name, make, shape)
+
+for name, make in [("leaky_re_lu", L.LeakyReLU), ("leaky_re_lu_alpha", lambda: L.LeakyReLU(0.1)), ("elu", L.ELU), ("elu_alpha", lambda: L.ELU(0.7)),
+                   ("thresholded_re_lu", L.ThresholdedReLU), ("thresholded_re_lu_theta", lambda: L.ThresholdedReLU(0.4)), ("softmax", L.Softmax), ("softmax_axis1", lambda: L.Softmax(axis=1)),
+                   ("re_lu", L.ReLU), ("re_lu_6", lambda: L.ReLU(6.)), ("re_lu_slope", lambda: L.ReLU(negative_slope=0.2)), ("re_lu_threshold", lambda: L.ReLU(threshold=0.5)),
+                   ("re_lu_all", lambda: L.ReLU(max_value=1.5, negative_slope=0.3, threshold=0.5)),
+                   ("p_re_lu", L.PReLU), ("p_re_lu_shared", lambda: L.PReLU(shared_axes=[1])), ("p_re_lu_shared_both", lambda: L.PReLU(shared_axes=[1, 2]))]:
+    case(name, make, (5, 4), scale=3)
+    case(name + "_masked", make, (5, 4), mask=True)
+case("p_re_lu_4d_shared", lambda: L.PReLU(shared_axes=[1, 2]), (3, 2, 4))
+
+for name, make in [("gaussian_noise", lambda: L.GaussianNoise(0.2)), ("gaussian_dropout", lambda: L.GaussianDropout(0.3)), ("alpha_dropout", lambda: L.AlphaDropout(0.3)),
+                   ("alpha_dropout_noise_shape", lambda: L.AlphaDropout(0.3, noise_shape=(2, 1, 2), seed=3)), ("dropout_seed", lambda: L.Dropout(0.3, seed=5)),
+                   ("spatial_dropout1d", lambda: L.SpatialDropout1D(0.3))]:
+    given = dict(given=dict(noise_shape=[2, 1, 2], seed=3)) if name == "alpha_dropout_noise_shape" else {}
+    case(name, make, (4, 2), random=True, **given)
+    case(name + "_masked", make, (4, 2), mask=True, random=True)
+case("spatial_dropout1d_wide", lambda: L.SpatialDropout1D(0.5, seed=3), (2, 20), random=True)
+for name, make in [("gaussian_dropout_zero", lambda: L.GaussianDropout(0.)), ("gaussian_dropout_one", lambda: L.GaussianDropout(1.)), ("alpha_dropout_zero", lambda: L.AlphaDropout(0.)),
+                   ("spatial_dropout1d_zero", lambda: L.SpatialDropout1D(0.))]:
+    case(name, make, (4, 2))
+for cf in ["channels_last", "channels_first"]:
+    case("spatial_dropout2d_" + cf, lambda f=cf: L.SpatialDropout2D(0.3, data_format=f), (3, 4, 2), random=True, given=dict(data_format=cf))
+    case("spatial_dropout3d_" + cf, lambda f=cf: L.SpatialDropout3D(0.3, data_format=f), (3, 4, 2, 3), random=True, given=dict(data_format=cf))
+
+for name, axes, a, b in [("vectors", 1, (4,), (4,)), ("vectors_last", -1, (4,), (4,)), ("matrices_1", 1, (4, 3), (4, 5)), ("matrices_last", -1, (3, 4), (5, 4)), ("matrices_1_2", (1, 2), (4, 3), (5, 4)),
+                         ("matrices_2_1", (2, 1), (3, 4), (4, 5)), ("negative_pair", (-1, -2), (3, 4), (4, 2)), ("matrix_vector", (2, 1), (3, 4), (4,)), ("vector_matrix", (1, 2), (4,), (3, 4)),
+                         ("four_axes", (3, 1), (2, 3, 4), (4, 5)), ("four_by_four", (2, 3), (2, 4, 3), (3, 2, 4))]:
+    case("dot_" + name, lambda x=axes: L.Dot(x), a, b)
+    case("dot_normalized_" + name, lambda x=axes: L.Dot(x, normalize=True), a, b)
+case("dot_masked", lambda: L.Dot(2), (4, 3), (4, 3), mask=True)
+case("dot_normalized_zero", lambda: L.Dot(2, normalize=True), (4, 3), (4, 3), fill=0)
+
+# What Keras calls the same in every format: both of them for every layer that has the choice.
+for cf in [False, True]:
+    form = dict(data_format="channels_first") if cf else {}
+    tag = "_cf" if cf else ""
+    for name, make, shape in [("max_pooling1d", L.MaxPooling1D, (7,)), ("average_pooling1d", L.AveragePooling1D, (7,)), ("max_pooling3d", L.MaxPooling3D, (4, 3, 5)), ("average_pooling3d", L.AveragePooling3D, (4, 3, 5))]:
+        case(name + "_k4_s3_same" + tag, lambda m=make, o=form: m(4, strides=3, padding="same", **o), ((2,) + shape) if cf else shape + (2,), batch=1)
+for a in ["elu", "selu", "softplus", "softsign", "hard_sigmoid", "exponential"]:
+    case("activation_" + a, lambda a=a: L.Activation(a), (6,), scale=4)
+    case("dense_" + a, lambda a=a: L.Dense(3, activation=a), (4,))
+
+# The arithmetic itself, where rounding does not hide it.
+for name in ["dense_tanh", "conv2d_same_strides", "conv2d_cf_same_dilation", "conv1d_causal_dilation", "conv3d_same_strides", "conv2d_transpose_k5_s3_same", "conv3d_transpose_same_strides",
+             "separable_conv2d_odd_k4_s3_same", "depthwise_conv2d_odd_k2_d3_same", "locally_connected2d_cf_strides", "max_pooling2d_k3_s2_same", "average_pooling2d_k3_s2_same",
+             "dot_normalized_four_axes", "p_re_lu_shared", "elu_alpha", "softmax_axis1",
+             "activation_selu", "activation_softplus", "global_average_pooling1d_masked", "embedding_regularized"]:
+    found = [one for one in CASES if one[0] == name][0]
+    CASES.append((name + "_f64", found[1], found[2], dict(found[3], f64=True)))
+
+
+
 def tensors(value):
     return value if isinstance(value, list) else [value]
 
 
 def record(fixture, name, build, shapes, options):
-    fresh()
+    floatx = "float64" if options.get("f64") else "float32"
+    fresh(floatx)
     rs = stream(name)
     batch, ints = options.get("batch", 2), options.get("ints")
-    dtype = options.get("dtype", "int32" if ints else "float32")
+    dtype = options.get("dtype", "int32" if ints else floatx)
     values = []
     for shape in shapes:
         if ints:
@@ -182,22 +325,24 @@ def record(fixture, name, build, shapes, options):
         x = rs.uniform(-1, 1, (batch,) + shape) * options.get("scale", 1) + options.get("shift", 0)
         if options.get("mask") or "fill" in options:
             x[rs.uniform(size=x.shape[:2]) < 0.4] = options.get("fill", 0)
-        values.append(x.astype("float32"))
+        values.append(x.astype(floatx))
 
     feeds = [keras.Input(shape, dtype=dtype) for shape in shapes]
     inputs = [L.Masking()(x) for x in feeds] if options.get("mask") else feeds
     layer = build()
     outputs = tensors(layer(inputs if len(inputs) > 1 else inputs[0]))
-    weights = initial_weights(layer.weights, rs)
+    if options.get("initial"):
+        for i, value in enumerate(layer.get_weights()):
+            fixture.array("%s/initial_weight_%d" % (name, i), value)
+    weights = [value.astype(floatx) for value in initial_weights(layer.weights, rs)]
     layer.set_weights(weights)
-
 
     def run(fetches, phase, updates=()):
         return K.function(feeds + [K.learning_phase()], fetches, updates=list(updates))(values + [phase])
 
     node = layer._inbound_nodes[-1]
     input_masks, output_masks = node.input_masks, node.output_masks
-    rs_ = [rs.uniform(-1, 1, y.shape).astype("float32") for y in run(outputs, 0)]
+    rs_ = [rs.uniform(-1, 1, y.shape).astype(floatx) for y in run(outputs, 0)]
     objective = sum(K.sum(y * K.constant(r)) for y, r in zip(outputs, rs_)) + sum(layer.losses)
 
     phases = ["test"]
@@ -211,8 +356,10 @@ def record(fixture, name, build, shapes, options):
         put("input_%d" % i, run([tf.identity(inputs[i])], 0)[0])
         if mask is not None:
             put("input_mask_%d" % i, run([mask], 0)[0])
-    for i, value in enumerate(weights):
+    for i, (weight, value) in enumerate(zip(layer.weights, weights)):
         put("weight_%d" % i, value)
+        if getattr(weight, "constraint", None) is not None:
+            put("constrained_weight_%d" % i, run([weight.constraint(weight)], 0)[0])
     for i, (mask, r) in enumerate(zip(output_masks, rs_)):
         put("r_%d" % i, r)
         if mask is not None:
@@ -241,6 +388,7 @@ def record(fixture, name, build, shapes, options):
     fixture.case(
         name=name, class_name=layer.__class__.__name__, config=layer.get_config(),
         input_shapes=[(None,) + shape for shape in shapes], input_dtypes=[dtype] * len(shapes),
+        initial=bool(options.get("initial")), given=options.get("given", {}),
         weights=[dict(name=w.name, shape=K.int_shape(w), trainable=w in layer.trainable_weights) for w in layer.weights],
         outputs=len(outputs), input_masks=[m is not None for m in input_masks], output_masks=[m is not None for m in output_masks],
         phases=phases, losses=bool(layer.losses), updates=bool(layer.updates))

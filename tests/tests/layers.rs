@@ -98,7 +98,9 @@ fn input(spec: &Spec) -> Result<Tensor> {
 }
 
 fn cases() -> impl Iterator<Item = Case<'static>> {
-    FIXTURE.cases().iter().chain(RECURRENT.cases()).map(Case)
+    // Those in double are compared elsewhere.
+    let single = |case: &Case<'static>| !case.name().ends_with("_f64");
+    FIXTURE.cases().iter().chain(RECURRENT.cases()).map(Case).filter(single)
 }
 
 /// Runs a check on every case and reports all that fail.

@@ -1,7 +1,8 @@
-//! The project's own commands: `cargo xtask check`, `test`, `bench`.
+//! The project's own commands: `cargo xtask check`, `test`, `bench`, `coverage`.
 
 mod bench;
 mod check;
+mod coverage;
 mod oracle;
 mod stage;
 mod test;
@@ -28,6 +29,8 @@ enum Command {
         #[arg(long)]
         all: bool,
     },
+    /// Arguments of Keras 2.3.1's layers that no recorded case exercises
+    Coverage,
     /// Speed beside Keras 2.15 on TensorFlow, interleaved: median ratio of the rounds
     Bench {
         /// What to measure (default: all)
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Check => check::run(),
         Command::Test { all } => test::run(all),
+        Command::Coverage => coverage::run(),
         Command::Bench { workloads, rounds } => bench::run(&workloads, rounds),
     };
     match done {

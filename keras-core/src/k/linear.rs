@@ -40,6 +40,80 @@ fn product(graph: &mut Graph, a: Value, b: Value) -> Result<Value> {
     graph.reshape(y, &shape)
 }
 
+/// The matrix product over the last two axes; the axes before them broadcast.
+#[track_caller]
+pub fn matmul(a: &Tensor, b: &Tensor) -> Tensor {
+    op("matmul", &[a, b], |graph, values| {
+        let (a, b) = (nth(values, 0)?, nth(values, 1)?);
+        let (left, right) = (graph.shape(a).to_vec(), graph.shape(b).to_vec());
+        let ([leading @ .., rows, inner], [others @ .., height, columns]) =
+            (left.as_slice(), right.as_slice())
+        else {
+            let received = format!("{left:?} and {right:?}");
+            return Err(Error::shape("matmul", "two tensors of rank 2 or more", received));
+        };
+        let mut shape = super::broadcast_shape(leading, others)?;
+        // The operation takes one leading axis.
+        let stack: usize = shape.iter().product();
+        let mut stacked = |x: Value, lens: [usize; 2]| -> Result<Value> {
+            if shape.is_empty() {
+                return Ok(x);
+            }
+            let mut wide = shape.clone();
+            wide.extend(lens);
+            let x = super::broadcast_value(graph, x, &wide)?;
+            graph.reshape(x, &[stack, lens[0], lens[1]])
+        };
+        let (a, b) = (stacked(a, [*rows, *inner])?, stacked(b, [*height, *columns])?);
+        let product = graph.matmul(a, b, false, false)?;
+        shape.extend([*rows, *columns]);
+        graph.reshape(product, &shape)
+    })
+}
+
+/// The product along one axis of each operand, sample by sample: axis `axes.0` of `a` with axis `axes.1` of `b`, both
+/// behind the batch axis. The result has a's other axes, then b's; two matrices give `(batch, 1)`.
+#[track_caller]
+pub fn batch_dot(a: &Tensor, b: &Tensor, axes: (isize, isize)) -> Tensor {
+    op("batch_dot", &[a, b], move |graph, values| {
+        batch_product(graph, nth(values, 0)?, nth(values, 1)?, axes)
+    })
+}
+
+fn batch_product(graph: &mut Graph, a: Value, b: Value, axes: (isize, isize)) -> Result<Value> {
+    let (left, right) = (graph.shape(a).to_vec(), graph.shape(b).to_vec());
+    let wrong = || {
+        let expected = format!("one batch size, and one length on axes {} and {} behind it", axes.0, axes.1);
+        Error::shape("batch_dot", expected, format!("{left:?} and {right:?}"))
+    };
+    let (x, y) = (super::axis_of(axes.0, left.len())?, super::axis_of(axes.1, right.len())?);
+    let inner = left.get(x).copied().unwrap_or_default();
+    if x == 0 || y == 0 || right.get(y) != Some(&inner) || left.first() != right.first() {
+        return Err(wrong());
+    }
+    let batch = left.first().copied().unwrap_or_default();
+    let others = |shape: &[usize], axis: usize| (1..shape.len()).filter(|&i| i != axis).collect::<Vec<_>>();
+    let lens = |shape: &[usize], axes: &[usize]| {
+        axes.iter().filter_map(|&i| shape.get(i)).copied().collect::<Vec<_>>()
+    };
+    let (kept_a, kept_b) = (others(&left, x), others(&right, y));
+    let (rows, columns) = (lens(&left, &kept_a), lens(&right, &kept_b));
+    let order: Vec<usize> = [0].into_iter().chain(kept_a).chain([x]).collect();
+    let a = graph.permute(a, &order)?;
+    let a = graph.reshape(a, &[batch, rows.iter().product(), inner])?;
+    let order: Vec<usize> = [0, y].into_iter().chain(kept_b).collect();
+    let b = graph.permute(b, &order)?;
+    let b = graph.reshape(b, &[batch, inner, columns.iter().product()])?;
+    let product = graph.matmul(a, b, false, false)?;
+    let mut shape = vec![batch];
+    shape.extend(rows);
+    shape.extend(columns);
+    if shape.len() == 1 {
+        shape.push(1);
+    }
+    graph.reshape(product, &shape)
+}
+
 /// Adds a bias along the last axis.
 #[track_caller]
 pub fn bias_add(x: &Tensor, bias: &Tensor) -> Tensor {

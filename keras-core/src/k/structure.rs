@@ -3,7 +3,7 @@
 use super::{axis_of, broadcast_shape, broadcast_value, nth, op};
 use crate::array::DType;
 use crate::error::{Error, Result};
-use crate::graph::{Compare, Graph, Op, Type, Value};
+use crate::graph::{Compare, Graph, Op, SliceSpec, Type, Value};
 use crate::tensor::Tensor;
 
 /// The same elements under another shape; one length may be −1.
@@ -137,6 +137,23 @@ pub fn slice_axis(x: &Tensor, axis: isize, start: usize, stop: usize) -> Tensor 
         let x = nth(values, 0)?;
         let axis = axis_of(axis, graph.shape(x).len())?;
         graph.slice_axis(x, axis, start, stop)
+    })
+}
+
+/// Every `step`-th position of `start..stop` of one axis.
+#[track_caller]
+pub fn slice_steps(x: &Tensor, axis: isize, start: usize, stop: usize, step: usize) -> Tensor {
+    op("slice", &[x], move |graph, values| {
+        let x = nth(values, 0)?;
+        let stops = graph.shape(x).to_vec();
+        let axis = axis_of(axis, stops.len())?;
+        let mut spec = SliceSpec { starts: vec![0; stops.len()], steps: vec![1; stops.len()], stops };
+        for (list, value) in [(&mut spec.starts, start), (&mut spec.stops, stop), (&mut spec.steps, step)] {
+            if let Some(own) = list.get_mut(axis) {
+                *own = value;
+            }
+        }
+        graph.add(Op::Slice(spec), &[x])
     })
 }
 

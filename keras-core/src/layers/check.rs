@@ -12,6 +12,11 @@ pub(crate) fn one<'a, T>(class: &str, inputs: &'a [T]) -> Result<&'a T> {
     }
 }
 
+/// The spec of a layer that changes neither shape nor element type.
+pub(crate) fn same_spec(class: &str, inputs: &[Spec]) -> Result<Option<Vec<Spec>>> {
+    Ok(Some(vec![one(class, inputs)?.clone()]))
+}
+
 /// An input of at least that many axes.
 pub(crate) fn at_least_rank<'a>(class: &str, inputs: &'a [Spec], rank: usize) -> Result<&'a Spec> {
     let spec = one(class, inputs)?;

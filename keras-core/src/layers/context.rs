@@ -1,7 +1,7 @@
 //! What a layer sees while it is built and while it is called.
 
-use super::LayerRef;
 use super::scope::Scope;
+use super::{Arguments, LayerRef};
 use crate::array::{Array, DType};
 use crate::backend::Variable;
 use crate::constraints::ConstraintRef;
@@ -12,6 +12,7 @@ use crate::random::{Stream, fresh_seed, stream_id};
 use crate::regularizers::RegularizerRef;
 use crate::semantics::Semantics;
 use crate::tensor::{Spec, Tensor, Trace};
+use serde_json::Value;
 
 /// A weight of a layer.
 #[derive(Clone)]
@@ -70,6 +71,7 @@ impl Build {
         initializer: &InitializerRef,
     ) -> WeightBuilder<'_> {
         WeightBuilder {
+            dtype: self.dtype,
             build: self,
             name: name.to_owned(),
             shape: shape.into(),
@@ -113,6 +115,7 @@ impl Build {
 /// A weight on its way.
 pub struct WeightBuilder<'a> {
     build: &'a mut Build,
+    dtype: DType,
     name: String,
     shape: Vec<usize>,
     initializer: InitializerRef,
@@ -125,6 +128,12 @@ impl WeightBuilder<'_> {
     /// Whether it learns; default true.
     pub fn trainable(mut self, trainable: bool) -> Self {
         self.trainable = trainable;
+        self
+    }
+
+    /// Its element type; default that of the layer.
+    pub fn dtype(mut self, dtype: DType) -> Self {
+        self.dtype = dtype;
         self
     }
 
@@ -146,10 +155,10 @@ impl WeightBuilder<'_> {
         let path = build.scope.unique(&self.name);
         // A seed of the weight's own keeps equal names in different layers apart.
         let stream = Stream::new(build.seed, stream_id("", build.weights.len(), &self.name), 0);
-        let value = if first_value_comes_from_a_file(&path, &self.shape, build.dtype)? {
-            Array::zeros(build.dtype, &self.shape)
+        let value = if first_value_comes_from_a_file(&path, &self.shape, self.dtype)? {
+            Array::zeros(self.dtype, &self.shape)
         } else {
-            self.initializer.init(&self.shape, build.dtype, &stream).map_err(|error| error.within(&path))?
+            self.initializer.init(&self.shape, self.dtype, &stream).map_err(|error| error.within(&path))?
         };
         let variable = Variable::new(path, value);
         build.weights.push(Weight {
@@ -210,6 +219,7 @@ pub struct Call<'a> {
     pub(super) trace: &'a Trace,
     pub(super) layer: &'a LayerRef,
     pub(super) masks: Vec<Option<Tensor>>,
+    pub(super) arguments: &'a Arguments,
     pub(super) path: String,
     pub(super) index: usize,
     pub(super) output_masks: Vec<Option<Tensor>>,
@@ -243,6 +253,21 @@ impl<'a> Call<'a> {
     /// The layer itself.
     pub fn layer(&self) -> &LayerRef {
         self.layer
+    }
+
+    /// The arguments of the call besides its inputs.
+    pub fn arguments(&self) -> &'a Arguments {
+        self.arguments
+    }
+
+    /// Whether an argument of the call is true.
+    pub fn flag(&self, name: &str) -> bool {
+        self.arguments.get(name).and_then(Value::as_bool).unwrap_or(false)
+    }
+
+    /// Which input stands for an argument of the call.
+    pub fn input_of(&self, name: &str) -> Option<usize> {
+        self.arguments.get(name).and_then(super::input_index)
     }
 
     /// The weight of that name.
@@ -383,6 +408,7 @@ impl<'a> Call<'a> {
             trace,
             layer: self.layer,
             masks: Vec::new(),
+            arguments: self.arguments,
             path: self.path.clone(),
             index: self.index,
             output_masks: Vec::new(),
@@ -396,6 +422,7 @@ impl<'a> Call<'a> {
             trace: self.trace,
             layer: cell,
             masks: vec![None; inputs.len()],
+            arguments: self.arguments,
             path: format!("{}/{}", self.path, cell.name()),
             index: self.index,
             output_masks: Vec::new(),

@@ -4,6 +4,7 @@ use super::Padding;
 use crate::array::DType;
 use crate::config::DataFormat;
 use crate::error::{Error, Result};
+use crate::graph::ConvSpec;
 use crate::k;
 use crate::tensor::{Spec, Tensor};
 
@@ -17,7 +18,7 @@ pub(crate) struct Window {
 
 impl Window {
     /// The cells from its first to its last.
-    fn reach(self) -> usize {
+    pub(crate) fn reach(self) -> usize {
         (self.size - 1) * self.dilation + 1
     }
 
@@ -41,6 +42,23 @@ impl Window {
                 (total / 2, total - total / 2)
             }
         }
+    }
+}
+
+impl Window {
+    /// The length that a transposed convolution gives an axis of `len` cells; `extra` is Keras's `output_padding`. None
+    /// if the convolution would not give `len` back.
+    pub(crate) fn transposed(self, padding: Padding, len: usize, extra: Option<usize>) -> Option<usize> {
+        let reach = self.reach();
+        let made = match (extra, padding) {
+            (None, Padding::Valid) => len * self.stride + reach.saturating_sub(self.stride),
+            (None, _) => len * self.stride,
+            (Some(extra), padding) => {
+                let pad = if padding == Padding::Valid { 0 } else { reach / 2 };
+                (len.saturating_sub(1) * self.stride + reach + extra).checked_sub(2 * pad)?
+            }
+        };
+        (self.output(padding, made) == len).then_some(made)
     }
 }
 
@@ -76,6 +94,16 @@ impl Windows {
             .advice("use padding \"same\", a smaller window or a larger input"));
         }
         Ok(lens)
+    }
+
+    /// The convolution of those windows over axes of those lengths.
+    pub(crate) fn conv(&self, spatial: &[usize], groups: usize) -> ConvSpec {
+        ConvSpec {
+            strides: self.windows.iter().map(|window| window.stride).collect(),
+            dilations: self.windows.iter().map(|window| window.dilation).collect(),
+            pads: self.pads(spatial),
+            groups,
+        }
     }
 
     /// Explicit pads for axes of those lengths.

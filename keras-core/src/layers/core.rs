@@ -1,17 +1,16 @@
-//! `Dense`, `Activation`, `Dropout`, `ActivityRegularization`, `Masking`.
+//! `Dense`, `Activation`, `Identity`, `ActivityRegularization`, `Masking`.
 
 use super::affine::{Affine, activation_value, affine_verbs};
-use super::check::{at_least_rank, known, one};
+use super::check::{at_least_rank, known, one, same_spec};
 use super::registry::Read;
-use super::{Base, Build, Call, Layer, ShapeArgument, read_shape};
+use super::{Base, Build, Call, Layer};
 use crate::activations::ActivationSpec;
-use crate::error::{Error, Result};
-use crate::graph::Distribution;
+use crate::config::DataFormat;
+use crate::error::Result;
 use crate::k;
 use crate::registry::{Config, Reader};
 use crate::regularizers::{RegularizerRef, l1_l2};
 use crate::tensor::{Spec, Tensor};
-use serde_json::json;
 
 /// activation(x · kernel + bias) along the last axis: `(batch, …, features)` to `(batch, …, units)`.
 ///
@@ -85,8 +84,7 @@ impl Layer for Dense {
 
     fn call(&self, cx: &mut Call, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
         let y = k::dot(one("Dense", inputs)?, &cx.weight("kernel")?);
-        let y = self.affine.add_bias(cx, y)?;
-        Ok(vec![self.affine.activation()?.0.call(&y)])
+        self.affine.finish(cx, y, DataFormat::ChannelsLast)
     }
 
     fn supports_masking(&self) -> bool {
@@ -154,133 +152,51 @@ impl Layer for Activation {
     }
 }
 
-fn same_spec(class: &str, inputs: &[Spec]) -> Result<Option<Vec<Spec>>> {
-    Ok(Some(vec![one(class, inputs)?.clone()]))
-}
-
-/// In training, sets each element to 0 with probability `rate` and multiplies the others by 1/(1 − rate) (Srivastava
-/// et al., 2014); otherwise it changes nothing. Any shape to the same shape.
-///
-/// As in Keras, a rate is clipped to 0..=1, and both 0 and 1 change nothing.
-///
-/// ```
-/// use keras_core::layers::{Dropout, Input};
-/// let x = Input::new([10, 32]).tensor()?;
-/// // One draw per feature for all ten steps of a sample.
-/// let y = Dropout::new(0.5).noise_shape([None, Some(1), None]).seed(7).call(&x)?;
-/// assert_eq!(y.spec()?.shape, [None, Some(10), Some(32)]);
-/// # Ok::<(), keras_core::Error>(())
-/// ```
-#[derive(Debug, Clone)]
-pub struct Dropout {
+/// Hands its input on (tf.keras): any shape to the same shape.
+#[derive(Debug, Clone, Default)]
+pub struct Identity {
     base: Base,
-    rate: f64,
-    noise_shape: Option<Vec<Option<usize>>>,
-    seed: Option<i64>,
 }
 
-impl Dropout {
-    /// The fraction of elements to drop.
-    pub fn new(rate: f64) -> Self {
-        // NaN stays, and is refused when the layer is built.
-        Self { base: Base::default(), rate: rate.clamp(0.0, 1.0), noise_shape: None, seed: None }
-    }
-
-    /// The shape of the mask, batch first: 1 where elements share a draw, `None` where the axis has its own length.
-    pub fn noise_shape(mut self, shape: impl Into<ShapeArgument>) -> Self {
-        self.noise_shape = Some(shape.into().0);
-        self
-    }
-
-    /// A seed of the layer's own: its draws then do not depend on the layer's name.
-    pub fn seed(mut self, seed: i64) -> Self {
-        self.seed = Some(seed);
-        self
-    }
-
-    /// The shape of the mask for an input of that shape.
-    fn mask_shape(&self, input: &[usize]) -> Result<Vec<usize>> {
-        let Some(noise_shape) = &self.noise_shape else { return Ok(input.to_vec()) };
-        let lens = noise_shape.iter().zip(input).map(|(len, &own)| len.unwrap_or(own));
-        let shape: Vec<usize> = lens.collect();
-        let fits = noise_shape.len() == input.len()
-            && shape.iter().zip(input).all(|(&len, &own)| len == 1 || len == own);
-        if !fits {
-            let received = crate::tensor::shape_text(noise_shape);
-            return Err(Error::shape(
-                "Dropout",
-                format!("a noise_shape that broadcasts to {input:?}"),
-                received,
-            ));
-        }
-        Ok(shape)
+impl Identity {
+    /// The layer.
+    pub fn new() -> Self {
+        Self::default()
     }
 }
 
-crate::layer_verbs!(Dropout);
+crate::layer_verbs!(Identity);
 
-impl Read for Dropout {
+impl Read for Identity {
     fn read(reader: &mut Reader<'_>) -> Result<Self> {
-        let base = Base::read(reader)?;
-        if reader.value("rate").is_none() {
-            return Err(reader.wrong("rate", "a number from 0 to 1"));
-        }
-        let mut layer = Self::new(reader.float("rate", 0.0)?);
-        if let Some(shape) = reader.value("noise_shape") {
-            let shape = read_shape(shape)
-                .ok_or_else(|| reader.wrong("noise_shape", "a list of lengths and nulls"))?;
-            layer.noise_shape = Some(shape);
-        }
-        layer.seed = reader.integer_or_none("seed")?;
-        layer.base = base;
-        Ok(layer)
+        Ok(Self { base: Base::read(reader)? })
     }
 }
 
-impl Layer for Dropout {
+impl Layer for Identity {
     fn config(&self) -> Config {
-        Config::new("Dropout")
-            .with("rate", self.rate)
-            .with("noise_shape", json!(self.noise_shape))
-            .with("seed", json!(self.seed))
+        Config::new("Identity")
     }
 
     fn base(&self) -> Option<&Base> {
         Some(&self.base)
     }
 
-    fn build(&self, _: &mut Build, inputs: &[Spec]) -> Result<()> {
-        if self.rate.is_nan() {
-            return Err(Error::value("Dropout", "a rate from 0 to 1", "NaN"));
-        }
-        let spec = one("Dropout", inputs)?;
-        // Open axes fit whatever the mask says; they are checked again in every trace.
-        let noise = self.noise_shape.as_deref().unwrap_or(&spec.shape);
-        let lens: Vec<usize> =
-            spec.shape.iter().zip(noise).map(|(own, len)| own.or(*len).unwrap_or(1)).collect();
-        self.mask_shape(&lens).map(|_| ())
-    }
-
     fn compute_output_shape(&self, inputs: &[Spec]) -> Result<Option<Vec<Spec>>> {
-        same_spec("Dropout", inputs)
+        same_spec("Identity", inputs)
     }
 
-    fn call(&self, cx: &mut Call, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
-        let x = one("Dropout", inputs)?;
-        if !cx.training() || self.rate <= 0.0 || self.rate >= 1.0 {
-            return Ok(vec![x.clone()]);
-        }
-        let (shape, dtype) = (self.mask_shape(&x.shape()?)?, x.dtype()?);
-        let draw = match self.seed {
-            Some(seed) => cx.seeded_random(seed, "mask", &shape, dtype, Distribution::Uniform)?,
-            None => cx.random("mask", &shape, dtype, Distribution::Uniform)?,
-        };
-        let kept = k::greater_equal(&draw, &k::number(&draw, self.rate));
-        Ok(vec![x * &(k::cast(&kept, dtype) * (1.0 / (1.0 - self.rate)))])
+    fn call(&self, _: &mut Call, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
+        Ok(vec![one("Identity", inputs)?.clone()])
     }
 
     fn supports_masking(&self) -> bool {
         true
+    }
+
+    /// None, as in tf.keras.
+    fn compute_mask(&self, _: &mut Call, _: &[Tensor], _: &[Tensor]) -> Result<Vec<Option<Tensor>>> {
+        Ok(vec![None])
     }
 }
 

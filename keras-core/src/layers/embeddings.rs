@@ -1,12 +1,11 @@
 //! `Embedding`.
 
+use super::affine::{Weighted, weight_verbs};
 use super::check::{one, positive};
 use super::registry::Read;
 use super::{Base, Build, Call, Layer, ShapeArgument, read_shape};
 use crate::array::DType;
-use crate::constraints::ConstraintSpec;
 use crate::error::{Error, Result};
-use crate::initializers::InitializerSpec;
 use crate::k;
 use crate::registry::{Config, Reader};
 use crate::regularizers::{RegularizerRef, RegularizerSpec};
@@ -32,10 +31,8 @@ pub struct Embedding {
     base: Base,
     input_dim: usize,
     output_dim: usize,
-    embeddings_initializer: InitializerSpec,
-    embeddings_regularizer: RegularizerSpec,
+    embeddings: Weighted,
     activity_regularizer: RegularizerSpec,
-    embeddings_constraint: ConstraintSpec,
     mask_zero: bool,
     input_length: Option<Vec<Option<usize>>>,
 }
@@ -47,36 +44,16 @@ impl Embedding {
             base: Base { input_shape: Some(vec![None]), ..Base::default() },
             input_dim,
             output_dim,
-            embeddings_initializer: "uniform".into(),
-            embeddings_regularizer: RegularizerSpec::default(),
+            embeddings: Weighted::new("uniform"),
             activity_regularizer: RegularizerSpec::default(),
-            embeddings_constraint: ConstraintSpec::default(),
             mask_zero: false,
             input_length: None,
         }
     }
 
-    /// First values of the table; default `"uniform"` on ±0.05.
-    pub fn embeddings_initializer(mut self, initializer: impl Into<InitializerSpec>) -> Self {
-        self.embeddings_initializer = initializer.into();
-        self
-    }
-
-    /// A penalty on the table.
-    pub fn embeddings_regularizer(mut self, regularizer: impl Into<RegularizerSpec>) -> Self {
-        self.embeddings_regularizer = regularizer.into();
-        self
-    }
-
     /// A penalty on the results, summed over the batch.
     pub fn activity_regularizer(mut self, regularizer: impl Into<RegularizerSpec>) -> Self {
         self.activity_regularizer = regularizer.into();
-        self
-    }
-
-    /// A projection of the table after every update.
-    pub fn embeddings_constraint(mut self, constraint: impl Into<ConstraintSpec>) -> Self {
-        self.embeddings_constraint = constraint.into();
         self
     }
 
@@ -115,6 +92,7 @@ impl Embedding {
 }
 
 crate::layer_verbs!(Embedding);
+weight_verbs!([] Embedding, embeddings, "the table", "uniform", embeddings_initializer, embeddings_regularizer, embeddings_constraint);
 
 impl Read for Embedding {
     fn read(reader: &mut Reader<'_>) -> Result<Self> {
@@ -135,25 +113,11 @@ impl Read for Embedding {
             base,
             input_dim: reader.required_count("input_dim")?,
             output_dim: reader.required_count("output_dim")?,
-            embeddings_initializer: InitializerSpec::read(
-                reader,
-                "embeddings_initializer",
-                default.embeddings_initializer,
-            )?,
-            embeddings_regularizer: RegularizerSpec::read(
-                reader,
-                "embeddings_regularizer",
-                default.embeddings_regularizer,
-            )?,
+            embeddings: Weighted::read(reader, "embeddings", default.embeddings)?,
             activity_regularizer: RegularizerSpec::read(
                 reader,
                 "activity_regularizer",
                 default.activity_regularizer,
-            )?,
-            embeddings_constraint: ConstraintSpec::read(
-                reader,
-                "embeddings_constraint",
-                default.embeddings_constraint,
             )?,
             mask_zero: reader.boolean("mask_zero", false)?,
             input_length,
@@ -170,10 +134,10 @@ impl Layer for Embedding {
         Config::new("Embedding")
             .with("input_dim", self.input_dim)
             .with("output_dim", self.output_dim)
-            .with("embeddings_initializer", self.embeddings_initializer.to_value())
-            .with("embeddings_regularizer", self.embeddings_regularizer.to_value())
+            .with("embeddings_initializer", self.embeddings.initializer.to_value())
+            .with("embeddings_regularizer", self.embeddings.regularizer.to_value())
             .with("activity_regularizer", self.activity_regularizer.to_value())
-            .with("embeddings_constraint", self.embeddings_constraint.to_value())
+            .with("embeddings_constraint", self.embeddings.constraint.to_value())
             .with("mask_zero", self.mask_zero)
             .with("input_length", input_length)
     }
@@ -187,11 +151,7 @@ impl Layer for Embedding {
         positive("Embedding", "input_dim", self.input_dim)?;
         positive("Embedding", "output_dim", self.output_dim)?;
         self.activity_regularizer.resolve_if_any()?;
-        cx.weight("embeddings", [self.input_dim, self.output_dim], &self.embeddings_initializer.resolve()?)
-            .regularizer(self.embeddings_regularizer.resolve_if_any()?.as_ref())
-            .constraint(self.embeddings_constraint.resolve_if_any()?.as_ref())
-            .add()?;
-        Ok(())
+        self.embeddings.add(cx, "embeddings", [self.input_dim, self.output_dim])
     }
 
     fn compute_output_shape(&self, inputs: &[Spec]) -> Result<Option<Vec<Spec>>> {

@@ -2,12 +2,13 @@
 
 use super::context::{Build, Call, Weight};
 use super::scope::Scope;
-use super::{Base, Input, Inputs, Layer, LayerNode, automatic_name, snake_case};
+use super::{Arguments, Base, Input, Inputs, Layer, LayerNode, automatic_name, snake_case};
 use crate::array::{Array, DType};
 use crate::backend::Variable;
 use crate::error::{Error, Result};
 use crate::graph::Type;
 use crate::registry::Config;
+use crate::semantics::ActivityPenalty;
 use crate::tensor::record::{Producer, Replayed, masked_symbols};
 use crate::tensor::{Spec, Tensor, Trace, TraceOptions, shape_text};
 use serde_json::{Map, Value, json};
@@ -133,6 +134,10 @@ impl LayerRef {
     /// layer's own.
     pub fn config(&self) -> Config {
         let own = self.0.definition.config();
+        let own = match self.built() {
+            Some(built) => self.0.definition.built_config(own, &built.inputs),
+            None => own,
+        };
         let mut config = Map::new();
         let input = own.class_name == "InputLayer";
         let shape = self.0.base.batch_input_shape();
@@ -179,14 +184,44 @@ impl LayerRef {
     /// Calls a layer that has several results, or one.
     #[track_caller]
     pub fn call_all(&self, inputs: impl Into<Inputs>) -> Result<Vec<Tensor>> {
+        self.call_with(inputs, Arguments::new())
+    }
+
+    /// Calls a layer with arguments of the call besides its inputs, under Keras's names: `training` (every layer),
+    /// `use_causal_mask` (attention). `{"tensor": i}` stands for input `i`.
+    ///
+    /// ```
+    /// use keras_core::layers::{Dropout, Input, LayerRef};
+    /// let x = Input::new([3]).tensor()?;
+    /// // Drops in every phase.
+    /// let always = serde_json::Map::from_iter([("training".to_owned(), true.into())]);
+    /// let y = LayerRef::new(Dropout::new(0.5))?.call_with(&x, always)?;
+    /// assert_eq!(y[0].spec()?.shape, [None, Some(3)]);
+    /// # Ok::<(), keras_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`LayerRef::call`], and if the layer does not take such an argument.
+    #[track_caller]
+    pub fn call_with(&self, inputs: impl Into<Inputs>, arguments: Arguments) -> Result<Vec<Tensor>> {
         let place = std::panic::Location::caller();
-        let inputs = inputs.into().0;
-        self.record(inputs).map_err(|error| {
+        self.record(inputs.into().0, arguments).map_err(|error| {
             error.within(format!("layer {} at {}:{}", self.name(), place.file(), place.line()))
         })
     }
 
-    fn record(&self, inputs: Vec<Tensor>) -> Result<Vec<Tensor>> {
+    fn record(&self, inputs: Vec<Tensor>, mut arguments: Arguments) -> Result<Vec<Tensor>> {
+        arguments.retain(|_, value| !value.is_null());
+        if let Some((name, value)) = arguments.iter().find(|(name, value)| match name.as_str() {
+            "training" => !value.is_boolean(),
+            name => !self.definition().takes_argument(name),
+        }) {
+            return Err(Error::name(
+                "call",
+                "the argument training (true or false) and what the layer's own call takes",
+                format!("{name:?}: {value}"),
+            ));
+        }
         if inputs.is_empty() {
             return Err(Error::value("call", "at least one input", "none"));
         }
@@ -195,11 +230,11 @@ impl LayerRef {
         self.build(&specs)?;
         // Weights made for other inputs may not fit these: stated shapes do not know, a trace does.
         if before.is_some_and(|built| !built.weights.is_empty() && *built.inputs != specs) {
-            self.probe(&specs)?;
+            self.probe(&specs, &arguments)?;
         }
         let masked: Vec<bool> = inputs.iter().map(Tensor::is_masked).collect();
-        let (outputs, masks) = self.settle(&specs, &masked)?;
-        Ok(self.attach(inputs, outputs, &masks))
+        let (outputs, masks) = self.settle(&specs, &masked, &arguments)?;
+        Ok(self.attach(inputs, arguments, outputs, &masks))
     }
 
     /// The Keras tensor of an input layer.
@@ -213,15 +248,21 @@ impl LayerRef {
                 .pop()
                 .ok_or_else(|| Error::state("input", "a tensor", "none"));
         }
-        self.attach(Vec::new(), vec![input.spec()], &[false])
+        self.attach(Vec::new(), Arguments::new(), vec![input.spec()], &[false])
             .pop()
             .ok_or_else(|| Error::state("input", "a tensor", "none"))
     }
 
-    fn attach(&self, inputs: Vec<Tensor>, outputs: Vec<Spec>, masks: &[bool]) -> Vec<Tensor> {
+    fn attach(
+        &self,
+        inputs: Vec<Tensor>,
+        arguments: Arguments,
+        outputs: Vec<Spec>,
+        masks: &[bool],
+    ) -> Vec<Tensor> {
         let mut nodes = self.nodes();
         let index = nodes.len() + self.first_index();
-        let node = LayerNode { layer: self.clone(), inputs, outputs: outputs.clone(), index };
+        let node = LayerNode { layer: self.clone(), inputs, arguments, outputs: outputs.clone(), index };
         let producer: Arc<dyn Producer> = Arc::new(node);
         nodes.push(Arc::downgrade(&producer));
         drop(nodes);
@@ -351,7 +392,12 @@ impl LayerRef {
     }
 
     /// Specs of the results and whether they are masked, from those of the inputs.
-    pub(crate) fn settle(&self, specs: &[Spec], masked: &[bool]) -> Result<(Vec<Spec>, Vec<bool>)> {
+    pub(crate) fn settle(
+        &self,
+        specs: &[Spec],
+        masked: &[bool],
+        arguments: &Arguments,
+    ) -> Result<(Vec<Spec>, Vec<bool>)> {
         let any_masked = masked.contains(&true);
         if any_masked && !self.0.definition.supports_masking() {
             return Err(Error::state(
@@ -361,12 +407,12 @@ impl LayerRef {
             )
             .advice("remove mask_zero or Masking in front of it"));
         }
-        let outputs = match self.0.definition.compute_output_shape(specs)? {
-            Some(outputs) => outputs,
-            None => self.probe(specs)?,
-        };
+        // What a layer states holds for a call without arguments of its own.
+        let plain = arguments.keys().all(|name| name == "training");
+        let stated = if plain { self.0.definition.compute_output_shape(specs)? } else { None };
+        let outputs = stated.map_or_else(|| self.probe(specs, arguments), Ok)?;
         let masks = if any_masked || self.0.definition.creates_mask() {
-            self.probe_masks(specs, masked)?
+            self.probe_masks(specs, masked, arguments)?
         } else {
             vec![false; outputs.len()]
         };
@@ -374,16 +420,17 @@ impl LayerRef {
     }
 
     /// The specs of the results, found by tracing.
-    fn probe(&self, specs: &[Spec]) -> Result<Vec<Spec>> {
+    fn probe(&self, specs: &[Spec], arguments: &Arguments) -> Result<Vec<Spec>> {
         crate::tensor::record::probe(specs, |trace, inputs| {
             let masks = vec![None; inputs.len()];
-            Ok(self.replay(trace, inputs, &masks)?.into_iter().map(|(tensor, _)| tensor).collect())
+            let results = self.replay_with(trace, inputs, &masks, arguments)?;
+            Ok(results.into_iter().map(|(tensor, _)| tensor).collect())
         })
     }
 
     /// Which results are masked, found by tracing: on inputs of some length, else of one that most things divide, and
     /// on masks of two axes, else of more.
-    fn probe_masks(&self, specs: &[Spec], masked: &[bool]) -> Result<Vec<bool>> {
+    fn probe_masks(&self, specs: &[Spec], masked: &[bool], arguments: &Arguments) -> Result<Vec<bool>> {
         let once = |length: usize, axes: usize| -> Result<Vec<bool>> {
             let trace = Trace::new(TraceOptions::default());
             let mut inputs = Vec::with_capacity(specs.len());
@@ -394,7 +441,8 @@ impl LayerRef {
                 inputs.push(trace.input(Type::new(shape, spec.dtype)));
                 masks.push(masked.then(|| trace.input(Type::new(leading, DType::Bool))));
             }
-            Ok(self.replay(&trace, &inputs, &masks)?.into_iter().map(|(_, mask)| mask.is_some()).collect())
+            let results = self.replay_with(&trace, &inputs, &masks, arguments)?;
+            Ok(results.into_iter().map(|(_, mask)| mask.is_some()).collect())
         };
         // A mask of more than two axes is rare: of sequences of sequences.
         let rank = specs.iter().map(Spec::rank).max().unwrap_or_default();
@@ -404,22 +452,50 @@ impl LayerRef {
 
     /// Writes a call of the layer into a trace: results and their masks.
     pub fn replay(&self, trace: &Trace, inputs: &[Tensor], masks: &[Option<Tensor>]) -> Result<Replayed> {
-        let results = self.replay_within(trace, inputs, masks)?;
+        self.replay_with(trace, inputs, masks, &Arguments::new())
+    }
+
+    /// The same with arguments of the call.
+    pub fn replay_with(
+        &self,
+        trace: &Trace,
+        inputs: &[Tensor],
+        masks: &[Option<Tensor>],
+        arguments: &Arguments,
+    ) -> Result<Replayed> {
+        let results = self.replay_plain(trace, inputs, masks, arguments)?;
         if let Some(regularizer) = self.definition().activity_regularizer() {
             for (output, _) in &results {
-                trace.add_loss(regularizer.call(output));
+                let penalty = regularizer.call(output);
+                let samples = output.shape()?.first().copied();
+                trace.add_loss(match (trace.semantics().activity_penalty, samples) {
+                    (ActivityPenalty::PerSample, Some(samples)) => penalty / samples as f64,
+                    _ => penalty,
+                });
             }
         }
         Ok(results)
     }
 
-    /// The same without the penalty on its activity.
+    /// A call without the penalty on its activity.
     pub(super) fn replay_within(
         &self,
         trace: &Trace,
         inputs: &[Tensor],
         masks: &[Option<Tensor>],
     ) -> Result<Replayed> {
+        self.replay_plain(trace, inputs, masks, &Arguments::new())
+    }
+
+    fn replay_plain(
+        &self,
+        trace: &Trace,
+        inputs: &[Tensor],
+        masks: &[Option<Tensor>],
+        arguments: &Arguments,
+    ) -> Result<Replayed> {
+        let training = arguments.get("training").and_then(Value::as_bool);
+        let trace = &training.map_or_else(|| trace.clone(), |training| trace.in_phase(training.into()));
         let definition = self.definition();
         let specs = inputs.iter().map(Tensor::spec).collect::<Result<Vec<_>>>()?;
         self.build(&specs).map_err(|error| error.within(format!("layer {}", self.name())))?;
@@ -436,6 +512,7 @@ impl LayerRef {
             trace,
             layer: self,
             masks: masks.to_vec(),
+            arguments,
             path,
             index,
             output_masks: Vec::new(),

@@ -1,63 +1,100 @@
 //! Layers: immutable definitions that write graph nodes. Everything that changes (names, weights, the `trainable`
 //! flag, the nodes of calls) belongs to [`LayerRef`].
 
+mod advanced_activations;
 mod affine;
+mod attention;
 mod base;
+mod borders;
 mod check;
 mod context;
 mod conv_geometry;
 mod convolutional;
 mod core;
+mod dot;
+mod dropout;
 mod embeddings;
 mod input;
 mod lambda;
 mod layer;
+mod layer_normalization;
 mod legacy;
+mod legacy_dense;
+mod local;
 mod merge;
+mod multi_head_attention;
 mod names;
 mod node;
+mod noise;
 mod normalization;
+mod operation;
 mod options;
 mod pooling;
+mod preprocessing;
 mod recurrent;
 mod registry;
 mod scope;
+mod separable;
 mod shape;
+mod transposed;
+mod upsampling;
+mod windowed;
 mod wrappers;
 
-pub use self::core::{Activation, ActivityRegularization, Dense, Dropout, Masking};
+pub use self::core::{Activation, ActivityRegularization, Dense, Identity, Masking};
+pub use advanced_activations::{ELU, LeakyReLU, PReLU, ReLU, Softmax, ThresholdedReLU};
+pub use attention::{AdditiveAttention, Attention, ScoreMode};
 pub(crate) use base::read_shape;
 pub use base::{Base, Inputs, IntoLayer, Outputs, ShapeArgument};
+pub use borders::{
+    Border, BorderKind, Cropping1D, Cropping2D, Cropping3D, ZeroPadding1D, ZeroPadding2D, ZeroPadding3D,
+};
 pub(crate) use context::loading;
 pub use context::{Build, Call, Weight, WeightBuilder};
-pub use convolutional::{
-    Conv, Conv1D, Conv2D, Conv3D, ZeroPadding, ZeroPadding1D, ZeroPadding2D, ZeroPadding3D,
+pub use convolutional::{Conv, Conv1D, Conv2D, Conv3D};
+pub use dot::{Dot, DotAxes, dot};
+pub use dropout::{
+    AlphaDropout, Dropout, SpatialDropout, SpatialDropout1D, SpatialDropout2D, SpatialDropout3D,
 };
 pub use embeddings::Embedding;
 pub use input::Input;
 pub use lambda::{Arguments, Lambda, register_lambda};
 pub(crate) use layer::set_variables;
 pub use layer::{LayerRef, WeakLayer};
+pub use layer_normalization::{LayerNormalization, UnitNormalization};
+pub use legacy_dense::{Highway, MaxoutDense};
+pub use local::{LocallyConnected, LocallyConnected1D, LocallyConnected2D};
 pub use merge::{
     Add, Average, Concatenate, Maximum, Minimum, Multiply, Subtract, add, average, concatenate, maximum,
     minimum, multiply, subtract,
 };
+pub use multi_head_attention::MultiHeadAttention;
 pub use names::{automatic_name, reset_names, snake_case};
 pub use node::LayerNode;
+pub(crate) use node::{input_argument, input_index};
+pub use noise::{GaussianDropout, GaussianNoise};
 pub use normalization::BatchNormalization;
+pub(crate) use operation::CONSTANT;
+pub use operation::Operation;
 pub use options::{Choice, Named, Padding, PerAxis, Sides};
 pub use pooling::{
     AveragePooling1D, AveragePooling2D, AveragePooling3D, GlobalAveragePooling1D, GlobalAveragePooling2D,
     GlobalAveragePooling3D, GlobalMaxPooling1D, GlobalMaxPooling2D, GlobalMaxPooling3D, GlobalPooling,
     MaxPooling1D, MaxPooling2D, MaxPooling3D, Pooling, PoolingKind,
 };
+pub use preprocessing::{Normalization, Rescaling};
 pub use recurrent::{
     Cell, CellLayer, ConvLSTM2D, ConvLSTM2DCell, CuDNNGRU, CuDNNLSTM, GRU, GRUCell, Gru, LSTM, LSTMCell,
     Lstm, RNN, Recurrent, SimpleRNN, SimpleRNNCell, StackedRNNCells,
 };
 pub(crate) use registry::registry;
 pub use registry::{deserialize, register};
+pub use separable::{
+    DepthwiseConv, DepthwiseConv1D, DepthwiseConv2D, SeparableConv, SeparableConv1D, SeparableConv2D,
+};
 pub use shape::{Flatten, Permute, RepeatVector, Reshape};
+pub use transposed::{Conv1DTranspose, Conv2DTranspose, Conv3DTranspose, ConvTranspose};
+pub use upsampling::{Interpolation, UpSampling, UpSampling1D, UpSampling2D, UpSampling3D};
 pub use wrappers::{Bidirectional, MergeMode, TimeDistributed};
 
 use crate::error::Result;
@@ -97,6 +134,12 @@ use std::any::Any;
 pub trait Layer: Any + Send + Sync {
     /// Class name and constructor arguments, in Keras's order, without the ones that every layer has.
     fn config(&self) -> Config;
+
+    /// The config of a layer that was built for those inputs.
+    fn built_config(&self, config: Config, inputs: &[Spec]) -> Config {
+        let _ = inputs;
+        config
+    }
 
     /// The arguments that every layer has: name, `trainable`, input shape, element type.
     fn base(&self) -> Option<&Base> {
@@ -144,6 +187,12 @@ pub trait Layer: Any + Send + Sync {
     /// A penalty on the results, added to the loss at every call.
     fn activity_regularizer(&self) -> Option<RegularizerRef> {
         None
+    }
+
+    /// Whether its call takes an argument of that name besides its inputs; every layer takes `training`.
+    fn takes_argument(&self, name: &str) -> bool {
+        let _ = name;
+        false
     }
 
     /// Whether states are carried from batch to batch; such layers update even when they do not learn.

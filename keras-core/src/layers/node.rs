@@ -1,14 +1,17 @@
 //! A recorded call of a layer.
 
-use super::LayerRef;
+use super::{Arguments, LayerRef};
 use crate::error::Result;
 use crate::tensor::record::{Producer, Replayed};
 use crate::tensor::{Spec, Tensor, Trace};
+use serde_json::{Value, json};
 
 /// One call of a layer on Keras tensors: its place in the graph of layers.
 pub struct LayerNode {
     pub(crate) layer: LayerRef,
     pub(crate) inputs: Vec<Tensor>,
+    /// Arguments of the call besides its inputs; [`input_index`] says which of them are inputs.
+    pub(crate) arguments: Arguments,
     pub(crate) outputs: Vec<Spec>,
     /// Which call of the layer it is, from 0.
     pub(crate) index: usize,
@@ -23,6 +26,11 @@ impl LayerNode {
     /// Which call of the layer it is, from 0.
     pub fn index(&self) -> usize {
         self.index
+    }
+
+    /// The arguments of the call besides its inputs.
+    pub fn arguments(&self) -> &Arguments {
+        &self.arguments
     }
 
     /// The specs of the results.
@@ -41,8 +49,19 @@ impl Producer for LayerNode {
     }
 
     fn replay(&self, trace: &Trace, inputs: &[Tensor], masks: &[Option<Tensor>]) -> Result<Replayed> {
-        self.layer.replay(trace, inputs, masks)
+        self.layer.replay_with(trace, inputs, masks, &self.arguments)
     }
+}
+
+/// How an argument of a call refers to one of its inputs.
+pub(crate) fn input_argument(index: usize) -> Value {
+    json!({ "tensor": index })
+}
+
+/// The input that an argument of a call refers to; none for other values.
+pub(crate) fn input_index(argument: &Value) -> Option<usize> {
+    let fields = argument.as_object().filter(|fields| fields.len() == 1)?;
+    usize::try_from(fields.get("tensor")?.as_u64()?).ok()
 }
 
 impl Tensor {

@@ -1,15 +1,14 @@
 //! `BatchNormalization`.
 
+use super::affine::{Weighted, weight_verbs};
 use super::check::{dtype, known, one};
 use super::registry::Read;
 use super::{Base, Build, Call, Layer};
-use crate::constraints::ConstraintSpec;
 use crate::error::{Error, Result};
 use crate::initializers::InitializerSpec;
 use crate::k;
 use crate::registry::{Config, Reader};
-use crate::regularizers::RegularizerSpec;
-use crate::semantics::{FrozenBatchNormalization, MovingVariance};
+use crate::semantics::{FrozenBatchNormalization, ImageEpsilon, MovingVariance};
 use crate::tensor::{Spec, Tensor};
 
 /// gamma·(x − mean)/√(variance + ε) + beta along an axis (Ioffe and Szegedy, 2015): any shape to the same shape.
@@ -19,7 +18,8 @@ use crate::tensor::{Spec, Tensor};
 /// frozen layer does in training, and which variance is averaged, is a choice of
 /// [`Semantics`](crate::semantics::Semantics).
 ///
-/// On inputs of four axes with the channels last, ε is at least 1.001e-5, as in the kernel that Keras calls there.
+/// On inputs of four axes with the channels last, ε is at least 1.001e-5, as in the kernel that Keras calls there
+/// (another choice of the semantics).
 ///
 /// ```
 /// use keras_core::layers::{BatchNormalization, Input};
@@ -36,14 +36,10 @@ pub struct BatchNormalization {
     epsilon: f64,
     center: bool,
     scale: bool,
-    beta_initializer: InitializerSpec,
-    gamma_initializer: InitializerSpec,
+    beta: Weighted,
+    gamma: Weighted,
     moving_mean_initializer: InitializerSpec,
     moving_variance_initializer: InitializerSpec,
-    beta_regularizer: RegularizerSpec,
-    gamma_regularizer: RegularizerSpec,
-    beta_constraint: ConstraintSpec,
-    gamma_constraint: ConstraintSpec,
 }
 
 impl BatchNormalization {
@@ -57,14 +53,10 @@ impl BatchNormalization {
             epsilon: 1e-3,
             center: true,
             scale: true,
-            beta_initializer: "zeros".into(),
-            gamma_initializer: "ones".into(),
+            beta: Weighted::new("zeros"),
+            gamma: Weighted::new("ones"),
             moving_mean_initializer: "zeros".into(),
             moving_variance_initializer: "ones".into(),
-            beta_regularizer: RegularizerSpec::default(),
-            gamma_regularizer: RegularizerSpec::default(),
-            beta_constraint: ConstraintSpec::default(),
-            gamma_constraint: ConstraintSpec::default(),
         }
     }
 
@@ -98,18 +90,6 @@ impl BatchNormalization {
         self
     }
 
-    /// First values of beta; default `"zeros"`.
-    pub fn beta_initializer(mut self, initializer: impl Into<InitializerSpec>) -> Self {
-        self.beta_initializer = initializer.into();
-        self
-    }
-
-    /// First values of gamma; default `"ones"`.
-    pub fn gamma_initializer(mut self, initializer: impl Into<InitializerSpec>) -> Self {
-        self.gamma_initializer = initializer.into();
-        self
-    }
-
     /// First values of the moving mean; default `"zeros"`.
     pub fn moving_mean_initializer(mut self, initializer: impl Into<InitializerSpec>) -> Self {
         self.moving_mean_initializer = initializer.into();
@@ -119,30 +99,6 @@ impl BatchNormalization {
     /// First values of the moving variance; default `"ones"`.
     pub fn moving_variance_initializer(mut self, initializer: impl Into<InitializerSpec>) -> Self {
         self.moving_variance_initializer = initializer.into();
-        self
-    }
-
-    /// A penalty on beta.
-    pub fn beta_regularizer(mut self, regularizer: impl Into<RegularizerSpec>) -> Self {
-        self.beta_regularizer = regularizer.into();
-        self
-    }
-
-    /// A penalty on gamma.
-    pub fn gamma_regularizer(mut self, regularizer: impl Into<RegularizerSpec>) -> Self {
-        self.gamma_regularizer = regularizer.into();
-        self
-    }
-
-    /// A projection of beta after every update.
-    pub fn beta_constraint(mut self, constraint: impl Into<ConstraintSpec>) -> Self {
-        self.beta_constraint = constraint.into();
-        self
-    }
-
-    /// A projection of gamma after every update.
-    pub fn gamma_constraint(mut self, constraint: impl Into<ConstraintSpec>) -> Self {
-        self.gamma_constraint = constraint.into();
         self
     }
 
@@ -160,6 +116,8 @@ impl BatchNormalization {
 }
 
 crate::layer_verbs!(BatchNormalization);
+weight_verbs!([] BatchNormalization, beta, "beta", "zeros", beta_initializer, beta_regularizer, beta_constraint);
+weight_verbs!([] BatchNormalization, gamma, "gamma", "ones", gamma_initializer, gamma_regularizer, gamma_constraint);
 
 impl Read for BatchNormalization {
     fn read(reader: &mut Reader<'_>) -> Result<Self> {
@@ -177,8 +135,8 @@ impl Read for BatchNormalization {
             epsilon: reader.float("epsilon", default.epsilon)?,
             center: reader.boolean("center", true)?,
             scale: reader.boolean("scale", true)?,
-            beta_initializer: InitializerSpec::read(reader, "beta_initializer", default.beta_initializer)?,
-            gamma_initializer: InitializerSpec::read(reader, "gamma_initializer", default.gamma_initializer)?,
+            beta: Weighted::read(reader, "beta", default.beta)?,
+            gamma: Weighted::read(reader, "gamma", default.gamma)?,
             moving_mean_initializer: InitializerSpec::read(
                 reader,
                 "moving_mean_initializer",
@@ -189,10 +147,6 @@ impl Read for BatchNormalization {
                 "moving_variance_initializer",
                 default.moving_variance_initializer,
             )?,
-            beta_regularizer: RegularizerSpec::read(reader, "beta_regularizer", default.beta_regularizer)?,
-            gamma_regularizer: RegularizerSpec::read(reader, "gamma_regularizer", default.gamma_regularizer)?,
-            beta_constraint: ConstraintSpec::read(reader, "beta_constraint", default.beta_constraint)?,
-            gamma_constraint: ConstraintSpec::read(reader, "gamma_constraint", default.gamma_constraint)?,
         })
     }
 }
@@ -205,14 +159,14 @@ impl Layer for BatchNormalization {
             .with("epsilon", self.epsilon)
             .with("center", self.center)
             .with("scale", self.scale)
-            .with("beta_initializer", self.beta_initializer.to_value())
-            .with("gamma_initializer", self.gamma_initializer.to_value())
+            .with("beta_initializer", self.beta.initializer.to_value())
+            .with("gamma_initializer", self.gamma.initializer.to_value())
             .with("moving_mean_initializer", self.moving_mean_initializer.to_value())
             .with("moving_variance_initializer", self.moving_variance_initializer.to_value())
-            .with("beta_regularizer", self.beta_regularizer.to_value())
-            .with("gamma_regularizer", self.gamma_regularizer.to_value())
-            .with("beta_constraint", self.beta_constraint.to_value())
-            .with("gamma_constraint", self.gamma_constraint.to_value())
+            .with("beta_regularizer", self.beta.regularizer.to_value())
+            .with("gamma_regularizer", self.gamma.regularizer.to_value())
+            .with("beta_constraint", self.beta.constraint.to_value())
+            .with("gamma_constraint", self.gamma.constraint.to_value())
     }
 
     fn base(&self) -> Option<&Base> {
@@ -230,16 +184,10 @@ impl Layer for BatchNormalization {
         }
         let len = known(class, spec, spec.shape.get(axis).copied().flatten(), &format!("axis {axis}"))?;
         if self.scale {
-            cx.weight("gamma", [len], &self.gamma_initializer.resolve()?)
-                .regularizer(self.gamma_regularizer.resolve_if_any()?.as_ref())
-                .constraint(self.gamma_constraint.resolve_if_any()?.as_ref())
-                .add()?;
+            self.gamma.add(cx, "gamma", [len])?;
         }
         if self.center {
-            cx.weight("beta", [len], &self.beta_initializer.resolve()?)
-                .regularizer(self.beta_regularizer.resolve_if_any()?.as_ref())
-                .constraint(self.beta_constraint.resolve_if_any()?.as_ref())
-                .add()?;
+            self.beta.add(cx, "beta", [len])?;
         }
         cx.weight("moving_mean", [len], &self.moving_mean_initializer.resolve()?).trainable(false).add()?;
         cx.weight("moving_variance", [len], &self.moving_variance_initializer.resolve()?)
@@ -264,7 +212,8 @@ impl Layer for BatchNormalization {
             *own = len as isize;
         }
         let image = shape.len() == 4 && axis == 3;
-        let epsilon = if image { self.epsilon.max(1.001e-5) } else { self.epsilon };
+        let least = image && cx.semantics().image_epsilon == ImageEpsilon::AtLeastKernels;
+        let epsilon = if least { self.epsilon.max(1.001e-5) } else { self.epsilon };
         let weight =
             |name: &str| Ok::<_, Error>(cx.weight_if_any(name)?.map(|weight| k::reshape(&weight, &wide)));
         let (gamma, beta) = (weight("gamma")?, weight("beta")?);
@@ -313,7 +262,7 @@ impl BatchNormalization {
                 let own = n / (n - (1.0 + self.epsilon));
                 if rank == 4 && axis == 3 { own * kernel } else { own }
             }
-            MovingVariance::TfKeras if rank == 4 && (axis == 3 || axis == 1) => kernel,
+            MovingVariance::TfKeras if (4..=5).contains(&rank) && (axis == rank - 1 || axis == 1) => kernel,
             MovingVariance::TfKeras => 1.0,
         }
     }

@@ -93,6 +93,14 @@ impl<T: Named> Choice<T> {
     }
 }
 
+/// One axis as a number, several as a list: how configs have them.
+pub(crate) fn one_or_list(axes: &[isize]) -> Value {
+    match axes {
+        [axis] => json!(axis),
+        axes => json!(axes),
+    }
+}
+
 /// One number per spatial axis: `3` for all of them, `(3, 5)` or `[3, 5]` for each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PerAxis<const N: usize>(pub [usize; N]);

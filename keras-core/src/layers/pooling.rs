@@ -1,11 +1,12 @@
 //! Pooling: the largest or the mean over windows, or over all spatial axes.
 
 use super::check::one;
-use super::conv_geometry::{Image, Windows, from_channels_last, spatial_axes, to_channels_last};
+use super::conv_geometry::{Image, from_channels_last, spatial_axes, to_channels_last};
 use super::registry::Read;
-use super::{Base, Call, Choice, Layer, Padding, PerAxis};
-use crate::config::{DataFormat, image_data_format};
-use crate::error::{Error, Result};
+use super::windowed::{Frame, Windowed, default_format, window_verbs};
+use super::{Base, Call, Choice, Layer, PerAxis};
+use crate::config::DataFormat;
+use crate::error::Result;
 use crate::graph::PoolSpec;
 use crate::k;
 use crate::registry::{Config, Reader};
@@ -18,8 +19,8 @@ pub trait PoolingKind: Send + Sync + 'static {
     const NAME: &'static str;
     /// Over windows of `(batch, spatial…, channels)`.
     fn windows(x: &Tensor, spec: PoolSpec) -> Tensor;
-    /// Over axes, which disappear.
-    fn axes(x: &Tensor, axes: &[isize]) -> Tensor;
+    /// Over axes, which disappear or keep length 1.
+    fn axes(x: &Tensor, axes: &[isize], keepdims: bool) -> Tensor;
 }
 
 /// The largest; NaN if one is.
@@ -35,8 +36,8 @@ impl PoolingKind for Max {
     fn windows(x: &Tensor, spec: PoolSpec) -> Tensor {
         k::max_pool(x, spec)
     }
-    fn axes(x: &Tensor, axes: &[isize]) -> Tensor {
-        k::max(x, axes, false)
+    fn axes(x: &Tensor, axes: &[isize], keepdims: bool) -> Tensor {
+        k::max(x, axes, keepdims)
     }
 }
 
@@ -45,8 +46,8 @@ impl PoolingKind for Average {
     fn windows(x: &Tensor, spec: PoolSpec) -> Tensor {
         k::avg_pool(x, spec)
     }
-    fn axes(x: &Tensor, axes: &[isize]) -> Tensor {
-        k::mean(x, axes, false)
+    fn axes(x: &Tensor, axes: &[isize], keepdims: bool) -> Tensor {
+        k::mean(x, axes, keepdims)
     }
 }
 
@@ -79,10 +80,7 @@ pub type AveragePooling3D = Pooling<Average, 3>;
 #[derive(Debug, Clone)]
 pub struct Pooling<K, const N: usize> {
     base: Base,
-    pool_size: PerAxis<N>,
-    strides: PerAxis<N>,
-    padding: Choice<Padding>,
-    data_format: Choice<DataFormat>,
+    windowed: Windowed<N>,
     kind: PhantomData<fn() -> K>,
 }
 
@@ -90,81 +88,42 @@ impl<K: PoolingKind, const N: usize> Pooling<K, N> {
     /// Windows of that size, one beside the other.
     pub fn new(pool_size: impl Into<PerAxis<N>>) -> Self {
         let pool_size = pool_size.into();
-        Self {
-            base: Base::default(),
-            pool_size,
-            strides: pool_size,
-            padding: Padding::Valid.into(),
-            data_format: default_format(N),
-            kind: PhantomData,
-        }
-    }
-
-    /// The steps from window to window; default: the size.
-    pub fn strides(mut self, strides: impl Into<PerAxis<N>>) -> Self {
-        self.strides = strides.into();
-        self
-    }
-
-    /// `"valid"` (default) or `"same"`.
-    pub fn padding(mut self, padding: impl Into<Choice<Padding>>) -> Self {
-        self.padding = padding.into();
-        self
-    }
-
-    /// `"channels_last"` or `"channels_first"`; default: that of keras.json, and `"channels_last"` for one axis.
-    pub fn data_format(mut self, format: impl Into<Choice<DataFormat>>) -> Self {
-        self.data_format = format.into();
-        self
+        Self { base: Base::default(), windowed: Windowed::new(pool_size, pool_size), kind: PhantomData }
     }
 
     fn class() -> String {
         format!("{}Pooling{N}D", K::NAME)
     }
 
-    fn resolve(&self) -> Result<(Windows, DataFormat)> {
-        let class = Self::class();
-        let padding = self.padding.resolve()?;
-        if padding == Padding::Causal {
-            return Err(Error::value(class, "padding \"valid\" or \"same\"", "\"causal\""));
-        }
-        let sizes = self.pool_size.positive(&class, "pool_size")?;
-        let strides = self.strides.positive(&class, "strides")?;
-        Ok((Windows::new(padding, &sizes.0, &strides.0, &[1; N]), self.data_format.resolve()?))
+    fn resolve(&self) -> Result<Frame> {
+        self.windowed.resolve(Self::class(), "pool_size")?.causal_if(false)
     }
 }
 
-/// The data format of a layer that names none: Keras's layers with one spatial axis do not read keras.json.
-pub(super) fn default_format(axes: usize) -> Choice<DataFormat> {
-    if axes == 1 { DataFormat::ChannelsLast.into() } else { image_data_format().into() }
-}
-
 crate::layer_verbs!([K: PoolingKind, const N: usize] Pooling<K, N>);
+window_verbs!([K: PoolingKind, const N: usize] Pooling<K, N>, [N], windowed);
 
 impl<K: PoolingKind, const N: usize> Read for Pooling<K, N> {
     fn read(reader: &mut Reader<'_>) -> Result<Self> {
         let base = Base::read(reader)?;
         let pool_size = PerAxis::read(reader, "pool_size", 2.into())?;
-        Ok(Self {
-            base,
-            pool_size,
-            strides: PerAxis::read(reader, "strides", pool_size)?,
-            padding: Choice::read(reader, "padding", Padding::Valid.into())?,
-            data_format: Choice::read(reader, "data_format", default_format(N))?,
-            kind: PhantomData,
-        })
+        let windowed = Windowed::read_steps(reader, pool_size, pool_size)?;
+        Ok(Self { base, windowed, kind: PhantomData })
     }
 }
 
 impl<K: PoolingKind, const N: usize> Layer for Pooling<K, N> {
     fn config(&self) -> Config {
         let config = Config::new(Self::class());
+        let (size, strides) = (self.windowed.size.to_value(), self.windowed.strides.to_value());
+        let padding = self.windowed.padding.to_value();
         // Keras's layers with one spatial axis have an order of their own.
-        let config = if N == 1 { config.with("strides", self.strides.to_value()) } else { config };
-        let config =
-            config.with("pool_size", self.pool_size.to_value()).with("padding", self.padding.to_value());
-        let config = if N == 1 { config } else { config.with("strides", self.strides.to_value()) };
-        config.with("data_format", self.data_format.to_value())
+        let config = if N == 1 {
+            config.with("strides", strides).with("pool_size", size).with("padding", padding)
+        } else {
+            config.with("pool_size", size).with("padding", padding).with("strides", strides)
+        };
+        config.with("data_format", self.windowed.data_format.to_value())
     }
 
     fn base(&self) -> Option<&Base> {
@@ -172,27 +131,20 @@ impl<K: PoolingKind, const N: usize> Layer for Pooling<K, N> {
     }
 
     fn compute_output_shape(&self, inputs: &[Spec]) -> Result<Option<Vec<Spec>>> {
-        let class = Self::class();
-        let (windows, format) = self.resolve()?;
-        let mut image = Image::of(&class, one(&class, inputs)?, format, N)?;
-        image.spatial = windows.output(&class, &image.spatial)?;
-        Ok(Some(vec![image.spec(format)]))
+        let frame = self.resolve()?;
+        let channels = frame.image(inputs)?.channels;
+        frame.output(inputs, channels)
     }
 
     fn call(&self, _: &mut Call, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
-        let class = Self::class();
-        let (windows, format) = self.resolve()?;
-        let x = one(&class, inputs)?;
-        let image = Image::of(&class, &x.spec()?, format, N)?;
-        windows.output(&class, &image.spatial)?;
-        let spatial: Vec<usize> = image.spatial.into_iter().flatten().collect();
+        let frame = self.resolve()?;
+        let (x, spatial) = frame.enter(inputs)?;
         let spec = PoolSpec {
-            window: self.pool_size.0.to_vec(),
-            strides: self.strides.0.to_vec(),
-            pads: windows.pads(&spatial),
+            window: self.windowed.size.0.to_vec(),
+            strides: self.windowed.strides.0.to_vec(),
+            pads: frame.windows.pads(&spatial),
         };
-        let y = K::windows(&to_channels_last(x, format)?, spec);
-        Ok(vec![from_channels_last(&y, format)?])
+        Ok(vec![from_channels_last(&K::windows(&x, spec), frame.format)?])
     }
 }
 
@@ -223,6 +175,7 @@ pub type GlobalAveragePooling3D = GlobalPooling<Average, 3>;
 pub struct GlobalPooling<K, const N: usize> {
     base: Base,
     data_format: Choice<DataFormat>,
+    keepdims: bool,
     kind: PhantomData<fn() -> K>,
 }
 
@@ -230,12 +183,18 @@ impl<K: PoolingKind, const N: usize> GlobalPooling<K, N> {
     /// Pooling over every spatial axis.
     #[allow(clippy::new_without_default, reason = "a layer is made by its name, not by default")]
     pub fn new() -> Self {
-        Self { base: Base::default(), data_format: default_format(N), kind: PhantomData }
+        Self { base: Base::default(), data_format: default_format(N), keepdims: false, kind: PhantomData }
     }
 
     /// `"channels_last"` or `"channels_first"`; default: that of keras.json, and `"channels_last"` for one axis.
     pub fn data_format(mut self, format: impl Into<Choice<DataFormat>>) -> Self {
         self.data_format = format.into();
+        self
+    }
+
+    /// Whether the spatial axes stay, with length 1 (tf.keras); default false.
+    pub fn keepdims(mut self, keepdims: bool) -> Self {
+        self.keepdims = keepdims;
         self
     }
 
@@ -255,13 +214,15 @@ impl<K: PoolingKind, const N: usize> Read for GlobalPooling<K, N> {
     fn read(reader: &mut Reader<'_>) -> Result<Self> {
         let base = Base::read(reader)?;
         let data_format = Choice::read(reader, "data_format", default_format(N))?;
-        Ok(Self { base, data_format, kind: PhantomData })
+        Ok(Self { base, data_format, keepdims: reader.boolean("keepdims", false)?, kind: PhantomData })
     }
 }
 
 impl<K: PoolingKind, const N: usize> Layer for GlobalPooling<K, N> {
     fn config(&self) -> Config {
-        Config::new(Self::class()).with("data_format", self.data_format.to_value())
+        let config = Config::new(Self::class()).with("data_format", self.data_format.to_value());
+        // Keras 2 has no such key, and refuses those it does not know.
+        if self.keepdims { config.with("keepdims", true) } else { config }
     }
 
     fn base(&self) -> Option<&Base> {
@@ -270,8 +231,13 @@ impl<K: PoolingKind, const N: usize> Layer for GlobalPooling<K, N> {
 
     fn compute_output_shape(&self, inputs: &[Spec]) -> Result<Option<Vec<Spec>>> {
         let class = Self::class();
-        let image = Image::of(&class, one(&class, inputs)?, self.data_format.resolve()?, N)?;
-        Ok(Some(vec![Spec::new([image.batch, image.channels], image.dtype)]))
+        let format = self.data_format.resolve()?;
+        let mut image = Image::of(&class, one(&class, inputs)?, format, N)?;
+        if !self.keepdims {
+            return Ok(Some(vec![Spec::new([image.batch, image.channels], image.dtype)]));
+        }
+        image.spatial.fill(Some(1));
+        Ok(Some(vec![image.spec(format)]))
     }
 
     fn call(&self, cx: &mut Call, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
@@ -282,10 +248,14 @@ impl<K: PoolingKind, const N: usize> Layer for GlobalPooling<K, N> {
         if let (Some(mask), true) = (cx.mask(0), Self::masked_mean()) {
             let counts = k::expand_dims(&k::cast(mask, image.dtype), -1);
             let x = to_channels_last(x, format)?;
-            return Ok(vec![k::sum(&(x * &counts), &[1], false) / k::sum(&counts, &[1], false)]);
+            let mean = k::sum(&(x * &counts), &[1], true) / k::sum(&counts, &[1], true);
+            return Ok(vec![match (self.keepdims, format) {
+                (true, format) => from_channels_last(&mean, format)?,
+                (false, _) => k::squeeze(&mean, 1),
+            }]);
         }
         let axes: Vec<isize> = spatial_axes(format, N).map(|axis| axis as isize).collect();
-        Ok(vec![K::axes(x, &axes)])
+        Ok(vec![K::axes(x, &axes, self.keepdims)])
     }
 
     fn supports_masking(&self) -> bool {

@@ -3,10 +3,10 @@
 use super::network::{Kind, Network};
 use super::{Model, Sequential};
 use crate::error::{Error, Result};
-use crate::layers::{self, Input, LayerNode, LayerRef, read_shape};
+use crate::layers::{self, Arguments, CONSTANT, Input, LayerNode, LayerRef, read_shape};
 use crate::registry::Config;
 use crate::tensor::Tensor;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 
 impl Model {
@@ -78,12 +78,7 @@ fn functional_config(network: &Network, config: Config) -> Result<Config> {
     for layer in &network.layers {
         let mut inbound = Vec::new();
         for call in calls_of(network, layer).into_iter().filter(|call| !call.inputs.is_empty()) {
-            let mut sources = Vec::with_capacity(call.inputs.len());
-            for input in &call.inputs {
-                let (name, node, tensor) = reference(input)?;
-                sources.push(json!([name, node, tensor, {}]));
-            }
-            inbound.push(Value::Array(sources));
+            inbound.push(write_call(call, reference)?);
         }
         let own = layer.config();
         layers.push(json!({
@@ -101,6 +96,33 @@ fn functional_config(network: &Network, config: Config) -> Result<Config> {
     };
     let (inputs, outputs) = (ends(&network.inputs)?, ends(&network.outputs)?);
     Ok(config.with("layers", layers).with("input_layers", inputs).with("output_layers", outputs))
+}
+
+/// A call as files have it: `[[name, node, tensor, arguments], ..]`; inputs that are arguments stand among those.
+fn write_call(
+    call: &LayerNode,
+    reference: impl Fn(&Tensor) -> Result<(String, usize, usize)>,
+) -> Result<Value> {
+    let mut named = Vec::new();
+    let mut arguments = call.arguments.clone();
+    let constant = arguments.remove(CONSTANT);
+    for value in arguments.values_mut() {
+        write_references(value, &mut |i| {
+            let input =
+                call.inputs.get(i).ok_or_else(|| malformed("call", "an argument that is an input"))?;
+            named.push(i);
+            reference(input)
+        })?;
+    }
+    let mut sources = Vec::with_capacity(call.inputs.len());
+    if let Some(constant) = constant {
+        sources.push(json!([CONSTANT, -1, constant, arguments]));
+    }
+    for (_, input) in call.inputs.iter().enumerate().filter(|(i, _)| !named.contains(i)) {
+        let (name, node, tensor) = reference(input)?;
+        sources.push(json!([name, node, tensor, arguments]));
+    }
+    Ok(Value::Array(sources))
 }
 
 fn calls_of<'a>(network: &'a Network, layer: &LayerRef) -> Vec<&'a LayerNode> {
@@ -184,6 +206,7 @@ fn later_keys(reader: &mut crate::registry::Reader<'_>) -> Result<bool> {
 struct Pending<'a> {
     layer: &'a str,
     sources: Vec<(&'a str, usize, usize)>,
+    arguments: Arguments,
 }
 
 fn functional_from(config: &Config) -> Result<Model> {
@@ -223,13 +246,9 @@ fn functional_from(config: &Config) -> Result<Model> {
         }
         let inbound = value.get("inbound_nodes").and_then(Value::as_array);
         for node in inbound.into_iter().flatten() {
-            let sources = node
-                .as_array()
-                .and_then(|sources| sources.iter().map(read_reference).collect::<Option<Vec<_>>>());
-            let sources = sources.ok_or_else(|| {
+            pending.push(read_call(name, node).ok_or_else(|| {
                 malformed(&format!("layer {name:?}"), "inbound nodes [name, node, tensor, {}]")
-            })?;
-            pending.push(Pending { layer: name, sources });
+            })?);
         }
     }
     // Calls whose inputs are there, round after round, each layer's in their own order.
@@ -246,7 +265,7 @@ fn functional_from(config: &Config) -> Result<Model> {
             match ready {
                 Some(inputs) if !blocked.contains(&call.layer) => {
                     let Some(layer) = made.get(call.layer) else { continue };
-                    let results = layer.call_all(inputs)?;
+                    let results = layer.call_with(inputs, call.arguments)?;
                     let count = calls.entry(call.layer).or_default();
                     tensors.insert((call.layer, *count), results);
                     *count += 1;
@@ -291,8 +310,75 @@ fn functional_from(config: &Config) -> Result<Model> {
     Ok(model)
 }
 
+/// A call in the file of a model: what it reads, then what its arguments refer to.
+fn read_call<'a>(layer: &'a str, node: &'a Value) -> Option<Pending<'a>> {
+    let node = node.as_array()?;
+    // tf.keras writes a call on one tensor without the outer list.
+    let flat = node.first().is_some_and(Value::is_string);
+    let sources: Vec<&'a [Value]> = if flat {
+        vec![node]
+    } else {
+        node.iter().map(|source| source.as_array().map(Vec::as_slice)).collect::<Option<_>>()?
+    };
+    let mut call = Pending { layer, sources: Vec::new(), arguments: Arguments::new() };
+    let mut given: Option<&'a Arguments> = None;
+    for source in sources {
+        given = source.get(3).and_then(Value::as_object).or(given);
+        match source {
+            [Value::String(name), _, constant, ..] if name == CONSTANT => {
+                call.arguments.insert(CONSTANT.into(), constant.clone());
+            }
+            source => call.sources.push(reference_of(source)?),
+        }
+    }
+    for (name, value) in given.into_iter().flatten() {
+        let value = read_references(value, &mut call.sources)?;
+        call.arguments.insert(name.clone(), value);
+    }
+    Some(call)
+}
+
+/// An argument whose references to tensors, `[name, node, tensor]` at any depth, refer to what the call reads instead.
+fn read_references<'a>(value: &'a Value, sources: &mut Vec<(&'a str, usize, usize)>) -> Option<Value> {
+    match value {
+        Value::Array(parts) if parts.len() == 3 && parts.first().is_some_and(Value::is_string) => {
+            sources.push(reference_of(parts)?);
+            Some(layers::input_argument(sources.len() - 1))
+        }
+        Value::Array(items) => items
+            .iter()
+            .map(|item| read_references(item, sources))
+            .collect::<Option<Vec<_>>>()
+            .map(Value::Array),
+        Value::Object(fields) => {
+            let read = fields.iter().map(|(key, item)| Some((key.clone(), read_references(item, sources)?)));
+            read.collect::<Option<Map<_, _>>>().map(Value::Object)
+        }
+        value => Some(value.clone()),
+    }
+}
+
+/// The way back.
+fn write_references(
+    value: &mut Value,
+    reference: &mut impl FnMut(usize) -> Result<(String, usize, usize)>,
+) -> Result<()> {
+    if let Some(i) = layers::input_index(value) {
+        *value = json!(reference(i)?);
+        return Ok(());
+    }
+    match value {
+        Value::Array(items) => items.iter_mut().try_for_each(|item| write_references(item, reference)),
+        Value::Object(fields) => fields.values_mut().try_for_each(|item| write_references(item, reference)),
+        _ => Ok(()),
+    }
+}
+
 fn read_reference(value: &Value) -> Option<(&str, usize, usize)> {
-    let parts = value.as_array()?;
+    reference_of(value.as_array()?)
+}
+
+fn reference_of(parts: &[Value]) -> Option<(&str, usize, usize)> {
     let index = |i: usize| parts.get(i)?.as_u64().and_then(|n| usize::try_from(n).ok());
     Some((parts.first()?.as_str()?, index(1)?, index(2)?))
 }

@@ -133,7 +133,7 @@ impl Network {
                 specs.push(spec);
                 masks.push(mask);
             }
-            let (outputs, masks) = call.layer.settle(&specs, &masks)?;
+            let (outputs, masks) = call.layer.settle(&specs, &masks, &call.arguments)?;
             for (output, settled) in outputs.into_iter().zip(masks).enumerate() {
                 known.insert(SymbolId::of(&node.producer, output), settled);
             }

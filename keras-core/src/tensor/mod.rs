@@ -102,6 +102,14 @@ impl Tensor {
         Self(State::Poisoned(Arc::new(error)))
     }
 
+    /// The value of a literal.
+    pub(crate) fn literal(&self) -> Option<&Array> {
+        match &self.0 {
+            State::Constant(array) => Some(array),
+            _ => None,
+        }
+    }
+
     /// The tensor itself, or the error it carries.
     pub fn check(&self) -> Result<&Self> {
         match &self.0 {

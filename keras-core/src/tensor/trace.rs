@@ -20,6 +20,12 @@ pub enum Phase {
     Train,
 }
 
+impl From<bool> for Phase {
+    fn from(training: bool) -> Self {
+        if training { Self::Train } else { Self::Test }
+    }
+}
+
 /// What a trace is made for.
 #[derive(Debug, Clone, Default)]
 pub struct TraceOptions {
@@ -41,6 +47,8 @@ pub struct Trace {
     memo: Arc<Memo>,
     /// The names of the models around, each followed by a slash.
     path: Arc<str>,
+    /// The learning phase: that of the options, unless a call said otherwise.
+    phase: Phase,
 }
 
 type Memo = Mutex<HashMap<SymbolId, Known>>;
@@ -77,6 +85,7 @@ pub struct Traced {
     cell: Weak<Cell>,
     memo: Weak<Memo>,
     path: Arc<str>,
+    phase: Phase,
     pub(crate) value: Value,
 }
 
@@ -90,7 +99,8 @@ impl Traced {
             Error::state("trace", "a tensor of a trace under way", "one of a trace that is over")
                 .advice("a traced tensor is valid only inside the call that received it")
         })?;
-        Ok(Trace { cell, memo: self.memo.upgrade().unwrap_or_default(), path: Arc::clone(&self.path) })
+        let memo = self.memo.upgrade().unwrap_or_default();
+        Ok(Trace { cell, memo, path: Arc::clone(&self.path), phase: self.phase })
     }
 
     fn is_of(&self, trace: &Trace) -> bool {
@@ -108,13 +118,15 @@ impl Cell {
 impl Trace {
     /// An empty trace.
     pub fn new(options: TraceOptions) -> Self {
-        Self { cell: Arc::new(Cell::new(options, None)), memo: Arc::default(), path: Arc::from("") }
+        let phase = options.phase;
+        Self { cell: Arc::new(Cell::new(options, None)), memo: Arc::default(), path: Arc::from(""), phase }
     }
 
     /// The trace of one step of a loop.
     pub(super) fn inside(outer: Outer) -> Self {
-        let (options, path) = (outer.trace.options().clone(), Arc::clone(&outer.trace.path));
-        Self { cell: Arc::new(Cell::new(options, Some(outer))), memo: Arc::default(), path }
+        let (options, path, phase) =
+            (outer.trace.options().clone(), Arc::clone(&outer.trace.path), outer.trace.phase);
+        Self { cell: Arc::new(Cell::new(options, Some(outer))), memo: Arc::default(), path, phase }
     }
 
     pub(super) fn outer(&self) -> Option<&Outer> {
@@ -129,7 +141,12 @@ impl Trace {
     /// The same trace inside a nested model: its Keras tensors stand for other values at every call.
     pub fn nested(&self, name: &str) -> Self {
         let path = Arc::from(format!("{}{name}/", self.path));
-        Self { cell: Arc::clone(&self.cell), memo: Arc::default(), path }
+        Self { cell: Arc::clone(&self.cell), memo: Arc::default(), path, phase: self.phase }
+    }
+
+    /// The same trace in a learning phase of a call's own.
+    pub fn in_phase(&self, phase: Phase) -> Self {
+        Self { phase, ..self.clone() }
     }
 
     /// The names of the models around, each followed by a slash.
@@ -139,7 +156,7 @@ impl Trace {
 
     /// Whether the learning phase is 1.
     pub fn is_training(&self) -> bool {
-        self.cell.options.phase == Phase::Train
+        self.phase == Phase::Train
     }
 
     /// What it is made for.
@@ -171,7 +188,7 @@ impl Trace {
     /// A value of the graph as a tensor.
     pub fn tensor(&self, value: Value) -> Tensor {
         let (cell, memo) = (Arc::downgrade(&self.cell), Arc::downgrade(&self.memo));
-        Tensor(State::Traced(Traced { cell, memo, path: Arc::clone(&self.path), value }))
+        Tensor(State::Traced(Traced { cell, memo, path: Arc::clone(&self.path), phase: self.phase, value }))
     }
 
     /// The value of a tensor in this graph: literals and variables are appended, Keras tensors replayed. Inside a loop,

@@ -9,7 +9,7 @@ use crate::graph::ConvSpec;
 use crate::k;
 use crate::layers::check::{known, positive};
 use crate::layers::conv_geometry::{Image, Windows, from_channels_last, to_channels_last};
-use crate::layers::pooling::default_format;
+use crate::layers::windowed::default_format;
 use crate::layers::{Build, Call, Choice, Padding, PerAxis};
 use crate::registry::{Config, Reader};
 use crate::tensor::{Spec, Tensor};

@@ -4,7 +4,7 @@ use crate::array::Array;
 use crate::error::{Error, Result};
 use crate::k;
 use crate::layers::registry::{Read, deserialize, read_layer};
-use crate::layers::{Base, Build, Call, Choice, IntoLayer, Layer, LayerRef, options::Named};
+use crate::layers::{Arguments, Base, Build, Call, Choice, IntoLayer, Layer, LayerRef, options::Named};
 use crate::registry::{Config, Reader};
 use crate::regularizers::RegularizerRef;
 use crate::tensor::{Spec, Tensor};
@@ -230,7 +230,7 @@ impl Layer for Bidirectional {
         let [forward, backward] = self.split(inputs)?;
         let settle = |layer: &LayerRef, specs: Vec<Spec>| {
             let masked = vec![false; specs.len()];
-            layer.settle(&specs, &masked).map(|(outputs, _)| outputs)
+            layer.settle(&specs, &masked, &Arguments::new()).map(|(outputs, _)| outputs)
         };
         let (forward, backward) = (settle(&layers.forward, forward)?, settle(&layers.backward, backward)?);
         self.join(&layers, forward, backward, |mode, mut y, reversed| match mode {

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::k;
 use crate::layers::registry::{Read, read_layer};
-use crate::layers::{Base, Build, Call, IntoLayer, Layer, LayerRef};
+use crate::layers::{Arguments, Base, Build, Call, IntoLayer, Layer, LayerRef};
 use crate::registry::{Config, Reader};
 use crate::regularizers::RegularizerRef;
 use crate::tensor::looping::Loop;
@@ -93,7 +93,7 @@ impl Layer for TimeDistributed {
     fn compute_output_shape(&self, inputs: &[Spec]) -> Result<Option<Vec<Spec>>> {
         let (step, time) = step_of(inputs)?;
         let layer = self.layer.clone()?;
-        let (outputs, _) = layer.settle(&[step], &[false])?;
+        let (outputs, _) = layer.settle(&[step], &[false], &Arguments::new())?;
         let mut output = only(&layer, outputs)?;
         output.shape.insert(1.min(output.shape.len()), time);
         Ok(Some(vec![output]))

@@ -1,0 +1,13 @@
+//! Layers against real Keras, and against their definitions where Keras is random or silent.
+
+mod case;
+mod contract;
+mod definitions;
+mod golden;
+mod operations;
+mod options;
+mod parity;
+mod random;
+mod setters;
+mod tf_keras;
+mod wrong;

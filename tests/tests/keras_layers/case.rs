@@ -1,0 +1,269 @@
+//! Recorded cases of layers, and layers in traces.
+
+use crate::fixtures::Fixture;
+use keras_core::array::{Array, DType};
+use keras_core::backend::reference::Reference;
+use keras_core::backend::{Backend, Engine, Variable};
+use keras_core::graph::Type;
+use keras_core::layers::{Arguments, Input, LayerRef, Masking, deserialize};
+use keras_core::registry::Config;
+use keras_core::semantics::Semantics;
+use keras_core::tensor::{Phase, Trace, TraceOptions};
+use keras_core::{Result, Spec, Tensor, k};
+use serde_json::Value;
+use std::sync::LazyLock;
+
+static KERAS: LazyLock<Fixture> = LazyLock::new(|| Fixture::load("layers_2_3_1"));
+
+/// One recorded case.
+pub(super) struct Case {
+    fixture: &'static Fixture,
+    /// As the generator wrote it.
+    pub(super) json: &'static Value,
+    /// The rules of the Keras that wrote it.
+    pub(super) semantics: Semantics,
+}
+
+impl Case {
+    pub(super) fn name(&self) -> &'static str {
+        self.json["name"].as_str().unwrap()
+    }
+
+    pub(super) fn config(&self) -> Config {
+        Config {
+            class_name: self.json["class_name"].as_str().unwrap().to_owned(),
+            config: self.json["config"].as_object().unwrap().clone(),
+        }
+    }
+
+    /// Arguments of the call besides the inputs.
+    pub(super) fn arguments(&self) -> Arguments {
+        self.json.get("arguments").and_then(Value::as_object).cloned().unwrap_or_default()
+    }
+
+    pub(super) fn flags(&self, key: &str) -> Vec<bool> {
+        self.json[key].as_array().unwrap().iter().map(|flag| flag.as_bool().unwrap()).collect()
+    }
+
+    /// The specs of the inputs, batch open.
+    pub(super) fn specs(&self) -> Vec<Spec> {
+        let dtypes = self.json["input_dtypes"].as_array().unwrap();
+        let shapes = self.json["input_shapes"].as_array().unwrap();
+        let spec = |(shape, dtype): (&Value, &Value)| {
+            let lens = shape.as_array().unwrap().iter().map(|len| len.as_u64().map(|len| len as usize));
+            Spec::new(lens.collect::<Vec<_>>(), DType::from_name(dtype.as_str().unwrap()).unwrap())
+        };
+        shapes.iter().zip(dtypes).map(spec).collect()
+    }
+
+    pub(super) fn array(&self, key: &str) -> &'static Array {
+        self.fixture.array(&format!("{}/{key}", self.name()))
+    }
+
+    pub(super) fn find(&self, key: &str) -> Option<&'static Array> {
+        self.fixture.find(&format!("{}/{key}", self.name()))
+    }
+
+    /// The layer with the recorded weights.
+    pub(super) fn layer(&self) -> LayerRef {
+        let layer = deserialize(&self.config()).unwrap();
+        layer.build(&self.specs()).unwrap();
+        layer.set_weights(&self.weights()).unwrap();
+        layer
+    }
+
+    pub(super) fn weights(&self) -> Vec<Array> {
+        let count = self.json["weights"].as_array().unwrap().len();
+        (0..count).map(|i| self.array(&format!("weight_{i}")).clone()).collect()
+    }
+
+    /// The Keras tensors that the layer was called on, and the result.
+    pub(super) fn call(&self, layer: &LayerRef) -> Result<(Vec<Tensor>, Vec<Tensor>)> {
+        let mut inputs = Vec::new();
+        for (spec, masked) in self.specs().into_iter().zip(self.flags("input_masks")) {
+            let x = input(&spec)?;
+            inputs.push(if masked { Masking::new(0.0).call(&x)? } else { x });
+        }
+        let outputs = layer.call_with(inputs.clone(), self.arguments())?;
+        Ok((inputs, outputs))
+    }
+}
+
+pub(super) fn input(spec: &Spec) -> Result<Tensor> {
+    Input::new(spec.shape.get(1..).unwrap_or_default().to_vec()).dtype(spec.dtype).tensor()
+}
+
+pub(super) fn cases_of(fixture: &'static Fixture, semantics: Semantics) -> impl Iterator<Item = Case> {
+    fixture.cases().iter().map(move |json| Case { fixture, json, semantics })
+}
+
+/// What Keras 2.3.1 recorded.
+pub(super) fn cases() -> impl Iterator<Item = Case> {
+    cases_of(&KERAS, Semantics::keras_2_3())
+}
+
+/// Runs a check on cases and reports all that fail.
+pub(super) fn for_every(
+    cases: impl Iterator<Item = Case>,
+    check: impl Fn(&Case) -> std::result::Result<(), String>,
+) {
+    let mut count = 0;
+    let mut failures = Vec::new();
+    for case in cases {
+        count += 1;
+        failures.extend(check(&case).err().map(|error| format!("{}: {error}", case.name())));
+    }
+    assert!(count > 0, "no cases");
+    assert!(failures.is_empty(), "{} of {count}:\n{}", failures.len(), failures.join("\n"));
+}
+
+/// Equal shapes, and no element further away than 1e-5 of the largest (or of 1). Both sides round at 2⁻²⁴ = 6e-8 per
+/// operation; the longest sums here have some 400 terms of which most are below the largest result. In f64, 1e-10.
+pub(super) fn close(what: &str, found: &Array, expected: &Array) -> std::result::Result<(), String> {
+    if found.shape() != expected.shape() {
+        return Err(format!("{what}: shape {:?} instead of {:?}", found.shape(), expected.shape()));
+    }
+    let double = expected.dtype() == DType::F64;
+    let (found, expected): (Vec<f64>, Vec<f64>) = (found.to_vec(), expected.to_vec());
+    let tolerance = if double { 1e-10 } else { 1e-5 };
+    let scale = expected.iter().fold(1.0_f64, |most, x| most.max(x.abs()));
+    for (i, (a, b)) in found.iter().zip(&expected).enumerate() {
+        if (a - b).abs() > tolerance * scale || a.is_nan() {
+            return Err(format!("{what}: {a} instead of {b} at {i}"));
+        }
+    }
+    Ok(())
+}
+
+/// A layer's call in a trace at the recorded lengths.
+pub(super) struct Traced {
+    pub(super) trace: Trace,
+    pub(super) feeds: Vec<Array>,
+    pub(super) inputs: Vec<Tensor>,
+    pub(super) outputs: Vec<(Tensor, Option<Tensor>)>,
+}
+
+pub(super) fn traced(
+    layer: &LayerRef,
+    values: &[&Array],
+    masks: &[Option<&Array>],
+    arguments: &Arguments,
+    options: TraceOptions,
+) -> Traced {
+    let trace = Trace::new(options);
+    let mut feeds = Vec::new();
+    let mut feed = |array: &Array| {
+        feeds.push(array.clone());
+        trace.input(Type::new(array.shape(), array.dtype()))
+    };
+    let inputs: Vec<Tensor> = values.iter().map(|value| feed(value)).collect();
+    let masks: Vec<Option<Tensor>> = masks.iter().map(|mask| mask.map(&mut feed)).collect();
+    let outputs = layer.replay_with(&trace, &inputs, &masks, arguments).unwrap();
+    Traced { trace, feeds, inputs, outputs }
+}
+
+pub(super) fn trace(case: &Case, layer: &LayerRef, options: TraceOptions) -> Traced {
+    let masked = case.flags("input_masks");
+    let values: Vec<&Array> = (0..masked.len()).map(|i| case.array(&format!("input_{i}"))).collect();
+    let masks: Vec<Option<&Array>> =
+        (0..masked.len()).map(|i| masked[i].then(|| case.array(&format!("input_mask_{i}")))).collect();
+    traced(layer, &values, &masks, &case.arguments(), options)
+}
+
+/// A layer's results for some inputs, on the reference.
+pub(super) fn run(layer: &LayerRef, values: &[&Array], phase: Phase) -> Vec<Array> {
+    let options = TraceOptions { phase, ..TraceOptions::default() };
+    let traced = traced(layer, values, &vec![None; values.len()], &Arguments::new(), options);
+    let outputs: Vec<&Tensor> = traced.outputs.iter().map(|(y, _)| y).collect();
+    traced.run(&Engine::new(Reference).unwrap(), &outputs, Vec::new())
+}
+
+impl Traced {
+    pub(super) fn run<B: Backend>(
+        &self,
+        engine: &Engine<B>,
+        fetches: &[&Tensor],
+        updates: Vec<(Variable, Tensor)>,
+    ) -> Vec<Array> {
+        let values: Vec<_> = fetches.iter().map(|tensor| self.trace.lift(tensor).unwrap()).collect();
+        let updates: Vec<_> = updates.into_iter().map(|(v, x)| (v, self.trace.lift(&x).unwrap())).collect();
+        self.trace.with_graph_mut(|graph| {
+            graph.set_outputs(values);
+            graph.set_updates(updates);
+        });
+        let program = self.trace.with_graph(|graph| engine.compile(graph)).unwrap();
+        program.run(&self.feeds).unwrap()
+    }
+
+    /// The layer's losses: of its activity and of its weights.
+    pub(super) fn loss(&self, layer: &LayerRef) -> Option<Tensor> {
+        let weights = layer.weights();
+        let penalties = weights.iter().filter_map(|weight| {
+            weight.regularizer.as_ref().map(|penalty| penalty.call(&Tensor::variable(&weight.variable)))
+        });
+        self.trace.collected().losses.into_iter().chain(penalties).reduce(|a, b| a + b)
+    }
+}
+
+pub(super) fn check_phase<B: Backend>(
+    case: &Case,
+    layer: &LayerRef,
+    engine: &Engine<B>,
+    traced: &Traced,
+    phase: &str,
+) -> std::result::Result<(), String> {
+    let loss = traced.loss(layer);
+    let mut objective = loss.clone();
+    for (i, (y, _)) in traced.outputs.iter().enumerate() {
+        let part = k::sum(&(y * &Tensor::constant(case.array(&format!("r_{i}")).clone())), &[], false);
+        objective = Some(objective.map_or(part.clone(), |known| known + part));
+    }
+    let weights: Vec<Tensor> =
+        layer.weights().iter().map(|weight| Tensor::variable(&weight.variable)).collect();
+    let sources: Vec<(String, &Tensor)> = traced
+        .inputs
+        .iter()
+        .enumerate()
+        .map(|(i, x)| (format!("grad_input_{i}"), x))
+        .chain(weights.iter().enumerate().map(|(i, w)| (format!("grad_weight_{i}"), w)))
+        .filter(|(key, _)| case.find(&format!("{phase}/{key}")).is_some())
+        .collect();
+    let variables: Vec<&Tensor> = sources.iter().map(|(_, source)| *source).collect();
+    let gradients = k::gradients(&objective.unwrap(), &variables).unwrap();
+
+    let mut fetches: Vec<(String, &Array, Tensor)> = Vec::new();
+    for (i, (y, mask)) in traced.outputs.iter().enumerate() {
+        fetches.push((format!("{phase} output {i}"), case.array(&format!("{phase}/output_{i}")), y.clone()));
+        match (mask, case.find(&format!("output_mask_{i}"))) {
+            (Some(mask), Some(expected)) => fetches.push((format!("mask {i}"), expected, mask.clone())),
+            (None, None) => {}
+            (mask, _) => return Err(format!("mask {i} is there: {}", mask.is_some())),
+        }
+    }
+    match (loss, case.find(&format!("{phase}/loss"))) {
+        (Some(loss), Some(expected)) => fetches.push((format!("{phase} loss"), expected, loss)),
+        (None, None) => {}
+        (loss, _) => return Err(format!("a loss is there: {}", loss.is_some())),
+    }
+    for ((key, _), gradient) in sources.into_iter().zip(gradients) {
+        let gradient = gradient.ok_or_else(|| format!("{phase} {key}: no gradient"))?;
+        fetches.push((format!("{phase} {key}"), case.array(&format!("{phase}/{key}")), gradient));
+    }
+
+    let tensors: Vec<&Tensor> = fetches.iter().map(|(_, _, tensor)| tensor).collect();
+    let found = traced.run(engine, &tensors, Vec::new());
+    for ((what, expected, _), found) in fetches.iter().zip(found) {
+        close(what, &found, expected)?;
+    }
+    Ok(())
+}
+
+/// What a case's layer gives for its recorded inputs, in the test phase.
+pub(super) fn run_case(case: &Case) -> std::result::Result<Vec<Array>, String> {
+    let layer = deserialize(&case.config()).map_err(|error| error.to_string())?;
+    layer.build(&case.specs()).map_err(|error| error.to_string())?;
+    layer.set_weights(&case.weights()).map_err(|error| error.to_string())?;
+    let traced = trace(case, &layer, TraceOptions { semantics: case.semantics, ..TraceOptions::default() });
+    let outputs: Vec<&Tensor> = traced.outputs.iter().map(|(y, _)| y).collect();
+    Ok(traced.run(&Engine::new(Reference).unwrap(), &outputs, Vec::new()))
+}

@@ -1,0 +1,175 @@
+//! Layers that draw random numbers, against their definitions.
+
+use super::case::run;
+use keras_core::array::{Array, DType};
+use keras_core::backend::reference::Reference;
+use keras_core::backend::{Engine, Variable};
+use keras_core::graph::Type;
+use keras_core::layers::{
+    AlphaDropout, Dropout, GaussianDropout, GaussianNoise, IntoLayer, LayerRef, MultiHeadAttention,
+    SpatialDropout1D, SpatialDropout2D, SpatialDropout3D,
+};
+use keras_core::tensor::{Phase, Trace, TraceOptions};
+
+fn layer(definition: impl IntoLayer) -> LayerRef {
+    definition.into_layer().unwrap()
+}
+
+fn train(definition: impl IntoLayer, x: &Array) -> Vec<f64> {
+    let layer = layer(definition);
+    assert!(run(&layer, &[x], Phase::Test)[0].same_bits(x), "{} changes something at rest", layer.name());
+    run(&layer, &[x], Phase::Train)[0].to_vec()
+}
+
+fn moments(values: &[f64]) -> (f64, f64) {
+    let mean = values.iter().sum::<f64>() / values.len() as f64;
+    (mean, values.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / values.len() as f64)
+}
+
+/// Within five standard deviations of what an estimate from `n` draws scatters by.
+fn near(what: &str, found: f64, expected: f64, deviation: f64, n: usize) {
+    let bound = 5.0 * deviation / (n as f64).sqrt();
+    assert!((found - expected).abs() < bound, "{what}: {found} instead of {expected} ± {bound}");
+}
+
+const N: usize = 40_000;
+
+fn threes() -> Array {
+    Array::full(&[N / 100, 100], 3.0_f32)
+}
+
+#[test]
+fn dropout_keeps_a_fraction_and_the_mean() {
+    for rate in [0.1, 0.4, 0.9] {
+        let y = train(Dropout::new(rate), &threes());
+        let kept = y.iter().filter(|&&y| y != 0.0).count() as f64 / N as f64;
+        near("kept", kept, 1.0 - rate, (rate * (1.0 - rate)).sqrt(), N);
+        let scaled = 3.0 / (1.0 - rate);
+        assert!(y.iter().all(|&y| y == 0.0 || (y - scaled).abs() < 1e-5));
+    }
+}
+
+#[test]
+fn gaussian_noise_adds_normal_numbers() {
+    let (mean, variance) = moments(&train(GaussianNoise::new(0.5), &threes()));
+    near("mean", mean, 3.0, 0.5, N);
+    near("variance", variance, 0.25, 0.25 * 2.0_f64.sqrt(), N);
+}
+
+#[test]
+fn gaussian_dropout_multiplies_by_normal_numbers() {
+    for rate in [0.2, 0.5] {
+        let y: Vec<f64> = train(GaussianDropout::new(rate), &threes()).iter().map(|y| y / 3.0).collect();
+        let (mean, variance) = moments(&y);
+        let expected = rate / (1.0 - rate);
+        near("mean", mean, 1.0, expected.sqrt(), N);
+        near("variance", variance, expected, expected * 2.0_f64.sqrt(), N);
+    }
+}
+
+/// Of standard normal inputs, mean and variance stay; dropped elements all have one value.
+#[test]
+fn alpha_dropout_keeps_mean_and_variance() {
+    let zeros = Array::full(&[N / 100, 100], 0.0_f32);
+    let normal =
+        Array::from_vec(zeros.shape(), train(GaussianNoise::new(1.0), &zeros)).unwrap().cast(DType::F32);
+    for rate in [0.1, 0.3] {
+        let y = train(AlphaDropout::new(rate), &normal);
+        let (mean, variance) = moments(&y);
+        near("mean", mean, 0.0, 1.0, N);
+        // The fourth moment of the mixture is below 12 for these rates.
+        near("variance", variance, 1.0, 12.0_f64.sqrt(), N);
+        let least = -1.673_263_242_354_377_2 * 1.050_700_987_355_480_5;
+        let a = ((1.0 - rate) * (1.0 + rate * least * least)).powf(-0.5);
+        let dropped = a * least - a * least * rate;
+        let count = y.iter().filter(|&&y| (y - dropped).abs() < 1e-5).count() as f64 / N as f64;
+        near("dropped", count, rate, (rate * (1.0 - rate)).sqrt() + 0.02, N);
+    }
+}
+
+/// One draw per sample and channel, wherever the channels are.
+#[test]
+fn spatial_dropout_drops_whole_channels() {
+    let (samples, steps, channels) = (200, 6, 50);
+    let rate = 0.3;
+    let check = |y: &[f64], of: &dyn Fn(usize, usize, usize) -> usize| {
+        let mut dropped = 0;
+        for sample in 0..samples {
+            for channel in 0..channels {
+                let cells: Vec<f64> = (0..steps).map(|step| y[of(sample, step, channel)]).collect();
+                assert!(cells.iter().all(|cell| *cell == cells[0]));
+                assert!(cells[0] == 0.0 || (cells[0] - 1.0 / (1.0 - rate)).abs() < 1e-6);
+                dropped += usize::from(cells[0] == 0.0);
+            }
+        }
+        let n = samples * channels;
+        near("dropped", dropped as f64 / n as f64, rate, (rate * (1.0 - rate)).sqrt(), n);
+    };
+    let last = |sample: usize, step: usize, channel: usize| (sample * steps + step) * channels + channel;
+    let first = |sample: usize, step: usize, channel: usize| (sample * channels + channel) * steps + step;
+    let ones = |shape: &[usize]| Array::full(shape, 1.0_f32);
+    check(&train(SpatialDropout1D::new(rate), &ones(&[samples, steps, channels])), &last);
+    check(&train(SpatialDropout2D::new(rate), &ones(&[samples, 2, 3, channels])), &last);
+    check(&train(SpatialDropout3D::new(rate), &ones(&[samples, 3, 1, 2, channels])), &last);
+    let cf = "channels_first";
+    check(&train(SpatialDropout1D::new(rate).data_format(cf), &ones(&[samples, channels, steps])), &first);
+    check(&train(SpatialDropout2D::new(rate).data_format(cf), &ones(&[samples, channels, 2, 3])), &first);
+    check(&train(SpatialDropout3D::new(rate).data_format(cf), &ones(&[samples, channels, 3, 1, 2])), &first);
+}
+
+#[test]
+fn dropout_draws_by_name_or_by_seed_and_shares_draws_as_told() {
+    let x = Array::full(&[8, 6, 5], 1.0_f32);
+    let train = |layer: Dropout| run(&LayerRef::new(layer).unwrap(), &[&x], Phase::Train).remove(0);
+    let half = || Dropout::new(0.5);
+    assert!(train(half().name("a")).same_bits(&train(half().name("a"))));
+    assert!(!train(half().name("a")).same_bits(&train(half().name("b"))));
+    assert!(train(half().seed(3).name("a")).same_bits(&train(half().seed(3).name("b"))));
+    assert!(!train(half().seed(3)).same_bits(&train(half().seed(4))));
+    let shared = train(half().name("a").noise_shape([None, Some(1), Some(5)]));
+    let values = shared.as_slice::<f32>().unwrap();
+    for sample in values.chunks(30) {
+        assert!(sample.chunks(5).all(|step| step == &sample[..5]));
+    }
+    assert!(values.chunks(30).any(|sample| sample != &values[..30]));
+}
+
+/// What a layer gives in training under a seed and at a step.
+fn at(layer: &LayerRef, inputs: usize, seed: i64, step: i64) -> Array {
+    let variable = |name: &str, value: i64| Variable::new(name, Array::full(&[], value));
+    let random = Some((variable("seed", seed), variable("step", step)));
+    let trace = Trace::new(TraceOptions { phase: Phase::Train, random, ..TraceOptions::default() });
+    let x: Vec<_> = (0..inputs).map(|_| trace.input(Type::new([4, 6, 5], DType::F32))).collect();
+    let (y, _) = layer.replay(&trace, &x, &vec![None; inputs]).unwrap().remove(0);
+    let y = trace.lift(&y).unwrap();
+    trace.with_graph_mut(|graph| graph.set_outputs(vec![y]));
+    let program = trace.with_graph(|graph| Engine::new(Reference).unwrap().compile(graph)).unwrap();
+    let values = (0..120).map(|i| ((i * 37 % 41) as f32 - 20.0) / 20.0).collect();
+    program.run(&vec![Array::from_vec(&[4, 6, 5], values).unwrap(); inputs]).unwrap().remove(0)
+}
+
+#[test]
+fn draws_differ_between_steps_and_repeat_with_the_seed() {
+    let layers: Vec<(LayerRef, usize)> = vec![
+        (layer(Dropout::new(0.5)), 1),
+        (layer(Dropout::new(0.5).seed(7)), 1),
+        (layer(SpatialDropout1D::new(0.5)), 1),
+        (layer(AlphaDropout::new(0.5)), 1),
+        (layer(AlphaDropout::new(0.5).noise_shape([None, Some(1), Some(5)])), 1),
+        (layer(GaussianNoise::new(0.5)), 1),
+        (layer(GaussianDropout::new(0.5)), 1),
+        (layer(MultiHeadAttention::new(2, 3).dropout(0.5)), 2),
+    ];
+    for (layer, inputs) in layers {
+        let name = layer.name().to_owned();
+        assert!(at(&layer, inputs, 1, 5).same_bits(&at(&layer, inputs, 1, 5)), "{name}: not the same again");
+        assert!(
+            !at(&layer, inputs, 1, 5).same_bits(&at(&layer, inputs, 1, 6)),
+            "{name}: the same at the next step"
+        );
+        assert!(
+            !at(&layer, inputs, 1, 5).same_bits(&at(&layer, inputs, 2, 5)),
+            "{name}: the same for another seed"
+        );
+    }
+}

@@ -1,0 +1,234 @@
+//! Every option matters: for each key of the config of each loss, optimizer, initializer, regularizer and
+//! constraint, a change of its value changes what it computes, or is an error.
+
+use keras_core::backend::reference::Reference;
+use keras_core::backend::{Engine, Variable};
+use keras_core::constraints::ConstraintSpec;
+use keras_core::initializers::InitializerSpec;
+use keras_core::losses::LossSpec;
+use keras_core::optimizers::OptimizerSpec;
+use keras_core::random::Stream;
+use keras_core::regularizers::RegularizerSpec;
+use keras_core::tensor::{Trace, TraceOptions};
+use keras_core::{Array, DType, Result, Tensor, k};
+use serde_json::{Value, json};
+
+/// Keys that change nothing that is computed, with the reason.
+const EXCEPTIONS: &[(&str, &str)] =
+    &[("name", "a name names"), ("dtype", "of metrics: sums are kept in the default float type")];
+
+/// Another value for a key.
+fn changed(key: &str, value: &Value) -> Value {
+    match (key, value) {
+        ("reduction", value) => json!(if value == "sum" { "none" } else { "sum" }),
+        ("mode", value) => json!(if value == "fan_in" { "fan_out" } else { "fan_in" }),
+        ("distribution", value) => json!(if value == "uniform" { "normal" } else { "uniform" }),
+        ("seed", _) => json!(17),
+        ("clipnorm" | "clipvalue", _) => json!(0.01),
+        ("axis", value) => json!(if *value == json!(0) { 1 } else { 0 }),
+        (_, Value::Bool(value)) => json!(!value),
+        (_, value) => {
+            json!(value.as_f64().unwrap_or_else(|| panic!("no other value for {key}: {value}")) * 0.5 + 0.125)
+        }
+    }
+}
+
+fn matters(
+    kind: &str,
+    bases: &[Value],
+    canonical: impl Fn(&Value) -> Value,
+    observe: impl Fn(&Value) -> Result<String>,
+) {
+    let (mut failures, mut options) = (Vec::new(), 0);
+    for base in bases {
+        let base = canonical(base);
+        let first = observe(&base).unwrap_or_else(|error| panic!("{base}: {error}"));
+        assert_eq!(first, observe(&base).unwrap(), "{base} is not the same twice");
+        for (key, value) in base["config"].as_object().unwrap() {
+            if EXCEPTIONS.iter().any(|(exception, _)| exception == key) {
+                continue;
+            }
+            options += 1;
+            let mut other = base.clone();
+            other["config"][key] = changed(key, value);
+            if observe(&other).is_ok_and(|seen| seen == first) {
+                failures.push(format!("{}.{key} = {}", base["class_name"], other["config"][key]));
+            }
+        }
+    }
+    assert!(options > 0, "no options");
+    assert!(
+        failures.is_empty(),
+        "{kind}: {} of {options} change nothing: {}",
+        failures.len(),
+        failures.join(", ")
+    );
+}
+
+/// What operations on constants amount to.
+fn values(write: impl Fn(&Trace) -> Result<Vec<Tensor>>) -> Result<Vec<Vec<f64>>> {
+    let trace = Trace::new(TraceOptions::default());
+    let outputs = write(&trace)?;
+    let outputs = outputs.iter().map(|output| trace.lift(output)).collect::<Result<Vec<_>>>()?;
+    trace.with_graph_mut(|graph| graph.set_outputs(outputs));
+    let program = trace.with_graph(|graph| Engine::new(Reference)?.compile(graph))?;
+    Ok(program.run(&[])?.iter().map(Array::to_vec).collect())
+}
+
+/// A constant as a value of the trace.
+fn literal(trace: &Trace, array: &Array) -> Result<Tensor> {
+    Ok(trace.tensor(trace.lift(&Tensor::constant(array.clone()))?))
+}
+
+/// Values on both sides of 0, up to 2.
+fn ramp(shape: &[usize]) -> Array {
+    let count: usize = shape.iter().product();
+    let values = (0..count).map(|i| ((i * 37 % 101) as f32 / 25.0) - 2.0).collect();
+    Array::from_vec(shape, values).unwrap()
+}
+
+fn of(class: &str, config: Value) -> Value {
+    json!({"class_name": class, "config": config})
+}
+
+#[test]
+fn options_of_regularizers_matter() {
+    let spec = |value: &Value| RegularizerSpec::from(value);
+    matters(
+        "regularizers",
+        &[of("L1L2", json!({"l1": 0.5, "l2": 0.375}))],
+        |value| spec(value).to_value(),
+        |value| {
+            let regularizer = spec(value).resolve()?;
+            let found = values(|trace| Ok(vec![regularizer.call(&literal(trace, &ramp(&[3, 4]))?)]))?;
+            Ok(format!("{found:?}"))
+        },
+    );
+}
+
+#[test]
+fn options_of_constraints_matter() {
+    let spec = |value: &Value| ConstraintSpec::from(value);
+    let bases = [
+        of("MaxNorm", json!({"max_value": 1.0, "axis": 0})),
+        of("UnitNorm", json!({"axis": 0})),
+        of("MinMaxNorm", json!({"min_value": 0.5, "max_value": 1.0, "rate": 0.5, "axis": 0})),
+        of("MinMaxNorm", json!({"min_value": 9.0, "max_value": 10.0, "rate": 0.5, "axis": 0})),
+    ];
+    // Norms above the largest do not show the smallest, and the other way round.
+    let observe = |value: &Value| {
+        let constraint = spec(value).resolve()?;
+        let found = values(|trace| {
+            let weights = literal(trace, &ramp(&[3, 4]))?;
+            Ok(vec![constraint.call(&weights), constraint.call(&(weights * 0.01))])
+        })?;
+        Ok(format!("{found:?}"))
+    };
+    matters("constraints", &bases[..3], |value| spec(value).to_value(), observe);
+}
+
+#[test]
+fn options_of_initializers_matter() {
+    let spec = |value: &Value| InitializerSpec::from(value);
+    let bases = [
+        of("Constant", json!({"value": 0.5})),
+        of("RandomNormal", json!({})),
+        of("RandomUniform", json!({})),
+        of("TruncatedNormal", json!({})),
+        of("VarianceScaling", json!({})),
+        of("Orthogonal", json!({})),
+        of("Identity", json!({})),
+    ];
+    matters(
+        "initializers",
+        &bases,
+        |value| spec(value).to_value(),
+        |value| {
+            let made = spec(value).resolve()?.init(&[6, 4], DType::F32, &Stream::new(1, 2, 0));
+            let square = spec(value).resolve()?.init(&[4, 4], DType::F32, &Stream::new(1, 2, 0));
+            Ok(format!(
+                "{:?} {:?}",
+                made.map(|made| made.to_vec::<f64>()),
+                square.map(|made| made.to_vec::<f64>())
+            ))
+        },
+    );
+}
+
+#[test]
+fn options_of_optimizers_matter() {
+    let observe = |value: &Value| {
+        let weights = [Variable::new("w", ramp(&[3, 2]))];
+        let state = OptimizerSpec::from(value).build(&weights)?;
+        let trace = Trace::new(TraceOptions::default());
+        let w = trace.tensor(trace.lift(&Tensor::variable(&weights[0]))?);
+        let loss = k::sum(&k::square(&w), &[], false);
+        let gradients: Vec<Tensor> = k::gradients(&loss, &[&w])?.into_iter().flatten().collect();
+        let updates = state.updates(&weights, &gradients, &[])?;
+        let updates =
+            updates.into_iter().map(|(v, x)| Ok((v, trace.lift(&x)?))).collect::<Result<Vec<_>>>()?;
+        trace.with_graph_mut(|graph| graph.set_updates(updates));
+        let step = trace.with_graph(|graph| Engine::new(Reference)?.compile(graph))?;
+        for _ in 0..4 {
+            step.run(&[])?;
+        }
+        Ok(format!("{:?}", weights[0].value()?.to_vec::<f64>()))
+    };
+    let bases = [
+        of("SGD", json!({"learning_rate": 0.1, "momentum": 0.5, "clipnorm": 0.5})),
+        of("SGD", json!({"learning_rate": 0.1, "momentum": 0.5, "clipvalue": 0.5})),
+        of("RMSprop", json!({"learning_rate": 0.1})),
+        of("Adagrad", json!({"learning_rate": 0.1})),
+        of("Adadelta", json!({"learning_rate": 1.0, "epsilon": 0.5})),
+        of("Adam", json!({"learning_rate": 0.3, "beta_2": 0.1, "epsilon": 0.01})),
+        of("Adamax", json!({"learning_rate": 0.1})),
+        of("Nadam", json!({"learning_rate": 0.1})),
+    ];
+    let canonical = |value: &Value| {
+        let state = OptimizerSpec::from(value).build(&[]).unwrap();
+        state.config().unwrap().to_value()
+    };
+    matters("optimizers", &bases, canonical, observe);
+}
+
+/// Four samples of three classes: what is true, one-hot, and what is predicted.
+fn classes() -> (Array, Array) {
+    let y = Array::from([[1.0_f32, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [0.0, 1.0, 0.0]]);
+    let p = Array::from([[0.7_f32, 0.2, 0.1], [0.32, 0.28, 0.4], [0.1, 0.34, 0.56], [0.1, 0.6, 0.3]]);
+    (y, p)
+}
+
+#[test]
+fn options_of_losses_matter() {
+    let spec = |value: &Value| LossSpec::from(value);
+    let names = [
+        "MeanSquaredError",
+        "MeanAbsoluteError",
+        "MeanAbsolutePercentageError",
+        "MeanSquaredLogarithmicError",
+        "BinaryCrossentropy",
+        "CategoricalCrossentropy",
+        "SparseCategoricalCrossentropy",
+        "Hinge",
+        "SquaredHinge",
+        "CategoricalHinge",
+        "Poisson",
+        "LogCosh",
+        "KLDivergence",
+        "Huber",
+    ];
+    matters(
+        "losses",
+        &names.map(|name| of(name, json!({}))),
+        |value| spec(value).to_value(),
+        |value| {
+            let loss = spec(value).resolve()?;
+            let (y, p) = classes();
+            let sparse = Array::from([[0.0_f32], [1.0], [2.0], [1.0]]);
+            let y = if value["class_name"] == "SparseCategoricalCrossentropy" { sparse } else { y };
+            let found =
+                values(|trace| Ok(vec![loss.call(&literal(trace, &y)?, &(literal(trace, &p)? * 3.0))]))?;
+            Ok(format!("{:?} {found:?}", loss.reduction()))
+        },
+    );
+}
