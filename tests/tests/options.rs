@@ -25,7 +25,7 @@ fn changed(key: &str, value: &Value) -> Value {
         ("distribution", value) => json!(if value == "uniform" { "normal" } else { "uniform" }),
         ("seed", _) => json!(17),
         ("clipnorm" | "clipvalue", _) => json!(0.01),
-        ("axis", value) => json!(if *value == json!(0) { 1 } else { 0 }),
+        ("axis", value) => json!(i32::from(*value == json!(0))),
         (_, Value::Bool(value)) => json!(!value),
         (_, value) => {
             json!(value.as_f64().unwrap_or_else(|| panic!("no other value for {key}: {value}")) * 0.5 + 0.125)

@@ -207,8 +207,7 @@ fn argument_gaps(class: &str, name: &str, default: Option<&str>, cases: &[Case])
         let names =
             names.iter().filter(|known| !(class.starts_with("LocallyConnected") && **known == "same"));
         let absent = values.iter().any(Option::is_none);
-        for known in names.filter(|known| !seen.contains(**known) && !(absent && **known == "channels_last"))
-        {
+        for known in names.filter(|known| !(seen.contains(**known) || absent && **known == "channels_last")) {
             gaps.push(format!("{class}.{name}: never {known:?}"));
         }
     }

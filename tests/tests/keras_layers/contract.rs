@@ -37,7 +37,7 @@ fn same(what: &str, found: &[Array], expected: &[Array]) -> Checked {
 /// A model of the layer alone on its recorded inputs.
 fn model_of(case: &Case, layer: &LayerRef) -> Checked<Model> {
     let inputs: Vec<Tensor> =
-        case.specs().iter().map(|spec| super::case::input(spec)).collect::<Result<_, _>>().map_err(said)?;
+        case.specs().iter().map(super::case::input).collect::<Result<_, _>>().map_err(said)?;
     let outputs = layer.call_with(inputs.clone(), case.arguments()).map_err(said)?;
     let model = Model::new(inputs, outputs).map_err(said)?;
     model.set_semantics(case.semantics);

@@ -184,7 +184,7 @@ fn look(config: &Config, case: &Case, found: &mut BTreeMap<String, Array>) -> ke
         let sources: Vec<&Tensor> = inputs
             .iter()
             .chain(&variables)
-            .filter(|x| x.dtype().is_ok_and(|dtype| dtype.is_float()))
+            .filter(|x| x.dtype().is_ok_and(keras_core::DType::is_float))
             .collect();
         for (i, gradient) in k::gradients(&objective, &sources)?.into_iter().enumerate() {
             fetches.extend(gradient.map(|gradient| (format!("gradient {i}"), gradient)));
