@@ -15,13 +15,6 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-/// Files whose layers are not all there yet.
-const PENDING: &[&str] = &["fun_", "old.h5"];
-
-fn pending(name: &str) -> bool {
-    PENDING.iter().any(|part| name.contains(part))
-}
-
 /// The folder with the unpacked files.
 fn folder() -> &'static Path {
     static FOLDER: OnceLock<tempfile::TempDir> = OnceLock::new();

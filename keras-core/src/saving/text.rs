@@ -149,7 +149,7 @@ fn scalar(string: &str) -> String {
     let version = string.split('.').count() > 2 && string.chars().all(|c| c.is_ascii_digit() || c == '.');
     let word = matches!(
         string.to_ascii_lowercase().as_str(),
-        "null" | "true" | "false" | "yes" | "no" | "on" | "off" | "y" | "n" | "nan" | "inf"
+        "null" | "true" | "false" | "yes" | "no" | "on" | "off"
     );
     if (starts_as_word && string.chars().all(letters) && !word) || version {
         string.to_owned()

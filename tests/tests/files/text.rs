@@ -1,6 +1,6 @@
 //! Architectures as JSON and YAML.
 
-use super::{path, pending};
+use super::path;
 use keras_core::layers::{Dense, Dropout, Input};
 use keras_core::models::{Model, Sequential};
 use keras_core::saving::{CustomObjects, load_model, model_from_json, model_from_yaml};
@@ -26,12 +26,17 @@ fn read(name: &str) -> String {
 
 #[test]
 fn json_yaml_and_hdf5_hold_the_same_model() {
-    for name in TEXTS.iter().filter(|name| !pending(name)) {
+    for name in TEXTS {
         let whole = load_model(path(&format!("{name}.h5"))).unwrap();
-        for model in [
-            model_from_json(&read(&format!("{name}.json"))).unwrap(),
-            model_from_yaml(&read(&format!("{name}.yaml"))).unwrap(),
-        ] {
+        let json = model_from_json(&read(&format!("{name}.json"))).unwrap();
+        let yaml = model_from_yaml(&read(&format!("{name}.yaml")));
+        // TensorFlow 2 wrote Python objects into YAML: nobody but Python should read that.
+        if read(&format!("{name}.yaml")).contains("!!python/object") {
+            let error = yaml.err().unwrap().to_string();
+            assert!(error.contains("ListWrapper") && error.contains("a file never runs code"), "{error}");
+            continue;
+        }
+        for model in [json, yaml.unwrap()] {
             let (mut ours, config) = (model.get_config().unwrap(), whole.get_config().unwrap());
             // A list of layers has no name.
             ours.config["name"] = config.config["name"].clone();
@@ -43,7 +48,7 @@ fn json_yaml_and_hdf5_hold_the_same_model() {
 
 #[test]
 fn what_we_write_is_what_keras_wrote_to_the_character() {
-    for name in ["k231/seq_2.3.1", "k231/fun_2.3.1"].iter().filter(|name| !pending(name)) {
+    for name in ["k231/seq_2.3.1", "k231/fun_2.3.1"] {
         let json = read(&format!("{name}.json"));
         let model = model_from_json(&json).unwrap();
         assert_eq!(model.to_json().unwrap(), json, "{name}");
