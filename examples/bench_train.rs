@@ -13,10 +13,10 @@ fn main() -> Result<()> {
     random::set_seed(0);
     match std::env::args().nth(1).as_deref() {
         Some("mlp") => {
-            report("mlp", "samples_per_second", train(&mlp()?, &pictures(&[784], 60_000)?, 6_400, 128)?)
+            report("mlp", "samples_per_second", train(&mlp()?, &pictures(&[784], 60_000)?, 6_400, 128)?);
         }
         Some("cnn") => {
-            report("cnn", "samples_per_second", train(&cnn()?, &pictures(&[28, 28, 1], 6_400)?, 640, 128)?)
+            report("cnn", "samples_per_second", train(&cnn()?, &pictures(&[28, 28, 1], 6_400)?, 640, 128)?);
         }
         Some("lstm") => report("lstm", "samples_per_second", train(&lstm()?, &words(6_400)?, 640, 32)?),
         Some("latency") => report("latency", "milliseconds", latency(&mlp()?)?),
