@@ -93,6 +93,9 @@ def layer_cases(fixtures):
         # TensorFlow's processors convolve images with the channels last alone.
         if config.get("data_format") == "channels_first" or name in RANDOM or name == "Lambda":
             continue
+        # The layers around it are of single precision, and Keras 2.3.1 does not mix the two.
+        if "float64" in case["input_dtypes"] or config.get("dtype") == "float64":
+            continue
         seen[name] = seen.get(name, 0) + 1
         if seen[name] <= 4:
             yield case["name"], case
