@@ -256,7 +256,7 @@ mod tests {
         let text = to_yaml(&value);
         assert_eq!(
             text,
-            "config:\n  batch_input_shape: !!python/tuple\n  - null\n  - 3\n  empty: []\n  layers:\n  - a: 1.0e-07\n    b:\n    - - - x\n        - 0\n        - {}\n  name: a\n  odd: 'n'\n  spaced: 'a: b'\nkeras_version: 2.3.1\n"
+            "config:\n  batch_input_shape: !!python/tuple\n  - null\n  - 3\n  empty: []\n  layers:\n  - a: 1.0e-07\n    b:\n    - - - x\n        - 0\n        - {}\n  name: a\n  odd: n\n  spaced: 'a: b'\nkeras_version: 2.3.1\n"
         );
         assert_eq!(from_yaml("test", &text).unwrap(), value);
     }
