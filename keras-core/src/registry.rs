@@ -328,9 +328,9 @@ fn module_of(kind: &str) -> String {
 ///
 /// ```
 /// use keras_core::registry::CustomObjects;
-/// use keras_core::{activations, k, Tensor};
+/// use keras_core::{activations, k};
 /// let mine = CustomObjects::new()
-///     .activation("steep", |_| Ok((|x: &Tensor| k::tanh(&(x * 5.0))).into()));
+///     .activation("steep", |_| Ok(activations::custom("steep", |x| k::tanh(&(x * 5.0)))));
 /// assert!(mine.during(|| activations::get("steep")).is_ok());
 /// assert!(activations::get("steep").is_err());
 /// ```
