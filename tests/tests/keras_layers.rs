@@ -1,6 +1,6 @@
 //! Layers against real Keras, and against their definitions where Keras is random or silent.
 
-mod case;
+pub(crate) mod case;
 mod contract;
 mod definitions;
 mod golden;

@@ -12,7 +12,6 @@ mod fixtures;
 mod functions;
 mod gradients;
 mod keras_layers;
-mod layers;
 mod loops;
 mod model;
 mod observed;

@@ -1,14 +1,15 @@
-//! Recurrent layers and wrappers: cells of users, states over batches, and what the table in `layers` cannot show.
+//! Recurrent layers and wrappers: cells of users, states over batches, and what the table in `keras_layers` cannot show.
 
 use crate::fixtures::Fixture;
-use crate::layers::{Case, close, ramp, run, traced};
+use crate::keras_layers::case::{Case, close, ramp, run, traced};
 use backend_ndarray::NdArray;
 use keras_core::backend::reference::Reference;
 use keras_core::backend::{Backend, Engine, Variable};
 use keras_core::graph::Type;
 use keras_core::layers::{
-    self, Base, BatchNormalization, Bidirectional, Build, Call, Cell, ConvLSTM2D, CuDNNGRU, Dense, Dropout,
-    GRU, Input, LSTM, Layer, LayerRef, RNN, SimpleRNN, SimpleRNNCell, StackedRNNCells, TimeDistributed,
+    self, Arguments, Base, BatchNormalization, Bidirectional, Build, Call, Cell, ConvLSTM2D, CuDNNGRU, Dense,
+    Dropout, GRU, Input, LSTM, Layer, LayerRef, RNN, SimpleRNN, SimpleRNNCell, StackedRNNCells,
+    TimeDistributed,
 };
 use keras_core::models::{Model, Sequential};
 use keras_core::registry::Config;
@@ -94,7 +95,7 @@ fn step<B: Backend>(
 ) -> Vec<Array> {
     let mut masks = vec![None; inputs.len()];
     masks[0] = mask;
-    let traced = traced(layer, inputs, &masks, TraceOptions::default());
+    let traced = traced(layer, inputs, &masks, &Arguments::new(), TraceOptions::default());
     let outputs: Vec<&Tensor> = traced.outputs.iter().map(|(y, _)| y).collect();
     let updates = traced.trace.collected().updates;
     traced.run(engine, &outputs, updates)
@@ -107,8 +108,8 @@ fn states_of(layer: &LayerRef) -> Vec<Array> {
 fn carries_states<B: Backend>(backend: B) {
     let engine = Engine::new(backend).unwrap();
     let mut seen = 0;
-    for case in RECURRENT.cases().iter().map(Case) {
-        let batches = case.0["batches"].as_u64().unwrap();
+    for case in RECURRENT.cases().iter().map(|json| Case::of(&RECURRENT, json)) {
+        let batches = case.json["batches"].as_u64().unwrap();
         let layer = case.layer();
         if batches == 0 {
             assert!(layer.states().is_empty() && layer.reset_states().is_err(), "{}", case.name());
@@ -134,7 +135,7 @@ fn carries_states<B: Backend>(backend: B) {
                 after_first = states_of(&layer);
             }
         }
-        assert_eq!(after_first.len() as u64, case.0["states"].as_u64().unwrap());
+        assert_eq!(after_first.len() as u64, case.json["states"].as_u64().unwrap());
         layer.reset_states().unwrap();
         agrees("output", 0, &run(0));
         // Given values are where the next batch starts.
@@ -160,8 +161,8 @@ fn states_are_carried_on_ndarray_too() {
 fn in_double_precision_values_and_gradients_are_exact() {
     let engine = Engine::new(NdArray::new().unwrap()).unwrap();
     let mut seen = 0;
-    for case in RECURRENT.cases().iter().map(Case) {
-        if case.0["config"]["dtype"] != "float64" {
+    for case in RECURRENT.cases().iter().map(|json| Case::of(&RECURRENT, json)) {
+        if case.json["config"]["dtype"] != "float64" {
             continue;
         }
         seen += 1;
@@ -170,7 +171,7 @@ fn in_double_precision_values_and_gradients_are_exact() {
             (0..case.specs().len()).map(|i| case.array(&format!("input_{i}"))).collect();
         let mut masks = vec![None; inputs.len()];
         masks[0] = case.find("input_mask_0");
-        let traced = traced(&layer, &inputs, &masks, TraceOptions::default());
+        let traced = traced(&layer, &inputs, &masks, &Arguments::new(), TraceOptions::default());
         let mut fetches: Vec<(String, Tensor)> = Vec::new();
         let mut objective: Option<Tensor> = None;
         for (i, (y, _)) in traced.outputs.iter().enumerate() {
@@ -330,7 +331,7 @@ fn train() -> TraceOptions {
 
 /// Results in the training phase, on the reference.
 fn trained(layer: &LayerRef, x: &Array, options: TraceOptions) -> Vec<f64> {
-    let traced = traced(layer, &[x], &[None], options);
+    let traced = traced(layer, &[x], &[None], &Arguments::new(), options);
     traced.run(&Engine::new(Reference).unwrap(), &[&traced.outputs[0].0], Vec::new())[0].to_vec()
 }
 
@@ -467,7 +468,7 @@ fn updates_inside_a_loop_follow_one_another() {
     let input = Input::new([3, 2]).batch_size(4).tensor().unwrap();
     let layer = LayerRef::new(TimeDistributed::new(BatchNormalization::new().momentum(0.5))).unwrap();
     layer.call(&input).unwrap();
-    let traced = traced(&layer, &[&x], &[None], train());
+    let traced = traced(&layer, &[&x], &[None], &Arguments::new(), train());
     traced.run(&engine, &[], traced.trace.collected().updates);
     let values: Vec<f64> = x.to_vec();
     for feature in 0..2 {
@@ -489,7 +490,7 @@ fn what_masked_steps_give_is_a_choice() {
     let engine = Engine::new(Reference).unwrap();
     let run = |layer: &LayerRef, semantics: Semantics| -> Vec<f64> {
         let options = TraceOptions { semantics, ..TraceOptions::default() };
-        let traced = traced(layer, &[&x, &h], &[Some(&mask), None], options);
+        let traced = traced(layer, &[&x, &h], &[Some(&mask), None], &Arguments::new(), options);
         traced.run(&engine, &[&traced.outputs[0].0], Vec::new())[0].to_vec()
     };
     let specs = [Spec::new([None, Some(3), Some(2)], DType::F32), Spec::new([None, Some(2)], DType::F32)];

@@ -16,20 +16,25 @@ use std::sync::LazyLock;
 static KERAS: LazyLock<Fixture> = LazyLock::new(|| Fixture::load("layers_2_3_1"));
 
 /// One recorded case.
-pub(super) struct Case {
+pub(crate) struct Case {
     fixture: &'static Fixture,
     /// As the generator wrote it.
-    pub(super) json: &'static Value,
+    pub(crate) json: &'static Value,
     /// The rules of the Keras that wrote it.
-    pub(super) semantics: Semantics,
+    pub(crate) semantics: Semantics,
 }
 
 impl Case {
-    pub(super) fn name(&self) -> &'static str {
+    /// A case of that fixture, by Keras 2.3.1's rules.
+    pub(crate) fn of(fixture: &'static Fixture, json: &'static Value) -> Self {
+        Self { fixture, json, semantics: Semantics::keras_2_3() }
+    }
+
+    pub(crate) fn name(&self) -> &'static str {
         self.json["name"].as_str().unwrap()
     }
 
-    pub(super) fn config(&self) -> Config {
+    pub(crate) fn config(&self) -> Config {
         Config {
             class_name: self.json["class_name"].as_str().unwrap().to_owned(),
             config: self.json["config"].as_object().unwrap().clone(),
@@ -37,16 +42,16 @@ impl Case {
     }
 
     /// Arguments of the call besides the inputs.
-    pub(super) fn arguments(&self) -> Arguments {
+    pub(crate) fn arguments(&self) -> Arguments {
         self.json.get("arguments").and_then(Value::as_object).cloned().unwrap_or_default()
     }
 
-    pub(super) fn flags(&self, key: &str) -> Vec<bool> {
+    pub(crate) fn flags(&self, key: &str) -> Vec<bool> {
         self.json[key].as_array().unwrap().iter().map(|flag| flag.as_bool().unwrap()).collect()
     }
 
     /// The specs of the inputs, batch open.
-    pub(super) fn specs(&self) -> Vec<Spec> {
+    pub(crate) fn specs(&self) -> Vec<Spec> {
         let dtypes = self.json["input_dtypes"].as_array().unwrap();
         let shapes = self.json["input_shapes"].as_array().unwrap();
         let spec = |(shape, dtype): (&Value, &Value)| {
@@ -56,29 +61,29 @@ impl Case {
         shapes.iter().zip(dtypes).map(spec).collect()
     }
 
-    pub(super) fn array(&self, key: &str) -> &'static Array {
+    pub(crate) fn array(&self, key: &str) -> &'static Array {
         self.fixture.array(&format!("{}/{key}", self.name()))
     }
 
-    pub(super) fn find(&self, key: &str) -> Option<&'static Array> {
+    pub(crate) fn find(&self, key: &str) -> Option<&'static Array> {
         self.fixture.find(&format!("{}/{key}", self.name()))
     }
 
     /// The layer with the recorded weights.
-    pub(super) fn layer(&self) -> LayerRef {
+    pub(crate) fn layer(&self) -> LayerRef {
         let layer = deserialize(&self.config()).unwrap();
         layer.build(&self.specs()).unwrap();
         layer.set_weights(&self.weights()).unwrap();
         layer
     }
 
-    pub(super) fn weights(&self) -> Vec<Array> {
+    pub(crate) fn weights(&self) -> Vec<Array> {
         let count = self.json["weights"].as_array().unwrap().len();
         (0..count).map(|i| self.array(&format!("weight_{i}")).clone()).collect()
     }
 
     /// The Keras tensors that the layer was called on, and the result.
-    pub(super) fn call(&self, layer: &LayerRef) -> Result<(Vec<Tensor>, Vec<Tensor>)> {
+    pub(crate) fn call(&self, layer: &LayerRef) -> Result<(Vec<Tensor>, Vec<Tensor>)> {
         let mut inputs = Vec::new();
         for (spec, masked) in self.specs().into_iter().zip(self.flags("input_masks")) {
             let x = input(&spec)?;
@@ -89,21 +94,21 @@ impl Case {
     }
 }
 
-pub(super) fn input(spec: &Spec) -> Result<Tensor> {
+pub(crate) fn input(spec: &Spec) -> Result<Tensor> {
     Input::new(spec.shape.get(1..).unwrap_or_default().to_vec()).dtype(spec.dtype).tensor()
 }
 
-pub(super) fn cases_of(fixture: &'static Fixture, semantics: Semantics) -> impl Iterator<Item = Case> {
+pub(crate) fn cases_of(fixture: &'static Fixture, semantics: Semantics) -> impl Iterator<Item = Case> {
     fixture.cases().iter().map(move |json| Case { fixture, json, semantics })
 }
 
 /// What Keras 2.3.1 recorded.
-pub(super) fn cases() -> impl Iterator<Item = Case> {
+pub(crate) fn cases() -> impl Iterator<Item = Case> {
     cases_of(&KERAS, Semantics::keras_2_3())
 }
 
 /// Runs a check on cases and reports all that fail.
-pub(super) fn for_every(
+pub(crate) fn for_every(
     cases: impl Iterator<Item = Case>,
     check: impl Fn(&Case) -> std::result::Result<(), String>,
 ) {
@@ -119,7 +124,7 @@ pub(super) fn for_every(
 
 /// Equal shapes, and no element further away than 1e-5 of the largest (or of 1). Both sides round at 2⁻²⁴ = 6e-8 per
 /// operation; the longest sums here have some 400 terms of which most are below the largest result. In f64, 1e-10.
-pub(super) fn close(what: &str, found: &Array, expected: &Array) -> std::result::Result<(), String> {
+pub(crate) fn close(what: &str, found: &Array, expected: &Array) -> std::result::Result<(), String> {
     if found.shape() != expected.shape() {
         return Err(format!("{what}: shape {:?} instead of {:?}", found.shape(), expected.shape()));
     }
@@ -136,14 +141,14 @@ pub(super) fn close(what: &str, found: &Array, expected: &Array) -> std::result:
 }
 
 /// A layer's call in a trace at the recorded lengths.
-pub(super) struct Traced {
-    pub(super) trace: Trace,
-    pub(super) feeds: Vec<Array>,
-    pub(super) inputs: Vec<Tensor>,
-    pub(super) outputs: Vec<(Tensor, Option<Tensor>)>,
+pub(crate) struct Traced {
+    pub(crate) trace: Trace,
+    pub(crate) feeds: Vec<Array>,
+    pub(crate) inputs: Vec<Tensor>,
+    pub(crate) outputs: Vec<(Tensor, Option<Tensor>)>,
 }
 
-pub(super) fn traced(
+pub(crate) fn traced(
     layer: &LayerRef,
     values: &[&Array],
     masks: &[Option<&Array>],
@@ -162,7 +167,7 @@ pub(super) fn traced(
     Traced { trace, feeds, inputs, outputs }
 }
 
-pub(super) fn trace(case: &Case, layer: &LayerRef, options: TraceOptions) -> Traced {
+pub(crate) fn trace(case: &Case, layer: &LayerRef, options: TraceOptions) -> Traced {
     let masked = case.flags("input_masks");
     let values: Vec<&Array> = (0..masked.len()).map(|i| case.array(&format!("input_{i}"))).collect();
     let masks: Vec<Option<&Array>> =
@@ -171,7 +176,7 @@ pub(super) fn trace(case: &Case, layer: &LayerRef, options: TraceOptions) -> Tra
 }
 
 /// A layer's results for some inputs, on the reference.
-pub(super) fn run(layer: &LayerRef, values: &[&Array], phase: Phase) -> Vec<Array> {
+pub(crate) fn run(layer: &LayerRef, values: &[&Array], phase: Phase) -> Vec<Array> {
     let options = TraceOptions { phase, ..TraceOptions::default() };
     let traced = traced(layer, values, &vec![None; values.len()], &Arguments::new(), options);
     let outputs: Vec<&Tensor> = traced.outputs.iter().map(|(y, _)| y).collect();
@@ -179,7 +184,7 @@ pub(super) fn run(layer: &LayerRef, values: &[&Array], phase: Phase) -> Vec<Arra
 }
 
 impl Traced {
-    pub(super) fn run<B: Backend>(
+    pub(crate) fn run<B: Backend>(
         &self,
         engine: &Engine<B>,
         fetches: &[&Tensor],
@@ -196,7 +201,7 @@ impl Traced {
     }
 
     /// The layer's losses: of its activity and of its weights.
-    pub(super) fn loss(&self, layer: &LayerRef) -> Option<Tensor> {
+    pub(crate) fn loss(&self, layer: &LayerRef) -> Option<Tensor> {
         let weights = layer.weights();
         let penalties = weights.iter().filter_map(|weight| {
             weight.regularizer.as_ref().map(|penalty| penalty.call(&Tensor::variable(&weight.variable)))
@@ -205,7 +210,7 @@ impl Traced {
     }
 }
 
-pub(super) fn check_phase<B: Backend>(
+pub(crate) fn check_phase<B: Backend>(
     case: &Case,
     layer: &LayerRef,
     engine: &Engine<B>,
@@ -259,11 +264,17 @@ pub(super) fn check_phase<B: Backend>(
 }
 
 /// What a case's layer gives for its recorded inputs, in the test phase.
-pub(super) fn run_case(case: &Case) -> std::result::Result<Vec<Array>, String> {
+pub(crate) fn run_case(case: &Case) -> std::result::Result<Vec<Array>, String> {
     let layer = deserialize(&case.config()).map_err(|error| error.to_string())?;
     layer.build(&case.specs()).map_err(|error| error.to_string())?;
     layer.set_weights(&case.weights()).map_err(|error| error.to_string())?;
     let traced = trace(case, &layer, TraceOptions { semantics: case.semantics, ..TraceOptions::default() });
     let outputs: Vec<&Tensor> = traced.outputs.iter().map(|(y, _)| y).collect();
     Ok(traced.run(&Engine::new(Reference).unwrap(), &outputs, Vec::new()))
+}
+
+/// Values that differ, below 1.
+pub(crate) fn ramp(shape: &[usize]) -> Array {
+    let count: usize = shape.iter().product();
+    Array::from_vec(shape, (0..count).map(|i| (i * 37 % 101) as f32 / 101.0 - 0.5).collect()).unwrap()
 }

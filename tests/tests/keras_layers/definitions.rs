@@ -1,6 +1,6 @@
 //! What Keras's recordings of one call do not show: shared layers, groups, choices among versions, partial masks.
 
-use super::case::{close, run, traced};
+use super::case::{close, ramp, run, traced};
 use keras_core::Spec;
 use keras_core::array::{Array, DType};
 use keras_core::backend::Engine;
@@ -30,12 +30,6 @@ fn groups_are_convolutions_side_by_side() {
     for (group, half) in halves.iter().enumerate() {
         close("half", &columns(&whole, 3 * group..3 * group + 3), half).unwrap();
     }
-}
-
-/// Values that differ, below 1.
-fn ramp(shape: &[usize]) -> Array {
-    let count: usize = shape.iter().product();
-    Array::from_vec(shape, (0..count).map(|i| (i * 37 % 101) as f32 / 101.0 - 0.5).collect()).unwrap()
 }
 
 /// Some positions of the last axis.
