@@ -4,7 +4,7 @@ use crate::fused::{Session, Worker};
 use crate::loops::Loops;
 use crate::parallel::Shared;
 use crate::plan::TILE;
-use crate::simd::Level;
+use crate::simd::{Level, Task, dispatch};
 use keras_core::{DType, Error, Result};
 use std::ops::Range;
 
@@ -92,6 +92,15 @@ pub(crate) unsafe fn product<T: Gemm>(
     if !a.holds(m, k) || !b.holds(k, n) {
         return;
     }
+    if m == 1 && b.columns == 1 && n >= WIDE {
+        // SAFETY: the caller's promise for the only row.
+        let y = unsafe { std::slice::from_raw_parts_mut(target.start, n) };
+        if !accumulate {
+            y.fill(T::ZERO);
+        }
+        dispatch(RowProduct { x: a, b, k, y });
+        return;
+    }
     // SAFETY: the operands hold their matrices, and the caller vouches for the target. One thread: the order of
     // summation depends on the shape alone.
     unsafe {
@@ -116,6 +125,51 @@ pub(crate) unsafe fn product<T: Gemm>(
             false,
             gemm::Parallelism::None,
         );
+    }
+}
+
+/// Columns from which on a [`RowProduct`] is faster than a product in general.
+const WIDE: usize = 32;
+
+/// Rows of the matrix that a [`RowProduct`] reads side by side.
+const STREAMS: usize = 8;
+
+/// `y += x · b` for one row `x` of `k` elements. Bound by reading `b`, which it does once and in order.
+struct RowProduct<'a, T> {
+    x: Matrix<'a, T>,
+    b: Matrix<'a, T>,
+    k: usize,
+    y: &'a mut [T],
+}
+
+impl<T: Gemm> RowProduct<'_, T> {
+    #[inline(always)]
+    fn rows<L: Level, const N: usize>(&mut self, first: usize) {
+        let n = self.y.len();
+        let x: [T; N] = std::array::from_fn(|i| self.x.data[(first + i) * self.x.columns]);
+        let b: [&[T]; N] = std::array::from_fn(|i| &self.b.data[(first + i) * self.b.rows..][..n]);
+        for (j, y) in self.y.iter_mut().enumerate() {
+            let mut sum = *y;
+            for (&x, b) in x.iter().zip(&b) {
+                // SAFETY: each is as long as `y`. With checks, the loop's last vector would go element by element.
+                sum = T::fma::<L>(x, unsafe { *b.get_unchecked(j) }, sum);
+            }
+            *y = sum;
+        }
+    }
+}
+
+impl<T: Gemm> Task for RowProduct<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<L: Level>(mut self) {
+        let whole = self.k - self.k % STREAMS;
+        for first in (0..whole).step_by(STREAMS) {
+            self.rows::<L, STREAMS>(first);
+        }
+        for first in whole..self.k {
+            self.rows::<L, 1>(first);
+        }
     }
 }
 

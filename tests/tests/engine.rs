@@ -804,45 +804,6 @@ fn deep_chains_compile_and_run() {
     assert!(out.iter().all(|x| x.to_vec::<f64>().iter().all(|x| x.is_finite())));
 }
 
-/// Prints; run with `--release --ignored --nocapture`.
-#[test]
-#[ignore = "a measurement"]
-fn times_of_a_perceptron() {
-    let engine = Engine::new(Reference).unwrap();
-    for train in [false, true] {
-        let sizes = [784, 64, 64, 10];
-        let (graph, weights) = perceptron(32, sizes, train);
-        let traced = shortest(100, || drop(trace(&weights, 32, sizes, train)));
-        let compiled = shortest(100, || drop(engine.compile(&graph).unwrap()));
-        let program = engine.compile(&graph).unwrap();
-        println!(
-            "train {train}: {} nodes traced in {traced:?}, compiled to {} steps in {compiled:?}",
-            graph.nodes().len(),
-            program.steps()
-        );
-    }
-    let (graph, _weights) = perceptron(1, [2, 2, 2, 2], false);
-    let program = engine.compile(&graph).unwrap();
-    let feed = [Array::zeros(DType::F32, &[1, 2])];
-    println!(
-        "a run of {} steps: {:?}",
-        program.steps(),
-        shortest(1000, || drop(program.run(&feed).unwrap()))
-    );
-    let (graph, _weights) = perceptron(1, [2, 2, 2, 2], true);
-    let program = engine.compile(&graph).unwrap();
-    let feeds = [Array::zeros(DType::F32, &[1, 2]), Array::zeros(DType::F32, &[1, 2])];
-    println!(
-        "a training run of {} steps: {:?}",
-        program.steps(),
-        shortest(1000, || drop(program.run(&feeds).unwrap()))
-    );
-    for nodes in [2_500, 10_000] {
-        let graph = grid(nodes);
-        println!("{nodes} nodes: {:?}", shortest(5, || drop(engine.compile(&graph).unwrap())));
-    }
-}
-
 #[test]
 fn dumps_show_every_operation() {
     let (graph, weights) = perceptron(2, [3, 4, 4, 2], true);

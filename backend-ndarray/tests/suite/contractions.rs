@@ -108,6 +108,7 @@ fn products_of_every_cut() {
         check_matmul(DType::F32, batch, m, k, n);
     }
     check_matmul(DType::F64, None, 100, 300, 200);
+    check_matmul(DType::F64, None, 1, 45, 50);
 }
 
 #[test]
