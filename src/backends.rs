@@ -9,6 +9,9 @@ cfg_if::cfg_if! {
     if #[cfg(feature = "ndarray")] {
         /// The backend that is used when nobody names one.
         pub type DefaultBackend = backend_ndarray::NdArray;
+    } else if #[cfg(feature = "candle")] {
+        /// The backend that is used when nobody names one.
+        pub type DefaultBackend = backend_candle::Candle;
     }
 }
 
@@ -25,6 +28,8 @@ pub fn init() {
                 Err(keras_core::Error::backend("backend ndarray", "the device cpu", format!("{device:?}")))
             }
         });
+        #[cfg(feature = "candle")]
+        registry::register("candle", backend_candle::Candle::new);
     });
 }
 

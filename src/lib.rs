@@ -28,7 +28,7 @@ pub use backends::{init, set_backend, set_device};
 pub use keras_core::backend::registry::register;
 pub use keras_core::*;
 
-#[cfg(feature = "ndarray")]
+#[cfg(any(feature = "ndarray", feature = "candle"))]
 pub use backends::DefaultBackend;
 
 /// What most programs use.

@@ -262,6 +262,17 @@ impl Backend for NdArray {
         Ok(out.finish())
     }
 
+    fn copy(&self, x: &Tensor) -> Result<Tensor> {
+        let mut out = Out::new(&self.pool, x.shape(), x.dtype())?;
+        with_storage!(x.dtype(), T => {
+            let source = x.slice::<T>();
+            self.threads.chunks(out.slice::<T>(), GRAIN, |i, chunk| {
+                chunk.copy_from_slice(&source[i * GRAIN..i * GRAIN + chunk.len()]);
+            });
+        });
+        Ok(out.finish())
+    }
+
     fn download(&self, x: &Tensor) -> Result<Array> {
         fn copied<T: Element + crate::pool::Plain>(x: &Tensor) -> Result<Array> {
             Array::from_vec(x.shape(), x.slice::<T>().to_vec())

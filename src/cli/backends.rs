@@ -3,7 +3,7 @@
 use super::operations::operations;
 use super::{Outcome, output};
 use clap::Args;
-use keras::backend::{Runtime, Support, registry};
+use keras::backend::{Runtime, registry};
 use keras::{DType, Result};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -32,13 +32,10 @@ impl Entry {
         self.opened.iter().map(|runtime| runtime.device()).collect()
     }
 
-    /// Every operation with `native` or `decomposed`.
+    /// Every operation with `native`, `decomposed` or `host`.
     fn operations(&self) -> Vec<(&'static str, &'static str)> {
         let Ok(runtime) = &self.opened else { return Vec::new() };
-        let support = |op, inputs: &[_]| match runtime.supports(op, inputs) {
-            Support::Native => "native",
-            Support::Decomposed => "decomposed",
-        };
+        let support = |op, inputs: &[_]| runtime.supports(op, inputs).name();
         operations()
             .iter()
             .map(|(op, inputs)| (op.name(), support(op, &inputs.iter().collect::<Vec<_>>())))

@@ -140,8 +140,11 @@ fn does_not_apply<B: Backend>(backend: &B, case: &Case, outputs: &[Array]) -> Op
         _ => {
             let types: Vec<Type> = case.inputs.iter().map(|x| Type::new(x.shape(), x.dtype())).collect();
             let types: Vec<&Type> = types.iter().collect();
-            (backend.supports(op, &types) == Support::Decomposed)
-                .then(|| format!("{} is decomposed", op.name()))
+            match backend.supports(op, &types) {
+                Support::Native => None,
+                Support::Decomposed => Some(format!("{} is decomposed", op.name())),
+                Support::Host => Some(format!("{} runs on the host", op.name())),
+            }
         }
     }
 }
@@ -173,7 +176,9 @@ impl<B: Backend> Run<'_, B> {
         self.failure(layout, 0, difference)
     }
 
-    fn tensors(&self, layout: Layout) -> Result<Option<Vec<B::Tensor>>> {
+    /// The operands in a layout, each with whether its elements have a place of their own: a broadcast may be no
+    /// operand to write to.
+    fn tensors(&self, layout: Layout) -> Result<Option<Vec<(B::Tensor, bool)>>> {
         let views = &self.case.views;
         if views.is_empty() {
             let mut differs = layout == Layout::Plain;
@@ -182,9 +187,9 @@ impl<B: Backend> Run<'_, B> {
                 match laid_out(self.backend, x, layout)? {
                     Some(tensor) => {
                         differs = true;
-                        tensors.push(tensor);
+                        tensors.push((tensor, layout != Layout::Broadcast));
                     }
-                    None => tensors.push(self.backend.upload(x)?),
+                    None => tensors.push((self.backend.upload(x)?, true)),
                 }
             }
             return Ok(differs.then_some(tensors));
@@ -192,10 +197,11 @@ impl<B: Backend> Run<'_, B> {
         if layout != Layout::Plain {
             return Ok(None);
         }
-        let uploaded: Result<Vec<B::Tensor>> =
-            self.case.inputs.iter().map(|x| self.backend.upload(x)).collect();
+        let uploaded: Result<Vec<(B::Tensor, bool)>> =
+            self.case.inputs.iter().map(|x| Ok((self.backend.upload(x)?, true))).collect();
         let mut uploaded = uploaded?;
-        if let Some(first) = uploaded.first_mut() {
+        if let Some((first, own)) = uploaded.first_mut() {
+            *own = !views.iter().any(|view| matches!(view, Op::Broadcast(_)));
             for view in views {
                 let arg = Arg { tensor: first.clone(), writable: false };
                 let viewed = apply(self.backend, &Computation::Op(view.clone()), vec![arg], &[])?;
@@ -212,15 +218,13 @@ impl<B: Backend> Run<'_, B> {
         let Some(tensors) = self.tensors(layout).map_err(failed)? else { return Ok(()) };
         let op = if let Computation::Op(op) = &self.case.computation { Some(op) } else { None };
         // A handle kept here stands for a live value elsewhere; what may be overwritten has no other handle.
-        let kept: Vec<Option<B::Tensor>> = tensors
-            .iter()
-            .enumerate()
-            .map(|(i, x)| (!(writable && op.is_some_and(|op| takes_writable(op, i)))).then(|| x.clone()))
-            .collect();
+        let taken = |i: usize, own: bool| writable && own && op.is_some_and(|op| takes_writable(op, i));
+        let kept: Vec<Option<B::Tensor>> =
+            tensors.iter().enumerate().map(|(i, (x, own))| (!taken(i, *own)).then(|| x.clone())).collect();
         let args = tensors
             .into_iter()
             .zip(&kept)
-            .map(|(tensor, kept)| Arg { tensor, writable: kept.is_none() })
+            .map(|((tensor, _), kept)| Arg { tensor, writable: kept.is_none() })
             .collect();
         let results =
             apply(self.backend, &self.case.computation, args, &self.case.scalars).map_err(failed)?;
@@ -273,9 +277,9 @@ impl<B: Backend> Run<'_, B> {
         let ty = self.backend.type_of(&result);
         let arg = Arg { tensor: result, writable: true };
         match ty.dtype {
-            DType::F32 | DType::F64 | DType::I32 | DType::I64 => self.backend.unary(Unary::Neg, arg)?,
+            DType::F32 | DType::F64 => self.backend.unary(Unary::Neg, arg)?,
             DType::Bool => self.backend.unary(Unary::Not, arg)?,
-            DType::U8 => {
+            DType::I32 | DType::I64 | DType::U8 => {
                 let rank = ty.shape.len();
                 let whole =
                     SliceSpec { starts: vec![0; rank], stops: ty.shape.clone(), steps: vec![1; rank] };
@@ -373,7 +377,7 @@ fn words(panic: &(dyn Any + Send)) -> String {
 fn must_fail<B: Backend>(run: &Run<'_, B>) -> Outcome {
     let attempt = || -> Result<()> {
         let Some(tensors) = run.tensors(Layout::Plain)? else { return Ok(()) };
-        let args = tensors.into_iter().map(|tensor| Arg { tensor, writable: false }).collect();
+        let args = tensors.into_iter().map(|(tensor, _)| Arg { tensor, writable: false }).collect();
         for result in apply(run.backend, &run.case.computation, args, &run.case.scalars)? {
             run.backend.download(&result)?;
         }

@@ -18,21 +18,32 @@ fn pool(window: &[usize], strides: &[usize], pads: &[(usize, usize)]) -> PoolSpe
 const DECOMPOSED: &[&str] = &[
     "avg_pool",
     "avg_pool_grad",
+    "conv",
+    "conv_grad_input",
+    "conv_grad_kernel",
+    "cosh",
+    "cumprod",
+    "cumsum",
     "expm1",
     "is_nan",
     "log1p",
     "log_softmax",
     "max_pool",
     "max_pool_grad",
+    "prod",
     "recip",
     "recurrent",
     "recurrent_grad",
     "relu",
+    "round",
     "rsqrt",
     "sigmoid",
+    "sign",
+    "sinh",
     "softmax",
     "softplus",
     "square",
+    "tan",
 ];
 
 /// The conformance suite, NaN and infinities included, on a backend that runs decompositions alone.
@@ -160,6 +171,32 @@ fn poolings_by_decomposition_of_many_geometries() {
         }
     }
     assert!(ran > 200, "{ran}");
+}
+
+/// A convolution whose only window lies in the padding, and one of whose windows some do.
+#[test]
+fn convolutions_by_decomposition_of_padding_alone() {
+    let backend = Observed { decomposes: true, ..Observed::default() };
+    for (stride, before, len) in [(20, 10, 1), (3, 7, 4), (4, 6, 2)] {
+        let pads = vec![(before, 0)];
+        let spec = ConvSpec { strides: vec![stride], dilations: vec![1], pads, groups: 1 };
+        let mut g = Graph::new();
+        let (x, kernel) = (Type::new([2, len, 2], DType::F64), Type::new([1, 2, 3], DType::F64));
+        let (x, kernel) = (g.input(x), g.input(kernel));
+        let y = g.add(Op::Conv(spec.clone()), &[x, kernel]).unwrap();
+        let mut numbers = Numbers::new(5);
+        let mut operand = |shape: &[usize]| numbers.array(DType::F64, shape);
+        let (grad, x, kernel) = (operand(g.shape(y)), operand(g.shape(x)), operand(g.shape(kernel)));
+        for (op, inputs) in [
+            (Op::ConvGradInput(spec.clone(), vec![len]), [grad.clone(), kernel.clone()]),
+            (Op::ConvGradKernel(spec.clone(), vec![1]), [x.clone(), grad]),
+            (Op::Conv(spec), [x, kernel]),
+        ] {
+            let outcome = check(&backend, &Case::new("padding", op, inputs));
+            assert!(matches!(outcome, Outcome::Passed), "{outcome:?}");
+        }
+    }
+    assert!(backend.account.count("conv_grad_input") >= 3);
 }
 
 fn lstm(mask: Option<MaskedOutput>) -> RecurrentSpec {

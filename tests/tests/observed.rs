@@ -192,13 +192,13 @@ impl Backend for Observed {
         self.one("cast", || Reference.cast(of(x), to))
     }
     fn reduce(&self, op: Reduce, x: &Tracked, axes: &[usize]) -> Result<Tracked> {
-        self.one(op.name(), || Reference.reduce(op, of(x), axes))
+        self.first(&Op::Reduce(op, axes.to_vec()), &[x], || Reference.reduce(op, of(x), axes))
     }
     fn arg_reduce(&self, op: ArgReduce, x: &Tracked, axis: usize) -> Result<Tracked> {
         self.one(op.name(), || Reference.arg_reduce(op, of(x), axis))
     }
     fn cumulative(&self, op: Cumulative, x: &Tracked, axis: usize) -> Result<Tracked> {
-        self.one(op.name(), || Reference.cumulative(op, of(x), axis))
+        self.first(&Op::Cumulative(op, axis), &[x], || Reference.cumulative(op, of(x), axis))
     }
     fn top_k(&self, x: &Tracked, k: usize) -> Result<(Tracked, Tracked)> {
         self.note("top_k")?;
@@ -209,7 +209,7 @@ impl Backend for Observed {
         self.one("matmul", || Reference.matmul(of(a), of(b), trans_a, trans_b))
     }
     fn conv(&self, spec: &ConvSpec, x: &Tracked, kernel: &Tracked) -> Result<Tracked> {
-        self.one("conv", || Reference.conv(spec, of(x), of(kernel)))
+        self.first(&Op::Conv(spec.clone()), &[x, kernel], || Reference.conv(spec, of(x), of(kernel)))
     }
     fn conv_grad_input(
         &self,
@@ -218,7 +218,9 @@ impl Backend for Observed {
         grad: &Tracked,
         kernel: &Tracked,
     ) -> Result<Tracked> {
-        self.one("conv_grad_input", || Reference.conv_grad_input(spec, input, of(grad), of(kernel)))
+        self.first(&Op::ConvGradInput(spec.clone(), input.to_vec()), &[grad, kernel], || {
+            Reference.conv_grad_input(spec, input, of(grad), of(kernel))
+        })
     }
     fn conv_grad_kernel(
         &self,
@@ -227,7 +229,9 @@ impl Backend for Observed {
         x: &Tracked,
         grad: &Tracked,
     ) -> Result<Tracked> {
-        self.one("conv_grad_kernel", || Reference.conv_grad_kernel(spec, kernel, of(x), of(grad)))
+        self.first(&Op::ConvGradKernel(spec.clone(), kernel.to_vec()), &[x, grad], || {
+            Reference.conv_grad_kernel(spec, kernel, of(x), of(grad))
+        })
     }
     fn max_pool(&self, spec: &PoolSpec, x: &Tracked, positions: bool) -> Result<(Tracked, Option<Tracked>)> {
         if let Some(results) = self.decomposed(&Op::MaxPool(spec.clone()), &[x]) {

@@ -6,7 +6,7 @@
 use super::reference::{Reference, strides, walk};
 use super::{Arg, Backend, Scalar, Support};
 use crate::array::{Array, DType, Element};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::graph::{
     ArgReduce, Binary, Compare, ConvSpec, Cumulative, Logical, Op, PoolSpec, Reduce, SliceSpec, Type, Unary,
 };
@@ -82,6 +82,11 @@ impl View {
         }
     }
 
+    /// Whether elements share places.
+    fn repeats(&self) -> bool {
+        self.shape.iter().zip(&self.steps).any(|(&len, &step)| len > 1 && step == 0)
+    }
+
     fn viewed(&self, shape: Vec<usize>, steps: Vec<isize>, offset: usize) -> Self {
         Self { buffer: Arc::clone(&self.buffer), dtype: self.dtype, shape, steps, offset }
     }
@@ -130,10 +135,14 @@ impl View {
     }
 }
 
-/// The operands' elements; then, if they may be overwritten, they are.
+/// The operands' elements; then, if they may be overwritten, they are. What lies in one place several times may not be.
 fn hand_over<const N: usize>(operands: &[Arg<View>; N]) -> Result<[Arg<Array>; N]> {
     let mut taken = Vec::with_capacity(N);
     for operand in operands {
+        if operand.writable && operand.tensor.repeats() {
+            let received = format!("strides {:?}", operand.tensor.steps);
+            return Err(Error::state("backend contrary", "a place for each element to write to", received));
+        }
         taken.push(operand.tensor.read()?);
     }
     for operand in operands.iter().filter(|operand| operand.writable) {
@@ -329,8 +338,7 @@ impl Backend for Contrary {
     }
 
     fn full(&self, ty: &Type, value: Scalar) -> Result<View> {
-        let one = View::new(&Reference.full(&Type::new([1], ty.dtype), value)?)?;
-        Ok(one.viewed(ty.shape.clone(), vec![0; ty.shape.len()], 0))
+        View::new(&Reference.full(ty, value)?)
     }
 
     fn iota(&self, ty: &Type, axis: usize) -> Result<View> {
@@ -386,6 +394,17 @@ mod tests {
         assert_eq!(values(&root), [2.0, 1.0]);
         assert!(values(&x).iter().all(|x| x.is_nan()));
         assert_eq!(host.to_vec::<f32>(), [1.0, 4.0]);
+    }
+
+    #[test]
+    fn a_broadcast_is_no_operand_to_write_to() {
+        let one = Contrary.upload(&Array::from([[1.0_f32]])).unwrap();
+        let x = Contrary.broadcast(&one, &[2, 3]).unwrap();
+        let turned = Contrary.permute(&x, &[1, 0]).unwrap();
+        for tensor in [x, turned] {
+            assert!(Contrary.unary(Unary::Neg, Arg { tensor: tensor.clone(), writable: false }).is_ok());
+            assert!(Contrary.unary(Unary::Neg, Arg { tensor, writable: true }).is_err());
+        }
     }
 
     #[test]

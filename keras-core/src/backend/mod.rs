@@ -23,7 +23,8 @@ use crate::graph::{
 use crate::random::Stream;
 
 /// An operand that a backend may overwrite if `writable`: the engine's alias analysis has shown that nothing else
-/// can see its memory, and it has given up its own handle. A backend never has to find that out for itself.
+/// can see its memory, that each element has a place of its own there (no broadcast lies behind it), and it has given
+/// up its own handle. A backend never has to find that out for itself.
 #[derive(Debug, Clone)]
 pub struct Arg<T> {
     /// The tensor.
@@ -70,6 +71,20 @@ pub enum Support {
     Native,
     /// The engine runs the operation's decomposition into others.
     Decomposed,
+    /// There is neither: the engine brings the operands to the host, computes by definition, and brings the result
+    /// back, which [`Engine::host_copies`] counts. For rare operations without a decomposition.
+    Host,
+}
+
+impl Support {
+    /// The word in tables.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Decomposed => "decomposed",
+            Self::Host => "host",
+        }
+    }
 }
 
 /// Tensor operations on some device: all that a backend has to provide.
@@ -113,6 +128,10 @@ pub trait Backend: Send + Sync + 'static {
     /// A tensor with memory of its own: it may be overwritten while the array lives on.
     fn upload(&self, array: &Array) -> Result<Self::Tensor>;
     fn download(&self, x: &Self::Tensor) -> Result<Array>;
+    /// The same elements in memory of their own; by way of the host unless the backend knows better.
+    fn copy(&self, x: &Self::Tensor) -> Result<Self::Tensor> {
+        self.upload(&self.download(x)?)
+    }
     /// The type of a tensor.
     fn type_of(&self, x: &Self::Tensor) -> Type;
 
@@ -188,6 +207,7 @@ pub trait Backend: Send + Sync + 'static {
     fn concat(&self, parts: &[Self::Tensor], axis: usize) -> Result<Self::Tensor>;
     fn reverse(&self, x: &Self::Tensor, axes: &[usize]) -> Result<Self::Tensor>;
 
+    /// A tensor with memory of its own, as everything that is no view: each element has its place.
     fn full(&self, ty: &Type, value: Scalar) -> Result<Self::Tensor>;
     fn iota(&self, ty: &Type, axis: usize) -> Result<Self::Tensor>;
     /// Random numbers of that stream; whatever the backend does, the bits are those of the default.

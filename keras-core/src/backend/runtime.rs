@@ -19,6 +19,8 @@ pub trait Runtime: Send + Sync {
     fn supports_dtype(&self, dtype: DType) -> bool;
     /// Whether an operation runs natively or by decomposition.
     fn supports(&self, op: &Op, inputs: &[&Type]) -> Support;
+    /// How often a program carried something between device and host on its way; see [`Engine::host_copies`].
+    fn host_copies(&self) -> u64;
     /// Makes a graph runnable.
     fn compile(&self, graph: &Graph, passes: Passes) -> Result<Arc<dyn Executable>>;
 }
@@ -74,6 +76,10 @@ impl<B: Backend> Runtime for Engine<B> {
 
     fn supports(&self, op: &Op, inputs: &[&Type]) -> Support {
         self.backend().supports(op, inputs)
+    }
+
+    fn host_copies(&self) -> u64 {
+        Engine::host_copies(self)
     }
 
     fn compile(&self, graph: &Graph, passes: Passes) -> Result<Arc<dyn Executable>> {

@@ -207,7 +207,8 @@ pub enum Op {
     Logical(Logical),
     /// `where(condition, a, b)`.
     Select,
-    /// Conversion to another element type.
+    /// Conversion to another element type: floats are rounded, or truncated towards zero; beyond the range of an integer
+    /// type the result is some number of it; truth values are "not zero".
     Cast(DType),
 
     // Reductions.

@@ -81,8 +81,11 @@ impl<B: Backend> Program<B> {
             Operand::Slot(slot) => &environment.slots[slot],
         };
         Ok(match held {
-            Some(held) if variable.is_host() => Some(Prepared::Array(self.lower(held)?)),
-            Some(held) if update.copied => Some(Prepared::Copy(self.lift(&self.lower(held)?)?)),
+            Some(held) if variable.is_host() => Some(Prepared::Array(self.lower_counted(held)?)),
+            Some(Held::Device(tensor)) if update.copied => {
+                Some(Prepared::Copy(Held::Device(self.engine.backend.copy(tensor)?)))
+            }
+            Some(held) if update.copied => Some(Prepared::Copy(held.clone())),
             _ => None,
         })
     }

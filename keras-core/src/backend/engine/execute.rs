@@ -70,10 +70,10 @@ impl<B: Backend> Program<B> {
                     &stream,
                 )?))]
             }
-            (Action::Empty, _) if node.outputs.iter().all(Type::is_empty) => {
+            (Action::Reference, _) if node.outputs.iter().all(Type::is_empty) => {
                 node.outputs.iter().map(|ty| Some(Held::Empty(ty.clone()))).collect()
             }
-            (Action::Empty, op) => {
+            (Action::Reference, op) => {
                 let results = on_reference(op, &self.arrays(running, environment)?)?;
                 results.iter().map(|array| self.lift(array).map(Some)).collect::<Result<_>>()?
             }
@@ -133,7 +133,7 @@ impl<B: Backend> Program<B> {
         running: &Running<'_, B>,
         environment: &mut Environment<B::Tensor>,
     ) -> Result<Vec<Array>> {
-        self.operands(running, environment)?.iter().map(|held| self.lower(held)).collect()
+        self.operands(running, environment)?.iter().map(|held| self.lower_counted(held)).collect()
     }
 
     /// Part `i` of the key of a random operation: usually a host scalar; in a loop, what was passed in.
@@ -145,7 +145,7 @@ impl<B: Backend> Program<B> {
     ) -> Result<u64> {
         let value = match running.step.operands[i] {
             Operand::Host(scalar) => environment.scalars[scalar],
-            Operand::Slot(_) => to_scalar(&self.lower(&self.operand(running, i, environment)?)?),
+            Operand::Slot(_) => to_scalar(&self.lower_counted(&self.operand(running, i, environment)?)?),
         };
         Ok(value.to_i64() as u64)
     }
@@ -162,6 +162,6 @@ impl<B: Backend> Program<B> {
             let expected: Vec<String> = host.outputs.iter().map(ToString::to_string).collect();
             return Err(Error::shape(doing(), expected.join(", "), format!("{results:?}")));
         }
-        results.iter().map(|array| self.lift(array).map(Some)).collect()
+        results.iter().map(|array| self.lift_counted(array).map(Some)).collect()
     }
 }

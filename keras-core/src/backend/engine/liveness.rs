@@ -6,6 +6,7 @@ use crate::backend::Backend;
 use crate::graph::{Op, Type};
 
 /// Fills in what follows from the order of the steps. `fixed` says which nodes read variables and literals alone.
+#[allow(clippy::indexing_slicing, reason = "slots are numbered from 0 without gaps")]
 pub(super) fn settle<B: Backend>(plan: &mut Plan<B>, fixed: &[bool]) {
     if plan.updates.is_empty() {
         settle_fills(plan);
@@ -18,7 +19,8 @@ pub(super) fn settle<B: Backend>(plan: &mut Plan<B>, fixed: &[bool]) {
     keep(plan, &aliases, &mut uses, fixed);
     settle_updates(plan, &aliases);
     settle_operands(plan, &aliases, &uses);
-    plan.classes = plan.outputs.iter().map(|(operand, _)| aliases.owner(operand.slot()?)).collect();
+    let class = |slot: usize| aliases.owner(slot).filter(|_| !aliases.repeated[slot]);
+    plan.classes = plan.outputs.iter().map(|(operand, _)| class(operand.slot()?)).collect();
 }
 
 /// A constant tensor is cheap to make and dear to keep: it counts as fixed only for steps that are.
@@ -70,25 +72,32 @@ struct Aliases {
     root: Vec<usize>,
     /// By root: whether a step made the memory, and nothing outside the run sees it.
     owned: Vec<bool>,
+    /// By slot: whether several of its elements may lie in one place, as after a broadcast.
+    repeated: Vec<bool>,
 }
 
 #[allow(clippy::indexing_slicing, reason = "slots are numbered from 0 without gaps")]
 impl Aliases {
     fn new<B: Backend>(plan: &Plan<B>) -> Self {
-        let mut aliases = Self { root: (0..plan.slots).collect(), owned: vec![false; plan.slots] };
+        let mut aliases = Self {
+            root: (0..plan.slots).collect(),
+            owned: vec![false; plan.slots],
+            repeated: vec![false; plan.slots],
+        };
         for step in plan.compute.iter().chain(&plan.commit) {
             let op = &plan.graph.nodes()[step.node].op;
             let outputs = step.outputs(&plan.graph);
             outputs.clone().for_each(|slot| aliases.owned[slot] = true);
             let sources = || step.operands.iter().filter_map(|operand| operand.slot());
             match &step.action {
-                Action::Run | Action::Empty if op.is_view() => {
-                    sources().take(1).for_each(|source| aliases.join(step.first, source));
+                Action::Run | Action::Reference if op.is_view() => {
+                    sources().take(1).for_each(|source| aliases.view(step.first, source));
+                    aliases.repeated[step.first] |= matches!(op, Op::Broadcast(_));
                 }
                 // A conversion, a padding or a joining that changes nothing may hand its operand through.
                 Action::Run if matches!(op, Op::Cast(_) | Op::Pad(_) | Op::Concat(_)) => {
                     if let [Operand::Slot(source)] = step.operands[..] {
-                        aliases.join(step.first, source);
+                        aliases.view(step.first, source);
                     }
                 }
                 // A body may hand through what it was given.
@@ -97,7 +106,8 @@ impl Aliases {
                     let owned =
                         |slot: usize| owned_by_loop(body, scan.carries, scan.steps, slot - step.first);
                     for slot in outputs.filter(|&slot| !owned(slot)) {
-                        sources().for_each(|source| aliases.join(slot, source));
+                        sources().for_each(|source| aliases.view(slot, source));
+                        aliases.repeated[slot] = true;
                     }
                 }
                 _ => {}
@@ -120,6 +130,12 @@ impl Aliases {
             at = std::mem::replace(&mut self.root[at], root);
         }
         root
+    }
+
+    /// `slot` shows the memory of `source`, and may show it as it does.
+    fn view(&mut self, slot: usize, source: usize) {
+        self.join(slot, source);
+        self.repeated[slot] |= self.repeated[source];
     }
 
     fn join(&mut self, a: usize, b: usize) {
@@ -228,7 +244,7 @@ fn settle_updates<B: Backend>(plan: &mut Plan<B>, aliases: &Aliases) {
     for update in &mut plan.updates {
         update.copied = match update.value.slot() {
             None => false,
-            Some(slot) => aliases.owner(slot).is_none_or(|root| takers[root] > 1),
+            Some(slot) => aliases.repeated[slot] || aliases.owner(slot).is_none_or(|root| takers[root] > 1),
         };
     }
 }
@@ -255,7 +271,7 @@ fn settle_operands<B: Backend>(plan: &mut Plan<B>, aliases: &Aliases, uses: &Use
             // In the commit, a variable that is replaced may be written when nobody else reads its old value.
             let replaced = at >= compute && plan.replaced[slot].is_some();
             step.last[i] = last;
-            step.writable[i] = last && alone && (aliases.owned[root] || replaced);
+            step.writable[i] = last && alone && !aliases.repeated[slot] && (aliases.owned[root] || replaced);
         }
         step.wanted = step.outputs(&plan.graph).map(|slot| uses.last[slot].is_some()).collect();
     }

@@ -38,11 +38,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub struct Engine<B: Backend> {
     backend: Arc<B>,
     id: u64,
+    host_copies: Arc<AtomicU64>,
 }
 
 impl<B: Backend> Clone for Engine<B> {
     fn clone(&self) -> Self {
-        Self { backend: Arc::clone(&self.backend), id: self.id }
+        Self { backend: Arc::clone(&self.backend), id: self.id, host_copies: Arc::clone(&self.host_copies) }
     }
 }
 
@@ -51,7 +52,8 @@ impl<B: Backend> Engine<B> {
     pub fn new(backend: B) -> Result<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         backend.probe()?;
-        Ok(Self { backend: Arc::new(backend), id: NEXT.fetch_add(1, Ordering::Relaxed) })
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        Ok(Self { backend: Arc::new(backend), id, host_copies: Arc::default() })
     }
 
     /// The backend.
@@ -62,6 +64,17 @@ impl<B: Backend> Engine<B> {
     /// Unique in the process.
     pub fn identity(&self) -> u64 {
         self.id
+    }
+
+    /// How many tensors went between device and host so far in the middle of programs: for operations of
+    /// [`Support::Host`](crate::backend::Support::Host), host functions, and what is computed for host variables. Feeds,
+    /// fetches, literals, random bits and the first use of a variable do not count.
+    pub fn host_copies(&self) -> u64 {
+        self.host_copies.load(Ordering::Relaxed)
+    }
+
+    fn count_host_copy(&self) {
+        self.host_copies.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Makes a graph runnable, with every pass.

@@ -3,7 +3,7 @@
 use super::liveness;
 use super::scalars::HostScalars;
 use crate::array::DType;
-use crate::backend::{Backend, Variable};
+use crate::backend::{Backend, Support, Variable};
 use crate::error::{Error, Result};
 use crate::graph::optimize::{Passes, host_scalars, optimize, splat_of};
 use crate::graph::{Graph, Op, Scan, Type, Value};
@@ -38,8 +38,8 @@ pub(super) enum Action<B: Backend> {
     Host,
     /// Random numbers, from seed and step.
     Random,
-    /// By definition, on the host: an operand or a result is empty.
-    Empty,
+    /// By definition, on the host: an operand or a result is empty, or the backend has nothing for it.
+    Reference,
 }
 
 /// One operation, with everything known about it before it runs.
@@ -301,12 +301,15 @@ impl<'a, B: Backend> Planner<'a, B> {
         };
         let empty = node.outputs.iter().any(Type::is_empty)
             || node.inputs.iter().any(|&value| graph.ty(value).is_empty());
+        let types: Vec<&Type> = node.inputs.iter().map(|&value| graph.ty(value)).collect();
         let action = match (&node.op, self.fill[i]) {
             (_, Some(scalar)) => Action::Fill(self.host[scalar].unwrap_or_default()),
             (Op::Scan(scan), None) => Action::Loop(Box::new(body(backend, scan, passes)?)),
             (Op::Host(_), None) => Action::Host,
-            _ if empty => Action::Empty,
+            _ if empty => Action::Reference,
             (Op::Random { .. }, None) => Action::Random,
+            (Op::Kernel(_) | Op::Epilogue(..), None) => Action::Run,
+            (op, None) if backend.supports(op, &types) == Support::Host => Action::Reference,
             _ => Action::Run,
         };
         self.fixed[i] = match self.fill[i] {

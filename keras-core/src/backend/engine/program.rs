@@ -106,6 +106,22 @@ impl<B: Backend> Program<B> {
         })
     }
 
+    /// To the device, in the middle of a program.
+    pub(super) fn lift_counted(&self, array: &Array) -> Result<Held<B::Tensor>> {
+        if !array.is_empty() {
+            self.engine.count_host_copy();
+        }
+        self.lift(array)
+    }
+
+    /// To the host, in the middle of a program.
+    pub(super) fn lower_counted(&self, held: &Held<B::Tensor>) -> Result<Array> {
+        if let Held::Device(_) = held {
+            self.engine.count_host_copy();
+        }
+        self.lower(held)
+    }
+
     /// To the host.
     pub(super) fn lower(&self, held: &Held<B::Tensor>) -> Result<Array> {
         match held {

@@ -204,3 +204,57 @@ fn what_reads_variables_alone_is_computed_once_per_version() {
     w.set(&filled(&[3, 4], 1.0)).unwrap();
     assert_ne!(first, program.run(&[feed]).unwrap());
 }
+
+/// What goes through a broadcast is read, in views of it too, but never written to; new values of variables get a place
+/// for each element. [`Contrary`] refuses the one, the next step would show the other.
+#[test]
+fn what_a_broadcast_repeats_is_never_overwritten() {
+    let w = Variable::new("w", filled(&[3, 4], 0.5));
+    let mut g = Graph::new();
+    let x = g.input(Type::new([1, 4], DType::F64));
+    let row = g.unary(Unary::Exp, x).unwrap();
+    let rows = g.broadcast(row, &[3, 4]).unwrap();
+    let turned = g.permute(rows, &[1, 0]).unwrap();
+    let roots = g.unary(Unary::Sqrt, turned).unwrap();
+    let first = g.unary(Unary::Neg, row).unwrap();
+    let first = g.broadcast(first, &[3, 4]).unwrap();
+    let value = g.variable(&w);
+    let moved = g.binary(Binary::Add, value, rows).unwrap();
+    let total = g.reduce(Reduce::Sum, moved, &[0, 1]).unwrap();
+    g.set_outputs([roots, total]);
+    g.set_updates([(w.clone(), first)]);
+    let feed = filled(&[1, 4], 2.0);
+    for passes in [Passes { simplify: false, fuse: false }, Passes::default()] {
+        let program = Engine::new(Contrary).unwrap().compile_with(&g, passes).unwrap();
+        let expected = Engine::new(Reference).unwrap().compile_with(&g, passes).unwrap();
+        for _ in 0..2 {
+            let before = w.value().unwrap();
+            let received = program.run(std::slice::from_ref(&feed)).unwrap();
+            let after = w.value().unwrap();
+            w.set(&before).unwrap();
+            assert_eq!(received, expected.run(std::slice::from_ref(&feed)).unwrap());
+            assert_eq!(after, w.value().unwrap());
+        }
+    }
+}
+
+#[test]
+fn a_carry_that_a_broadcast_made_is_not_overwritten() {
+    let mut g = Graph::new();
+    let h = g.input(Type::new([2, 3], DType::F64));
+    let xs = g.input(Type::new([3, 2, 3], DType::F64));
+    let mut scan = ScanBuilder::new(&g, &[h], &[xs], &[]).unwrap();
+    let (carry, x) = (scan.carries()[0], scan.xs()[0]);
+    let carry = scan.body.binary(Binary::Mul, carry, x).unwrap();
+    let column = scan.body.reduce_keep(Reduce::Sum, carry, &[1]).unwrap();
+    let column = scan.body.unary(Unary::Tanh, column).unwrap();
+    let next = scan.body.broadcast(column, &[2, 3]).unwrap();
+    let (carries, _) = scan.finish(&mut g, &[next], &[], false).unwrap();
+    let y = g.unary(Unary::Neg, carries[0]).unwrap();
+    g.set_outputs([y]);
+    let feed = [filled(&[2, 3], 1.0), filled(&[3, 2, 3], 0.3)];
+    let passes = Passes { simplify: false, fuse: false };
+    let run = |program: Result<Vec<Array>>| program.unwrap();
+    let received = run(Engine::new(Contrary).unwrap().compile_with(&g, passes).unwrap().run(&feed));
+    assert_eq!(received, run(Engine::new(Reference).unwrap().compile_with(&g, passes).unwrap().run(&feed)));
+}

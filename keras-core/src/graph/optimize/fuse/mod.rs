@@ -8,8 +8,9 @@ mod builder;
 mod rebuild;
 
 use super::{Target, host_scalars};
+use crate::backend::Support;
 use crate::error::Result;
-use crate::graph::{Graph, Instr, KernelOutput, Op, Value};
+use crate::graph::{Graph, Instr, KernelOutput, Op, Type, Value};
 use builder::{Built, KernelBuilder};
 use std::collections::{HashMap, HashSet};
 
@@ -118,12 +119,18 @@ impl<'a> Fusion<'a> {
     fn group(&mut self) {
         for i in 0..self.graph.nodes().len() {
             let node = &self.graph.nodes()[i];
-            if node.op.is_elementwise() && !self.host[i] && !node.outputs[0].is_empty() {
+            if node.op.is_elementwise() && !self.host[i] && !node.outputs[0].is_empty() && self.native(i) {
                 self.join(i);
             } else if !(self.transparent(i) || matches!(node.op, Op::Reduce(..)) && self.tail(i)) {
                 self.close_operands(i);
             }
         }
+    }
+
+    fn native(&self, node: usize) -> bool {
+        let node = &self.graph.nodes()[node];
+        let types: Vec<&Type> = node.inputs.iter().map(|&input| self.graph.ty(input)).collect();
+        self.target.supports(&node.op, &types) == Support::Native
     }
 
     /// Marks the groups that node `i` reads as read from outside, also through broadcasts.

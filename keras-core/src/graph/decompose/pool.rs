@@ -1,121 +1,8 @@
-//! What composites and windowed operations are made of: for backends without a kernel, and as the kernels' oracle.
+//! Poolings as strided slices, one per cell of the window.
 
-use super::{Binary, Compare, Graph, Logical, Op, PoolSpec, Reduce, SliceSpec, Type, Unary, Value};
 use crate::array::{Array, DType};
 use crate::error::Result;
-
-/// Writes the operation in terms of simpler ones; `None` if it is a primitive.
-pub fn decompose(graph: &mut Graph, op: &Op, inputs: &[Value]) -> Result<Option<Vec<Value>>> {
-    let &[x, ..] = inputs else { return Ok(None) };
-    Ok(Some(match (op, inputs) {
-        (Op::Softmax, _) => {
-            let shifted = shift_by_max(graph, x)?;
-            let powers = graph.unary(Unary::Exp, shifted)?;
-            let total = sum_last(graph, powers)?;
-            vec![graph.binary(Binary::Div, powers, total)?]
-        }
-        (Op::LogSoftmax, _) => {
-            let shifted = shift_by_max(graph, x)?;
-            let powers = graph.unary(Unary::Exp, shifted)?;
-            let total = sum_last(graph, powers)?;
-            let log = graph.unary(Unary::Log, total)?;
-            vec![graph.binary(Binary::Sub, shifted, log)?]
-        }
-        (Op::MaxPool(spec), _) => max_pool(graph, spec, x)?,
-        (Op::MaxPoolGrad(spec, size), &[grad, positions]) => {
-            vec![max_pool_grad(graph, spec, size, grad, positions)?]
-        }
-        (Op::AvgPool(spec), _) => vec![avg_pool(graph, spec, x)?],
-        (Op::AvgPoolGrad(spec, size), _) => vec![avg_pool_grad(graph, spec, size, x)?],
-        (Op::Recurrent(spec), _) => super::recurrent::decompose(graph, *spec, inputs)?,
-        (Op::RecurrentGrad(spec, sequence), _) => {
-            super::recurrent::decompose_gradient(graph, *spec, *sequence, inputs)?
-        }
-        (Op::Unary(function), _) => return unary(graph, *function, x),
-        _ => return Ok(None),
-    }))
-}
-
-fn unary(g: &mut Graph, function: Unary, x: Value) -> Result<Option<Vec<Value>>> {
-    let value = match function {
-        Unary::Square => g.binary(Binary::Mul, x, x)?,
-        Unary::Recip => {
-            let one = g.full_like(x, 1.0)?;
-            g.binary(Binary::Div, one, x)?
-        }
-        Unary::Rsqrt => {
-            let root = g.unary(Unary::Sqrt, x)?;
-            g.unary(Unary::Recip, root)?
-        }
-        Unary::Relu => {
-            let zero = g.full_like(x, 0.0)?;
-            g.binary(Binary::Max, x, zero)?
-        }
-        Unary::IsNan => g.compare(Compare::Ne, x, x)?,
-        Unary::Sigmoid => {
-            // With e = exp(−|x|), which cannot overflow: 1/(1 + e) for x ≥ 0 and e/(1 + e) below, where 1/(1 + e⁻ˣ)
-            // would overflow and (1 + tanh(x/2))/2 cancel.
-            let size = g.unary(Unary::Abs, x)?;
-            let negative = g.unary(Unary::Neg, size)?;
-            let power = g.unary(Unary::Exp, negative)?;
-            let (zero, one) = (g.full_like(x, 0.0)?, g.full_like(x, 1.0)?);
-            let positive = g.compare(Compare::Ge, x, zero)?;
-            let above = g.add(Op::Select, &[positive, one, power])?;
-            let total = g.binary(Binary::Add, one, power)?;
-            g.binary(Binary::Div, above, total)?
-        }
-        Unary::Softplus => {
-            let positive = g.unary(Unary::Relu, x)?;
-            let size = g.unary(Unary::Abs, x)?;
-            let negative = g.unary(Unary::Neg, size)?;
-            let power = g.unary(Unary::Exp, negative)?;
-            let log = g.unary(Unary::Log1p, power)?;
-            g.binary(Binary::Add, positive, log)?
-        }
-        Unary::Log1p => {
-            // ln(u)·x/(u − 1) with u = 1 + x, and x itself where u rounds to 1 (Kahan).
-            let u = g.binary_scalar(Binary::Add, x, 1.0)?;
-            let rest = g.binary_scalar(Binary::Sub, u, 1.0)?;
-            let zero = g.full_like(x, 0.0)?;
-            let tiny = g.compare(Compare::Eq, rest, zero)?;
-            let infinite = g.full_like(x, f64::INFINITY)?;
-            let huge = g.compare(Compare::Eq, u, infinite)?;
-            let log = g.unary(Unary::Log, u)?;
-            let quotient = g.binary(Binary::Div, x, rest)?;
-            let exact = g.binary(Binary::Mul, log, quotient)?;
-            let exact = g.add(Op::Select, &[huge, log, exact])?;
-            g.add(Op::Select, &[tiny, x, exact])?
-        }
-        Unary::Expm1 => {
-            // tanh(x/2)·(eˣ + 1), and eˣ − 1 where that is as exact.
-            let power = g.unary(Unary::Exp, x)?;
-            let minus = g.binary_scalar(Binary::Sub, power, 1.0)?;
-            let half = g.binary_scalar(Binary::Mul, x, 0.5)?;
-            let tanh = g.unary(Unary::Tanh, half)?;
-            let plus = g.binary_scalar(Binary::Add, power, 1.0)?;
-            let small = g.binary(Binary::Mul, tanh, plus)?;
-            let size = g.unary(Unary::Abs, x)?;
-            let one = g.full_like(x, 1.0)?;
-            let near = g.compare(Compare::Lt, size, one)?;
-            g.add(Op::Select, &[near, small, minus])?
-        }
-        _ => return Ok(None),
-    };
-    Ok(Some(vec![value]))
-}
-
-fn shift_by_max(g: &mut Graph, x: Value) -> Result<Value> {
-    let shape = g.shape(x).to_vec();
-    let largest = g.reduce_keep(Reduce::Max, x, &[shape.len() - 1])?;
-    let largest = g.broadcast(largest, &shape)?;
-    g.binary(Binary::Sub, x, largest)
-}
-
-fn sum_last(g: &mut Graph, x: Value) -> Result<Value> {
-    let shape = g.shape(x).to_vec();
-    let total = g.reduce_keep(Reduce::Sum, x, &[shape.len() - 1])?;
-    g.broadcast(total, &shape)
-}
+use crate::graph::{Binary, Compare, Graph, Logical, Op, PoolSpec, SliceSpec, Type, Unary, Value};
 
 /// A pooling laid out as strided slices of the padded input, one per cell of the window.
 struct Windows {
@@ -188,7 +75,7 @@ fn positions(
     per_window(g, result, flat)
 }
 
-fn max_pool(g: &mut Graph, spec: &PoolSpec, x: Value) -> Result<Vec<Value>> {
+pub(super) fn max_pool(g: &mut Graph, spec: &PoolSpec, x: Value) -> Result<Vec<Value>> {
     let ty = g.ty(x).clone();
     let layout = windows(spec, &ty.shape);
     let lowest = match ty.dtype {
@@ -257,7 +144,13 @@ fn full_size(g: &Graph, grad: Value, size: &[usize]) -> Vec<usize> {
     full
 }
 
-fn max_pool_grad(g: &mut Graph, spec: &PoolSpec, size: &[usize], grad: Value, at: Value) -> Result<Value> {
+pub(super) fn max_pool_grad(
+    g: &mut Graph,
+    spec: &PoolSpec,
+    size: &[usize],
+    grad: Value,
+    at: Value,
+) -> Result<Value> {
     let full = full_size(g, grad, size);
     let layout = windows(spec, &full);
     let result = layout.result.clone();
@@ -323,7 +216,7 @@ fn counts(g: &mut Graph, spec: &PoolSpec, shape: &[usize], result: &[usize], dty
     per_window(g, result, Array::from(counts).cast(dtype))
 }
 
-fn avg_pool(g: &mut Graph, spec: &PoolSpec, x: Value) -> Result<Value> {
+pub(super) fn avg_pool(g: &mut Graph, spec: &PoolSpec, x: Value) -> Result<Value> {
     let ty = g.ty(x).clone();
     let layout = windows(spec, &ty.shape);
     let pads: Vec<(usize, usize)> =
@@ -341,7 +234,7 @@ fn avg_pool(g: &mut Graph, spec: &PoolSpec, x: Value) -> Result<Value> {
     g.binary(Binary::Div, total.unwrap_or(padded), count)
 }
 
-fn avg_pool_grad(g: &mut Graph, spec: &PoolSpec, size: &[usize], grad: Value) -> Result<Value> {
+pub(super) fn avg_pool_grad(g: &mut Graph, spec: &PoolSpec, size: &[usize], grad: Value) -> Result<Value> {
     let full = full_size(g, grad, size);
     let layout = windows(spec, &full);
     let dtype = g.ty(grad).dtype;
