@@ -1,15 +1,16 @@
 //! Every backend agrees with the reference on every operation.
 
-use backend_candle::Candle;
 use backend_ndarray::NdArray;
 use keras_core::backend::Backend;
 use keras_core::backend::contrary::Contrary;
 use keras_core::backend::reference::Reference;
 
 /// Operations without a kernel of the backend's own, with the reason.
+#[cfg(feature = "candle")]
 type Lacking = [(&'static str, &'static str)];
 
 /// Everything the backend has kernels for conforms; everything else is on its list, which has nothing more.
+#[cfg(feature = "candle")]
 fn agrees_but_for<B: Backend>(backend: &B, decomposed: &Lacking, host: &Lacking) {
     let report = conformance::run(backend);
     println!("{report}");
@@ -44,15 +45,16 @@ fn ndarray() {
     agrees(&NdArray::new().unwrap());
 }
 
-const CONV: &str =
-    "candle has one stride, one padding and no volumes, and is slower than slices and a product";
-const POOL: &str = "candle pools without padding, without positions and without gradients";
-const LACKS: &str = "candle lacks it";
-const NAN: &str = "candle has another value for NaN";
-const INTEGERS: &str = "candle's integers panic on overflow and on division by zero in debug builds";
-
+#[cfg(feature = "candle")]
 #[test]
 fn candle() {
+    const CONV: &str =
+        "candle has one stride, one padding and no volumes, and is slower than slices and a product";
+    const POOL: &str = "candle pools without padding, without positions and without gradients";
+    const LACKS: &str = "candle lacks it";
+    const NAN: &str = "candle has another value for NaN";
+    const INTEGERS: &str = "candle's integers panic on overflow and on division by zero in debug builds";
+
     let decomposed = [
         ("conv", CONV),
         ("conv_grad_input", CONV),
@@ -100,5 +102,5 @@ fn candle() {
         ("cumprod", INTEGERS),
         ("scatter_add", INTEGERS),
     ];
-    agrees_but_for(&Candle::new("cpu").unwrap(), &decomposed, &host);
+    agrees_but_for(&backend_candle::Candle::new("cpu").unwrap(), &decomposed, &host);
 }

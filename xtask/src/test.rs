@@ -8,6 +8,9 @@ use std::process::Command;
 use crate::oracle;
 use crate::stage::{Result, Stages, cargo, output, succeeds};
 
+/// The tests on backends whose libraries take long to build: plain `cargo test` leaves those out.
+const BACKENDS: [&str; 2] = ["--features", "conformance/candle"];
+
 /// Runs the workspace's tests and doc tests; with `all` the ignored ones too.
 pub(crate) fn run(all: bool) -> Result<()> {
     let mut stages = Stages::default();
@@ -21,12 +24,14 @@ pub(crate) fn run(all: bool) -> Result<()> {
 
     if succeeds(cargo(&["nextest", "--version"])) {
         let mut arguments = vec!["nextest", "run", "--workspace"];
+        arguments.extend(BACKENDS);
         if all {
             arguments.extend(["--run-ignored", "all"]);
         }
         stages.run("tests", prepared(cargo(&arguments)))?;
     } else {
         let mut arguments = vec!["test", "--workspace", "--lib", "--bins", "--tests", "--examples"];
+        arguments.extend(BACKENDS);
         if all {
             arguments.extend(["--", "--include-ignored"]);
         }
@@ -59,7 +64,10 @@ pub(crate) fn run(all: bool) -> Result<()> {
 
 /// The names of the tests that carry `#[ignore]`.
 fn ignored() -> Result<Vec<String>> {
-    let listing = output(cargo(&["test", "--quiet", "--workspace", "--", "--ignored", "--list"]))?;
+    let mut arguments = vec!["test", "--quiet", "--workspace"];
+    arguments.extend(BACKENDS);
+    arguments.extend(["--", "--ignored", "--list"]);
+    let listing = output(cargo(&arguments))?;
     Ok(names(&listing))
 }
 
