@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::k;
 use crate::kinds::{function_name, kind};
-use crate::registry::{Config, Reader, Registry};
+use crate::registry::{Config, Reader, Registry, finite};
 use crate::tensor::Tensor;
 
 /// A projection of a weight.
@@ -93,6 +93,9 @@ impl MaxNorm {
 
 impl Constraint for MaxNorm {
     fn call(&self, w: &Tensor) -> Tensor {
+        if let Err(error) = finite("MaxNorm", &[("max_value", self.max_value)]) {
+            return Tensor::poisoned(error);
+        }
         let norms = self.axis.norms(w);
         let desired = k::clip(&norms, 0.0, self.max_value);
         w * (desired / (norms + crate::config::epsilon()))
@@ -189,6 +192,10 @@ impl MinMaxNorm {
 
 impl Constraint for MinMaxNorm {
     fn call(&self, w: &Tensor) -> Tensor {
+        let arguments = [("min_value", self.min_value), ("max_value", self.max_value), ("rate", self.rate)];
+        if let Err(error) = finite("MinMaxNorm", &arguments) {
+            return Tensor::poisoned(error);
+        }
         let norms = self.axis.norms(w);
         let desired =
             k::clip(&norms, self.min_value, self.max_value) * self.rate + &norms * (1.0 - self.rate);

@@ -4,7 +4,7 @@ use crate::array::{Array, DType};
 use crate::error::{Error, Result};
 use crate::kinds::kind;
 use crate::random::{Stream, stream_id};
-use crate::registry::{Config, Registry};
+use crate::registry::{Config, Registry, finite};
 
 /// Gives a weight its first value.
 pub trait Initializer: Send + Sync {
@@ -86,6 +86,7 @@ enum Draw {
 
 /// `scale·z + shift` for numbers z of the distribution.
 fn draw(what: Draw, shape: &[usize], dtype: DType, stream: &Stream, scale: f64, shift: f64) -> Result<Array> {
+    finite("random initializer", &[("width", scale), ("mean", shift)])?;
     let count = crate::array::element_count(shape);
     match dtype {
         DType::F32 => {
@@ -156,6 +157,7 @@ impl Constant {
 
 impl Initializer for Constant {
     fn init(&self, shape: &[usize], dtype: DType, _: &Stream) -> Result<Array> {
+        finite("Constant", &[("value", self.value)])?;
         Ok(Array::full_of(dtype, shape, self.value))
     }
     fn config(&self) -> Config {
@@ -476,6 +478,7 @@ seeded! {
 
 impl Initializer for Orthogonal {
     fn init(&self, shape: &[usize], dtype: DType, stream: &Stream) -> Result<Array> {
+        finite("Orthogonal", &[("gain", self.gain)])?;
         let Some((&columns, leading)) = shape.split_last().filter(|(_, leading)| !leading.is_empty()) else {
             return Err(Error::shape(
                 "Orthogonal initializer",
@@ -556,6 +559,7 @@ impl Default for Identity {
 
 impl Initializer for Identity {
     fn init(&self, shape: &[usize], dtype: DType, _: &Stream) -> Result<Array> {
+        finite("Identity", &[("gain", self.gain)])?;
         let &[rows, columns] = shape else {
             return Err(Error::shape("Identity initializer", "a shape of 2 axes", format!("{shape:?}")));
         };

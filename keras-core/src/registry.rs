@@ -372,3 +372,11 @@ impl CustomObjects {
         run()
     }
 }
+
+/// Refuses NaN and infinities among a definition's arguments, as [`Reader::float`] does among a config's.
+pub(crate) fn finite(class: &str, arguments: &[(&str, f64)]) -> Result<()> {
+    match arguments.iter().find(|(_, value)| !value.is_finite()) {
+        Some((name, value)) => Err(Error::value(class, format!("a finite {name}"), value.to_string())),
+        None => Ok(()),
+    }
+}

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::k;
 use crate::kinds::{function_name, kind};
-use crate::registry::{Config, Reader, Registry};
+use crate::registry::{Config, Reader, Registry, finite};
 use crate::tensor::Tensor;
 
 /// A scalar penalty of a tensor.
@@ -65,6 +65,9 @@ pub fn l1_l2(l1: f64, l2: f64) -> L1L2 {
 
 impl Regularizer for L1L2 {
     fn call(&self, w: &Tensor) -> Tensor {
+        if let Err(error) = finite("L1L2", &[("l1", self.l1), ("l2", self.l2)]) {
+            return Tensor::poisoned(error);
+        }
         let first = || k::sum(&(k::abs(w) * self.l1), &[], false);
         let second = || k::sum(&(k::square(w) * self.l2), &[], false);
         match (self.l1 == 0.0, self.l2 == 0.0) {

@@ -2,8 +2,12 @@
 
 use backend_ndarray::NdArray;
 use keras_core::backend::Engine;
+use keras_core::constraints::{max_norm, min_max_norm};
+use keras_core::initializers::{Constant, RandomNormal};
 use keras_core::layers::{Dense, Dropout, Input, reset_names};
 use keras_core::models::{Model, Sequential};
+use keras_core::optimizers::SGD;
+use keras_core::regularizers::l2;
 use keras_core::training::{Compile, Fit};
 use keras_core::{Array, config};
 use std::process::Command;
@@ -155,6 +159,37 @@ fn wrong_use_says_what_was_expected_and_received() {
         (Sequential::new().fit(&x, &y, Fit::new()).unwrap_err().to_string(), "at least one layer"),
     ] {
         assert!(error.contains("expected") && error.contains("received") && error.contains(part), "{error}");
+    }
+}
+
+#[test]
+fn numbers_that_are_none_are_errors() {
+    let engine = engine(1);
+    let (x, y) = data(8);
+    let nan = f64::NAN;
+    let fit = |layer: Dense, optimizer: SGD| {
+        let mut model = Sequential::new();
+        model.add(layer.input_shape([20]))?;
+        model.on(&engine);
+        model.compile(Compile::new(optimizer, "mse"))?;
+        model.fit(&x, &y, Fit::new().verbose(0))
+    };
+    let dense = || Dense::new(3);
+    for (result, part) in [
+        (fit(dense().kernel_regularizer(l2(nan)), SGD::new()), "l2"),
+        (fit(dense().kernel_constraint(max_norm(nan)), SGD::new()), "max_value"),
+        (fit(dense().kernel_constraint(min_max_norm(0.0, 1.0).rate(nan)), SGD::new()), "rate"),
+        (fit(dense().kernel_initializer(RandomNormal::new().mean(nan)), SGD::new()), "mean"),
+        (fit(dense().bias_initializer(Constant::new(f64::INFINITY)), SGD::new()), "value"),
+        (fit(dense(), SGD::new().learning_rate(nan)), "learning_rate"),
+        (fit(dense(), SGD::new().momentum(nan)), "momentum"),
+        (fit(dense(), SGD::new().clipnorm(nan)), "clipnorm"),
+    ] {
+        let error = result.unwrap_err().to_string();
+        assert!(
+            error.contains(&format!("expected a finite {part}")) && error.contains("received"),
+            "{error}"
+        );
     }
 }
 

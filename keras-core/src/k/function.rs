@@ -275,22 +275,7 @@ impl Function {
             let value = trace.input(ty.clone());
             trace.feed(input, value, None);
         }
-        let mut outputs = Vec::with_capacity(self.outputs.len());
-        for output in &self.outputs {
-            outputs.push(trace.lift(output)?);
-        }
-        let mut updates = Vec::with_capacity(self.updates.len());
-        for (variable, value) in &self.updates {
-            updates.push((variable.clone(), trace.lift(value)?));
-        }
-        let (_, step) = &self.random;
-        let next =
-            trace.lift(&super::add(&Tensor::variable(step), &super::number(&Tensor::variable(step), 1.0)))?;
-        updates.push((step.clone(), next));
-        trace.with_graph_mut(|graph| {
-            graph.set_outputs(outputs);
-            graph.set_updates(updates);
-        });
+        trace.finish(&self.outputs, self.updates.clone())?;
         Ok(trace)
     }
 }

@@ -37,10 +37,17 @@ pub fn binary_crossentropy(y_true: &Tensor, y_pred: &Tensor) -> Tensor {
     by_version(&shifted, &binary_on_logits(&y, &logits))
 }
 
-/// −Σ y·ln softmax(x) over the last axis.
+/// −Σ y·ln softmax(x) over the last axis. Its gradient is TensorFlow's: softmax(x) − y, also where the y of a sample do
+/// not sum to 1.
 #[track_caller]
 pub(crate) fn categorical_on_logits(y_true: &Tensor, logits: &Tensor) -> Tensor {
-    -k::sum(&(like(y_true, logits) * k::log_softmax(logits, -1)), &[-1], false)
+    let y = like(y_true, logits);
+    let loss = -k::sum(&(&y * k::log_softmax(logits, -1)), &[-1], false);
+    k::custom_gradient("softmax_crossentropy", &loss, &[&y, logits], |dloss, operands| {
+        let [y, logits] = operands else { return Vec::new() };
+        let dloss = k::expand_dims(dloss, -1);
+        vec![-&dloss * k::log_softmax(logits, -1), dloss * (k::softmax(logits, -1) - y)]
+    })
 }
 
 /// −ln softmax(x) at the position y.

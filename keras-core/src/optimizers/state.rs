@@ -6,7 +6,7 @@ use crate::backend::Variable;
 use crate::constraints::ConstraintRef;
 use crate::error::{Error, Result};
 use crate::k;
-use crate::registry::Config;
+use crate::registry::{Config, finite};
 use crate::tensor::Tensor;
 use std::fmt;
 use std::sync::Arc;
@@ -38,8 +38,12 @@ impl OptimizerState {
             _ => k::floatx(),
         };
         let dtype = if dtype.is_float() { dtype } else { k::floatx() };
+        let clipping = definition.clipping();
+        let limits =
+            [("clipnorm", clipping.norm.unwrap_or(0.0)), ("clipvalue", clipping.value.unwrap_or(0.0))];
+        finite(definition.class_name(), &limits)?;
         let scalar = |(name, value): (&str, f64)| -> Result<Variable> {
-            finite(name, value)?;
+            finite(definition.class_name(), &[(name, value)])?;
             Ok(Variable::scalar(name, value, dtype))
         };
         let hyperparameters =
@@ -125,7 +129,7 @@ impl OptimizerState {
     /// # Errors
     /// If the optimizer has none of that name, or the value is not finite.
     pub fn set(&self, name: &str, value: f64) -> Result<()> {
-        finite(name, value)?;
+        finite(self.0.definition.class_name(), &[(name, value)])?;
         self.variable(name)?.set(&Array::from(value))
     }
 
@@ -295,14 +299,6 @@ impl OptimizerState {
             _ => return None,
         };
         (candidate.len() == count).then_some(candidate)
-    }
-}
-
-fn finite(name: &str, value: f64) -> Result<()> {
-    if value.is_finite() {
-        Ok(())
-    } else {
-        Err(Error::value(format!("optimizer argument {name}"), "a finite number", value.to_string()))
     }
 }
 

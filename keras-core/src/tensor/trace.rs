@@ -5,7 +5,7 @@ use super::record::{Producer, Replayed};
 use super::{State, SymbolId, Tensor};
 use crate::backend::Variable;
 use crate::error::{Error, Result};
-use crate::graph::{Graph, Type, Value};
+use crate::graph::{Graph, Op, Type, Value};
 use crate::semantics::Semantics;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -319,6 +319,25 @@ impl Trace {
     /// Losses and updates so far.
     pub fn collected(&self) -> Collected {
         self.cell.collected.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Ends the trace: the graph returns `outputs` and updates variables. If it draws random numbers, it also advances
+    /// the step that keys them, so that the next run draws others.
+    pub(crate) fn finish(&self, outputs: &[Tensor], mut updates: Vec<(Variable, Tensor)>) -> Result<()> {
+        let outputs = outputs.iter().map(|tensor| self.lift(tensor)).collect::<Result<Vec<_>>>()?;
+        let draws = |graph: &Graph| graph.nodes().iter().any(|node| matches!(node.op, Op::Random { .. }));
+        if let Some((_, step)) = self.options().random.as_ref().filter(|_| self.with_graph(draws)) {
+            updates.push((step.clone(), Tensor::variable(step) + 1.0));
+        }
+        let mut lifted = Vec::with_capacity(updates.len());
+        for (variable, value) in updates {
+            lifted.push((variable, self.lift(&value)?));
+        }
+        self.with_graph_mut(|graph| {
+            graph.set_outputs(outputs);
+            graph.set_updates(lifted);
+        });
+        Ok(())
     }
 }
 

@@ -148,19 +148,10 @@ impl Model {
         let key = PredictKey { runtime: runtime.id(), feeds: feeds.clone() };
         let program = self.0.predict.get(key, || {
             let trace = self.trace(Phase::Test, &feeds, Arc::default())?;
-            let mut outputs = Vec::new();
-            for output in self.outputs()? {
-                outputs.push(trace.lift(&output)?);
-            }
-            let updates = trace.collected().updates;
-            let mut lifted = Vec::with_capacity(updates.len());
-            for (variable, value) in updates {
-                lifted.push((variable, trace.lift(&value)?));
-            }
-            trace.with_graph_mut(|graph| {
-                graph.set_outputs(outputs);
-                graph.set_updates(lifted);
-            });
+            let outputs = self.outputs()?;
+            // States of stateful layers are known once the outputs are.
+            outputs.iter().try_for_each(|output| trace.lift(output).map(drop))?;
+            trace.finish(&outputs, trace.collected().updates)?;
             compile(&trace, &*runtime)
         })?;
         program.run(x)

@@ -104,12 +104,12 @@ impl Model {
         let total = total.ok_or_else(|| {
             Error::value("compile", "a loss for at least one output, or a loss added by a layer", "none")
         })?;
-        let loss = trace.lift(&total)?;
+        let total = trace.tensor(trace.lift(&total)?);
 
         if key.phase == Phase::Train {
             let parameters: Vec<Tensor> =
                 compiled.trainable.iter().map(|weight| Tensor::variable(&weight.variable)).collect();
-            let grads = k::gradients(&trace.tensor(loss), &parameters.iter().collect::<Vec<_>>())?;
+            let grads = k::gradients(&total, &parameters.iter().collect::<Vec<_>>())?;
             let mut known = Vec::with_capacity(grads.len());
             for (grad, weight) in grads.into_iter().zip(&compiled.trainable) {
                 known.push(grad.ok_or_else(|| {
@@ -125,24 +125,13 @@ impl Model {
             let constraints: Vec<_> =
                 compiled.trainable.iter().map(|weight| weight.constraint.clone()).collect();
             updates.extend(compiled.optimizer.updates(&variables, &known, &constraints)?);
-            let (_, step) = &self.0.random;
-            updates.push((step.clone(), Tensor::variable(step) + 1.0));
         }
         // States of stateful layers change in every phase, moving averages in training alone: layers decide.
         updates.extend(collected.updates);
 
-        let mut outputs = vec![loss];
-        for tensor in reported.iter().chain(&metrics) {
-            outputs.push(trace.lift(tensor)?);
-        }
-        let mut lifted = Vec::with_capacity(updates.len());
-        for (variable, value) in updates {
-            lifted.push((variable, trace.lift(&value)?));
-        }
-        trace.with_graph_mut(|graph| {
-            graph.set_outputs(outputs);
-            graph.set_updates(lifted);
-        });
+        let mut outputs = vec![total];
+        outputs.extend(reported.into_iter().chain(metrics));
+        trace.finish(&outputs, updates)?;
         Ok(trace)
     }
 }

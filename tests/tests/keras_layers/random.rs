@@ -6,9 +6,10 @@ use keras_core::backend::reference::Reference;
 use keras_core::backend::{Engine, Variable};
 use keras_core::graph::Type;
 use keras_core::layers::{
-    AlphaDropout, Dropout, GaussianDropout, GaussianNoise, IntoLayer, LayerRef, MultiHeadAttention,
+    AlphaDropout, Dropout, GaussianDropout, GaussianNoise, Input, IntoLayer, LayerRef, MultiHeadAttention,
     SpatialDropout1D, SpatialDropout2D, SpatialDropout3D,
 };
+use keras_core::models::Model;
 use keras_core::tensor::{Phase, Trace, TraceOptions};
 
 fn layer(definition: impl IntoLayer) -> LayerRef {
@@ -172,4 +173,21 @@ fn draws_differ_between_steps_and_repeat_with_the_seed() {
             "{name}: the same for another seed"
         );
     }
+}
+
+/// Dropout that also acts at rest, for estimates of uncertainty: each prediction draws anew.
+#[test]
+fn predictions_with_dropout_differ_and_repeat_with_the_seed() {
+    let always = serde_json::Map::from_iter([("training".to_owned(), true.into())]);
+    let x = Input::new([20]).tensor().unwrap();
+    let y = layer(Dropout::new(0.5)).call_with(&x, always).unwrap();
+    let model = Model::new(&x, &y[0]).unwrap();
+    model.on(&Engine::new(Reference).unwrap());
+    let ones = Array::full(&[3, 20], 1.0_f32);
+    let thrice = || -> Vec<Array> { (0..3).map(|_| model.predict(ones.clone()).unwrap()).collect() };
+    model.set_seed(7).unwrap();
+    let first = thrice();
+    assert!(!first[0].same_bits(&first[1]) && !first[1].same_bits(&first[2]));
+    model.set_seed(7).unwrap();
+    assert!(thrice().iter().zip(&first).all(|(now, then)| now.same_bits(then)));
 }
