@@ -12,6 +12,9 @@ cfg_if::cfg_if! {
     } else if #[cfg(feature = "candle")] {
         /// The backend that is used when nobody names one.
         pub type DefaultBackend = backend_candle::Candle;
+    } else if #[cfg(feature = "torch")] {
+        /// The backend that is used when nobody names one.
+        pub type DefaultBackend = backend_torch::Torch;
     }
 }
 
@@ -22,14 +25,13 @@ pub fn init() {
     ONCE.call_once(|| {
         #[cfg(feature = "ndarray")]
         registry::register("ndarray", |device| {
-            if device.is_empty() || device == "cpu" {
-                backend_ndarray::NdArray::new()
-            } else {
-                Err(keras_core::Error::backend("backend ndarray", "the device cpu", format!("{device:?}")))
-            }
+            registry::choose_device("ndarray", device, &["cpu".to_owned()])?;
+            backend_ndarray::NdArray::new()
         });
         #[cfg(feature = "candle")]
         registry::register("candle", backend_candle::Candle::new);
+        #[cfg(feature = "torch")]
+        registry::register("torch", backend_torch::Torch::new);
     });
 }
 
@@ -42,12 +44,11 @@ fn register_before_main() {
 /// Chooses the backend of models made from now on, before every other way of choosing it.
 ///
 /// # Errors
-/// If no backend of that name was compiled in or registered; the error lists those there are.
+/// If no backend of that name was compiled in or registered, or it cannot run here; the error lists those that can.
 pub fn set_backend(name: &str) -> Result<()> {
     init();
-    if !registry::names().iter().any(|known| known == name) {
-        registry::open(name, "")?;
-    }
+    let device = config::settings()?.device.value;
+    registry::open(name, device.as_deref().unwrap_or_default())?;
     config::set_backend_name(name, &Origin::Code)
 }
 

@@ -28,7 +28,7 @@ pub use backends::{init, set_backend, set_device};
 pub use keras_core::backend::registry::register;
 pub use keras_core::*;
 
-#[cfg(any(feature = "ndarray", feature = "candle"))]
+#[cfg(any(feature = "ndarray", feature = "candle", feature = "torch"))]
 pub use backends::DefaultBackend;
 
 /// What most programs use.

@@ -5,6 +5,7 @@
 //! module per command.
 
 mod backends;
+mod compare;
 mod config;
 mod convert;
 mod data;
@@ -33,6 +34,8 @@ use std::process::ExitCode;
 pub(crate) enum Failure {
     /// The command line is wrong by itself, whatever the files hold.
     Usage(Error),
+    /// A comparison found more than its tolerance.
+    Above(Error),
     /// Anything else.
     Failed(Error),
 }
@@ -42,12 +45,13 @@ impl Failure {
         match self {
             Self::Failed(_) => 1,
             Self::Usage(_) => 2,
+            Self::Above(_) => 3,
         }
     }
 
     fn error(&self) -> &Error {
         match self {
-            Self::Usage(error) | Self::Failed(error) => error,
+            Self::Usage(error) | Self::Above(error) | Self::Failed(error) => error,
         }
     }
 }

@@ -1,6 +1,8 @@
 //! What the command line understands: the commands, the options that all of them take, and the types of values.
 
-use super::{Failure, Outcome, backends, config, convert, evaluate, fit, inspect, output, predict, summary};
+use super::{
+    Failure, Outcome, backends, compare, config, convert, evaluate, fit, inspect, output, predict, summary,
+};
 use clap::{Args, Parser, Subcommand};
 use keras::backend::registry;
 use keras::config::{self as settings, Origin};
@@ -10,7 +12,8 @@ use std::num::NonZeroUsize;
 
 /// Keras 2 in Rust: run, train and look at Keras models.
 ///
-/// Results go to stdout, progress and messages to stderr. Exit status: 0 done, 1 failed, 2 wrong usage.
+/// Results go to stdout, progress and messages to stderr. Exit status: 0 done, 1 failed, 2 wrong usage, 3 `compare`
+/// above its tolerance.
 #[derive(Debug, Parser)]
 #[command(name = "keras", version, arg_required_else_help = false, infer_subcommands = false)]
 pub(crate) struct CommandLine {
@@ -31,6 +34,7 @@ enum Command {
     Inspect(inspect::Inspect),
     Config(config::Config),
     Backends(backends::Backends),
+    Compare(Box<compare::Compare>),
 }
 
 /// Before or after the command.
@@ -66,6 +70,7 @@ impl CommandLine {
             Command::Inspect(command) => command.run(),
             Command::Config(command) => command.run(&self.global),
             Command::Backends(command) => command.run(),
+            Command::Compare(command) => command.run(&self.global),
         }
     }
 }
@@ -133,11 +138,8 @@ const THREADS: &str = "KERAS_NUM_THREADS";
 fn use_threads(threads: NonZeroUsize) {
     #[cfg(feature = "ndarray")]
     keras::register("ndarray", move |device| {
-        if device.is_empty() || device == "cpu" {
-            keras::DefaultBackend::with_threads(threads.get())
-        } else {
-            Err(Error::backend("backend ndarray", "the device cpu", format!("{device:?}")))
-        }
+        registry::choose_device("ndarray", device, &["cpu".to_owned()])?;
+        keras::DefaultBackend::with_threads(threads.get())
     });
     #[cfg(not(feature = "ndarray"))]
     let _ = threads;

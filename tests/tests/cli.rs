@@ -1,5 +1,6 @@
 //! The contract of docs/cli.md, line by line, on the program as it is built.
 
+mod compare;
 mod convert;
 mod data;
 mod evaluate;
@@ -23,6 +24,13 @@ fn program() -> &'static Path {
         build.args(["build", "--quiet", "--workspace", "--bin", "keras", "--message-format=json"]);
         if !cfg!(debug_assertions) {
             build.arg("--release");
+        }
+        for (built, feature) in
+            [(cfg!(feature = "candle"), "keras/candle"), (cfg!(feature = "torch"), "keras/torch")]
+        {
+            if built {
+                build.args(["--features", feature]);
+            }
         }
         build.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
         let output = build.stderr(Stdio::inherit()).output().unwrap();

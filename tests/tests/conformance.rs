@@ -6,11 +6,11 @@ use keras_core::backend::contrary::Contrary;
 use keras_core::backend::reference::Reference;
 
 /// Operations without a kernel of the backend's own, with the reason.
-#[cfg(feature = "candle")]
+#[cfg(any(feature = "candle", feature = "torch"))]
 type Lacking = [(&'static str, &'static str)];
 
 /// Everything the backend has kernels for conforms; everything else is on its list, which has nothing more.
-#[cfg(feature = "candle")]
+#[cfg(any(feature = "candle", feature = "torch"))]
 fn agrees_but_for<B: Backend>(backend: &B, decomposed: &Lacking, host: &Lacking) {
     let report = conformance::run(backend);
     println!("{report}");
@@ -103,4 +103,21 @@ fn candle() {
         ("scatter_add", INTEGERS),
     ];
     agrees_but_for(&backend_candle::Candle::new("cpu").unwrap(), &decomposed, &host);
+}
+
+#[cfg(feature = "torch")]
+#[test]
+fn torch() {
+    const PADS: &str = "libtorch pads both sides alike, by at most half the window, and pools no integers";
+    const GATES: &str = "libtorch's cells know neither Keras's masks and dropout nor its activations";
+
+    let decomposed = [
+        ("max_pool", PADS),
+        ("max_pool_grad", PADS),
+        ("avg_pool", PADS),
+        ("avg_pool_grad", PADS),
+        ("recurrent", GATES),
+        ("recurrent_grad", GATES),
+    ];
+    agrees_but_for(&backend_torch::Torch::new("cpu").unwrap(), &decomposed, &[]);
 }

@@ -2,10 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod choosing;
 mod cli;
 mod conformance;
+mod custom_backend;
 mod decomposition;
 mod engine;
+mod everywhere;
 mod faq;
 mod files;
 mod fixtures;

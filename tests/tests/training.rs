@@ -1,8 +1,8 @@
 //! Training as Keras 2.3.1 does it: steps, epochs, evaluation, from recorded initial weights and data.
 
+use crate::everywhere::runtimes;
 use crate::fixtures::Fixture;
-use backend_ndarray::NdArray;
-use keras_core::backend::Engine;
+use keras_core::backend::Runtime;
 use keras_core::callbacks::Records;
 use keras_core::models::{Model, model_from_json};
 use keras_core::optimizers::OptimizerSpec;
@@ -12,6 +12,7 @@ use keras_core::training::{
 };
 use keras_core::{Array, DType, Result, losses::LossSpec, metrics::MetricSpec, random};
 use serde_json::Value;
+use std::sync::Arc;
 
 /// Values that are kept in the default float type, whatever the model computes in.
 const SINGLE: f64 = 2e-6;
@@ -23,14 +24,14 @@ struct Case<'a> {
 }
 
 impl<'a> Case<'a> {
-    fn new(fixture: &'a Fixture, json: &'a Value) -> Self {
+    fn new(fixture: &'a Fixture, json: &'a Value, runtime: &Arc<dyn Runtime>) -> Self {
         let name = json["model"].as_str().unwrap();
         let mut text = fixture.json["models"][name]["json"].as_str().unwrap().to_owned();
         if json["floatx"] == "float64" {
             text = text.replace("\"dtype\": \"float32\"", "\"dtype\": \"float64\"");
         }
         let model = model_from_json(&text).unwrap();
-        model.on(&Engine::new(NdArray::new().unwrap()).unwrap());
+        model.on(runtime);
         let count = model.weights().len();
         let weights: Vec<Array> =
             (0..count).map(|i| fixture.array(&format!("{name}/weight_{i}")).clone()).collect();
@@ -203,12 +204,14 @@ fn class_weight(value: &Value) -> Option<ClassWeight> {
 
 fn each(kind: &str, run: impl Fn(&Case)) {
     let fixture = Fixture::load("training_2_3_1");
-    let mut count = 0;
-    for json in fixture.cases().iter().filter(|case| case["kind"] == kind) {
-        run(&Case::new(&fixture, json));
-        count += 1;
+    for runtime in runtimes() {
+        let mut count = 0;
+        for json in fixture.cases().iter().filter(|case| case["kind"] == kind) {
+            run(&Case::new(&fixture, json, &runtime));
+            count += 1;
+        }
+        assert!(count >= 15, "{count} cases of {kind} on {}", runtime.name());
     }
-    assert!(count >= 15, "{count} cases of {kind}");
 }
 
 /// Stops training at the end of a batch.
@@ -322,8 +325,8 @@ fn epochs_have_keras_s_history_and_weights() {
 #[test]
 fn a_stop_at_the_last_batch_outlives_the_validation() {
     let fixture = Fixture::load("training_2_3_1");
-    let case =
-        Case::new(&fixture, fixture.cases().iter().find(|case| case["name"] == "fit_float32").unwrap());
+    let json = fixture.cases().iter().find(|case| case["name"] == "fit_float32").unwrap();
+    let case = Case::new(&fixture, json, &runtimes()[0]);
     let (x, y) = (case.data(&case.json["x"]), case.data(&case.json["y"]));
     let options = Fit::new().batch_size(16).epochs(5).validation_data(&x, &y).verbose(0);
     let history = case.model.fit(&x, &y, options.callbacks([Stop { at: (1, 4), epoch: 0 }])).unwrap();

@@ -1,8 +1,9 @@
-//! The project's own commands: `cargo xtask check`, `test`, `bench`, `coverage`.
+//! The project's own commands: `cargo xtask check`, `test`, `libtorch`, `bench`, `coverage`.
 
 mod bench;
 mod check;
 mod coverage;
+mod libtorch;
 mod oracle;
 mod stage;
 mod test;
@@ -25,10 +26,14 @@ enum Command {
     Check,
     /// All tests that need nothing but cargo, a C linker and the crate registry
     Test {
-        /// Also the tests against real Keras (makes its Python environments first); fails if anything is left out
+        /// Also the tests against real Keras (makes its Python environments first) and on libtorch (fetches it first);
+        /// fails if anything is left out
         #[arg(long)]
         all: bool,
     },
+    /// Fetches libtorch 2.13.0 for the CPU unless LIBTORCH or LIBTORCH_USE_PYTORCH names one, and prints the environment
+    /// that cargo needs for the feature `torch`
+    Libtorch,
     /// Arguments of Keras 2.3.1's layers that no recorded case exercises
     Coverage,
     /// Speed beside Keras 2.15 on TensorFlow, interleaved: median ratio of the rounds
@@ -45,6 +50,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Check => check::run(),
         Command::Test { all } => test::run(all),
+        Command::Libtorch => libtorch::run(),
         Command::Coverage => coverage::run(),
         Command::Bench { workloads, rounds } => bench::run(&workloads, rounds),
     };

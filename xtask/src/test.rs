@@ -5,17 +5,23 @@
 
 use std::process::Command;
 
-use crate::oracle;
 use crate::stage::{Result, Stages, cargo, output, succeeds};
+use crate::{libtorch, oracle};
 
-/// The tests on backends whose libraries take long to build: plain `cargo test` leaves those out.
-const BACKENDS: [&str; 2] = ["--features", "conformance/candle"];
+/// The tests on candle, which takes long to build: plain `cargo test` leaves them out.
+const CANDLE: [&str; 2] = ["--features", "conformance/candle"];
+
+/// Those on libtorch besides.
+const TORCH: [&str; 2] = ["--features", "conformance/candle,conformance/torch,backend-torch/libtorch"];
 
 /// Runs the workspace's tests and doc tests; with `all` the ignored ones too.
 pub(crate) fn run(all: bool) -> Result<()> {
     let mut stages = Stages::default();
     let oracles = if all { Some(oracle::make(&mut stages, &[])?) } else { None };
+    let libtorch = if all { libtorch::make(&mut stages)? } else { Vec::new() };
+    let backends = if all { TORCH } else { CANDLE };
     let prepared = |mut command: Command| {
+        command.envs(libtorch.iter().map(|(name, value)| (name, value)));
         if let Some(folder) = &oracles {
             command.env("KERAS_ORACLE_DIR", folder);
         }
@@ -24,14 +30,14 @@ pub(crate) fn run(all: bool) -> Result<()> {
 
     if succeeds(cargo(&["nextest", "--version"])) {
         let mut arguments = vec!["nextest", "run", "--workspace"];
-        arguments.extend(BACKENDS);
+        arguments.extend(backends);
         if all {
             arguments.extend(["--run-ignored", "all"]);
         }
         stages.run("tests", prepared(cargo(&arguments)))?;
     } else {
         let mut arguments = vec!["test", "--workspace", "--lib", "--bins", "--tests", "--examples"];
-        arguments.extend(BACKENDS);
+        arguments.extend(backends);
         if all {
             arguments.extend(["--", "--include-ignored"]);
         }
@@ -57,6 +63,10 @@ pub(crate) fn run(all: bool) -> Result<()> {
             let mut sizes = Command::new("bash");
             sizes.arg(crate::stage::root().join("scripts").join("oracle.sh")).arg("--list");
             print!("{}", output(sizes)?);
+            println!(
+                "and those on the torch backend, which need g++ and pip, and a download (scripts/libtorch.sh --list):"
+            );
+            print!("{}", output(libtorch::script(&["--list"])?)?);
         }
     }
     Ok(())
@@ -65,7 +75,7 @@ pub(crate) fn run(all: bool) -> Result<()> {
 /// The names of the tests that carry `#[ignore]`.
 fn ignored() -> Result<Vec<String>> {
     let mut arguments = vec!["test", "--quiet", "--workspace"];
-    arguments.extend(BACKENDS);
+    arguments.extend(CANDLE);
     arguments.extend(["--", "--ignored", "--list"]);
     let listing = output(cargo(&arguments))?;
     Ok(names(&listing))

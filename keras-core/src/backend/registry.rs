@@ -51,7 +51,7 @@ pub fn open(name: &str, device: &str) -> Result<Arc<dyn Runtime>> {
         }
         Arc::clone(&entry.open)
     };
-    let runtime = open(device)?;
+    let runtime = open(device).map_err(|error| unavailable(error, name))?;
     let mut entries = entries();
     let Some(entry) = entries.iter_mut().find(|entry| entry.name == name) else { return Ok(runtime) };
     if let Some((_, known)) = entry.opened.iter().find(|(known, _)| known == device) {
@@ -59,6 +59,48 @@ pub fn open(name: &str, device: &str) -> Result<Arc<dyn Runtime>> {
     }
     entry.opened.push((device.to_owned(), Arc::clone(&runtime)));
     Ok(runtime)
+}
+
+/// The error of a backend that cannot run here, with those that can.
+fn unavailable(error: Error, name: &str) -> Error {
+    let others: Vec<(String, Open)> = {
+        let entries = entries();
+        let others = entries.iter().filter(|entry| entry.name != name);
+        others.map(|entry| (entry.name.clone(), Arc::clone(&entry.open))).collect()
+    };
+    let devices = |open: &Open| open("").ok().map(|runtime| runtime.device());
+    let there: Vec<String> =
+        others.iter().filter_map(|(name, open)| Some(format!("{name} on {}", devices(open)?))).collect();
+    let known = error.report().advice.clone();
+    let here = if there.is_empty() {
+        "no other backend is available here".to_owned()
+    } else {
+        format!("available besides: {}", there.join(", "))
+    };
+    error.advice(if known.is_empty() { here } else { format!("{known}; {here}") })
+}
+
+/// Which of a backend's devices is meant: of an empty name the first, so those that a user would rather have stand in
+/// front; `cuda` is `cuda:0`.
+///
+/// ```
+/// # use keras_core::backend::registry::choose_device;
+/// let devices = ["cuda:0".to_owned(), "cpu".to_owned()];
+/// assert_eq!(choose_device("torch", "", &devices)?, 0);
+/// assert_eq!(choose_device("torch", "cpu", &devices)?, 1);
+/// let error = choose_device("torch", "cuda:7", &devices).unwrap_err().to_string();
+/// assert_eq!(error, "backend torch: expected one of its devices here: cuda:0, cpu, received \"cuda:7\"");
+/// # Ok::<(), keras_core::Error>(())
+/// ```
+///
+/// # Errors
+/// If there is no such device; the error lists those there are.
+pub fn choose_device(backend: &str, asked: &str, devices: &[String]) -> Result<usize> {
+    let wanted = if asked == "cuda" { "cuda:0" } else { asked };
+    devices.iter().position(|device| wanted.is_empty() || device == wanted).ok_or_else(|| {
+        let expected = format!("one of its devices here: {}", devices.join(", "));
+        Error::name(format!("backend {backend}"), expected, format!("{asked:?}"))
+    })
 }
 
 /// The engine of the effective settings: code, command line, environment, keras.json, else the first registered.

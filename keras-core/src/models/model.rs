@@ -3,6 +3,7 @@
 use super::network::{Kind, Network, names_of};
 use crate::array::{Array, DType};
 use crate::backend::{IntoRuntime, Runtime, Variable, registry};
+use crate::config;
 use crate::error::{Error, Result};
 use crate::layers::{Inputs, LayerRef, Weight, automatic_name, set_variables};
 use crate::random;
@@ -343,6 +344,24 @@ impl Model {
     pub fn on(&self, engine: impl IntoRuntime) -> &Self {
         *lock(&self.0.runtime) = Some(engine.into_runtime());
         self
+    }
+
+    /// Runs on the registered backend of that name from now on, on the device of the settings. Weights, states and what an
+    /// optimizer remembers follow where they are read; layers that another model shares go on there as before.
+    ///
+    /// ```no_run
+    /// # use keras_core::{Array, models::Sequential};
+    /// # let (model, x, y) = (Sequential::new(), Array::full(&[8, 4], 0.5_f32), Array::full(&[8, 1], 1.0_f32));
+    /// model.to_backend("torch")?.train_on_batch(&x, &y)?;
+    /// model.to_backend("ndarray")?.predict(&x)?;
+    /// # Ok::<(), keras_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If there is no such backend or it cannot run here; the model stays where it was.
+    pub fn to_backend(&self, name: &str) -> Result<&Self> {
+        let device = config::settings()?.device.value;
+        Ok(self.on(registry::open(name, device.as_deref().unwrap_or_default())?))
     }
 
     /// The engine it runs on.

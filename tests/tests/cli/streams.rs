@@ -107,7 +107,7 @@ fn exit_codes_are_0_done_1_failed_2_wrong_usage() {
     let place = line();
     place.result(&PREDICT);
     place.fails(1, &["summary", "missing.json"], &["missing.json", "no such file"]);
-    place.fails(2, &[], &["summary, predict, evaluate, fit, convert, inspect, config, backends"]);
+    place.fails(2, &[], &["summary, predict, evaluate, fit, convert, inspect, config, backends, compare"]);
     place.fails(2, &["train"], &["`train`"]);
     place.fails(2, &["sumary", "model.json"], &["did you mean summary"]);
     place.fails(2, &["summary"], &["<MODEL>", "keras summary"]);

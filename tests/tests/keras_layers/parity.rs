@@ -67,6 +67,18 @@ fn the_same_on_ndarray() {
     agrees(NdArray::new().unwrap(), cases());
 }
 
+#[cfg(feature = "candle")]
+#[test]
+fn the_same_on_candle() {
+    agrees(backend_candle::Candle::new("cpu").unwrap(), cases());
+}
+
+#[cfg(feature = "torch")]
+#[test]
+fn the_same_on_torch() {
+    agrees(backend_torch::Torch::new("cpu").unwrap(), cases());
+}
+
 #[test]
 fn configs_come_back_as_keras_wrote_them() {
     // Those in double were recorded where that was the default, to which Keras rounds the numbers of a config.

@@ -1,0 +1,29 @@
+// What tch 0.26 binds no function for.
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+#include <cstring>
+#include <exception>
+#include <vector>
+
+extern "C" {
+// The gradient of a convolution for its input (which = 0) or its kernel (which = 1). Returns null, or a message to free.
+char *keras_convolution_backward(void **result, const void *grad, const void *input, const void *kernel,
+                                 const int64_t *strides, const int64_t *pads, const int64_t *dilations, int axes,
+                                 int64_t groups, int which) {
+  try {
+    at::NoGradGuard guard;
+    auto of = [](const void *tensor) -> const at::Tensor & { return *static_cast<const at::Tensor *>(tensor); };
+    auto ints = [axes](const int64_t *values) { return at::IntArrayRef(values, axes); };
+    std::vector<int64_t> none(axes, 0);
+    auto gradients =
+        at::convolution_backward(of(grad), of(input), of(kernel), std::nullopt, ints(strides), ints(pads), ints(dilations),
+                                 false, none, groups, {which == 0, which == 1, false});
+    *result = new at::Tensor(which == 0 ? std::get<0>(gradients) : std::get<1>(gradients));
+    return nullptr;
+  } catch (const std::exception &error) {
+    return strdup(error.what());
+  } catch (...) {
+    return strdup("an exception of unknown type");
+  }
+}
+}

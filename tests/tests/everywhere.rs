@@ -1,0 +1,134 @@
+//! The same training on every backend that was compiled in.
+
+use backend_ndarray::NdArray;
+use keras::backend::{Backend, Engine, IntoRuntime, Runtime};
+use keras::prelude::*;
+use std::path::Path;
+use std::sync::Arc;
+
+/// An engine of every backend, the default one first.
+pub(crate) fn runtimes() -> Vec<Arc<dyn Runtime>> {
+    vec![
+        runtime(NdArray::new().unwrap()),
+        #[cfg(feature = "candle")]
+        runtime(backend_candle::Candle::new("cpu").unwrap()),
+        #[cfg(feature = "torch")]
+        runtime(backend_torch::Torch::new("cpu").unwrap()),
+    ]
+}
+
+fn runtime<B: Backend>(backend: B) -> Arc<dyn Runtime> {
+    (&Engine::new(backend).unwrap()).into_runtime()
+}
+
+/// The pixels scaled to 0..1 with a channel axis, and the class numbers.
+pub(crate) fn digits() -> (Array, Array) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/data/digits.npz");
+    let arrays = keras::npy::read_npz(&path).unwrap();
+    let find = |name: &str| arrays.iter().find(|(known, _)| known == name).unwrap().1.clone();
+    let pixels: Vec<f32> = find("x").to_vec::<f32>().into_iter().map(|pixel| pixel / 16.0).collect();
+    let count = find("y").len();
+    (Array::from_vec(&[count, 8, 8, 1], pixels).unwrap(), find("y"))
+}
+
+/// The network of the digits example. What dropout drops follows the names of layers and the model's seed, and the weights
+/// are given: two of them are the same.
+pub(crate) fn convolutional(optimizer: &str) -> Sequential {
+    let mut model = Sequential::new();
+    let first = Conv2D::new(32, [3, 3]).padding("same").activation("relu").input_shape([8, 8, 1]);
+    model.add(first.name("first")).unwrap();
+    model.add(Conv2D::new(32, [3, 3]).activation("relu").name("second")).unwrap();
+    model.add(MaxPooling2D::new([2, 2]).name("pool")).unwrap();
+    model.add(Dropout::new(0.25).name("some")).unwrap();
+    model.add(Flatten::new().name("flat")).unwrap();
+    model.add(Dense::new(128).activation("relu").name("third")).unwrap();
+    model.add(Dropout::new(0.5).name("half")).unwrap();
+    model.add(Dense::new(10).activation("softmax").name("classes")).unwrap();
+    model.set_seed(7).unwrap();
+    let mut numbers = conformance::Numbers::new(9);
+    let weights: Vec<Array> = model
+        .get_weights()
+        .unwrap()
+        .iter()
+        .map(|weight| {
+            let shape = weight.shape();
+            let fan = weight.len() / shape[shape.len() - 1] + shape[shape.len() - 1];
+            let reach = if shape.len() == 1 { 0.0 } else { (6.0 / fan as f64).sqrt() };
+            numbers.array_in(DType::F32, shape, -reach, reach)
+        })
+        .collect();
+    model.set_weights(&weights).unwrap();
+    model.compile(Compile::new(optimizer, "sparse_categorical_crossentropy").metrics(["accuracy"])).unwrap();
+    model
+}
+
+/// Classifies the rows of a digit, one after the other.
+fn recurrent() -> Sequential {
+    let mut model = Sequential::new();
+    model.add(keras::layers::Lstm::new(16).input_shape([8, 8])).unwrap();
+    model.add(Dense::new(10).activation("softmax")).unwrap();
+    model.compile(Compile::new("adam", "sparse_categorical_crossentropy").metrics(["accuracy"])).unwrap();
+    model
+}
+
+/// One epoch: losses agree to 1e-3, whatever the backend.
+#[test]
+fn an_epoch_of_digits_has_the_same_losses() {
+    let (x, y) = digits();
+    let losses = |runtime: Arc<dyn Runtime>| {
+        let model = convolutional("adam");
+        model.on(&runtime);
+        let history =
+            model.fit(&x, &y, Fit::new().epochs(1).batch_size(32).shuffle(false).verbose(0)).unwrap();
+        (runtime.name(), history["loss"][0])
+    };
+    let all: Vec<(&str, f64)> = runtimes().into_iter().map(losses).collect();
+    println!("{all:?}");
+    for (name, loss) in &all {
+        assert!((loss - all[0].1).abs() <= 1e-3 * all[0].1, "{name}: {all:?}");
+        assert!(*loss < 0.9 * 10.0_f64.ln(), "{name} learns nothing: {loss}");
+    }
+}
+
+/// The change of each weight in one step of plain gradient descent, which is its gradient.
+#[test]
+fn the_first_gradients_are_the_same() {
+    let (x, y) = digits();
+    let (x, y) = (x.rows(0, 64).unwrap(), y.rows(0, 64).unwrap());
+    let gradients = |runtime: Arc<dyn Runtime>| -> Vec<Vec<f64>> {
+        let model = convolutional("sgd");
+        model.on(&runtime);
+        let before = model.get_weights().unwrap();
+        model.train_on_batch(&x, &y).unwrap();
+        let after = model.get_weights().unwrap();
+        let change = |(a, b): (&Array, &Array)| -> Vec<f64> {
+            a.to_vec::<f64>().iter().zip(b.to_vec::<f64>()).map(|(a, b)| (a - b) / 0.01).collect()
+        };
+        before.iter().zip(&after).map(change).collect()
+    };
+    let all: Vec<_> = runtimes().into_iter().map(|runtime| (runtime.name(), gradients(runtime))).collect();
+    for (name, found) in &all {
+        for (i, (found, expected)) in found.iter().zip(&all[0].1).enumerate() {
+            let largest = expected.iter().fold(0.0_f64, |most, x| most.max(x.abs()));
+            let apart = found.iter().zip(expected).fold(0.0_f64, |most, (a, b)| most.max((a - b).abs()));
+            assert!(apart <= 1e-4 * largest.max(1e-2), "{name}, weight {i}: {apart} of {largest}");
+        }
+    }
+}
+
+/// Data goes in, losses come out, dropout brings its bits: nothing else passes between host and device in a step.
+#[test]
+fn training_steps_copy_nothing_to_the_host_on_their_way() {
+    let (x, y) = digits();
+    let (x, y) = (x.rows(0, 32).unwrap(), y.rows(0, 32).unwrap());
+    let rows = x.reshape(&[32, 8, 8]).unwrap();
+    for runtime in runtimes() {
+        for (what, model, x) in [("convolutions", convolutional("adam"), &x), ("LSTM", recurrent(), &rows)] {
+            model.on(&runtime);
+            model.train_on_batch(x, &y).unwrap();
+            let before = runtime.host_copies();
+            model.train_on_batch(x, &y).unwrap();
+            assert_eq!(runtime.host_copies() - before, 0, "{what} on {}", runtime.name());
+        }
+    }
+}
