@@ -24,6 +24,11 @@ pub mod datasets;
 pub mod plot;
 pub mod utils;
 
+/// HDF5 files as data: `hdf5::File::open("data.h5")?.dataset("x_data")?` goes to `predict` as it is.
+pub mod hdf5 {
+    pub use keras_core::saving::{Dataset, File};
+}
+
 pub use backends::{init, set_backend, set_device};
 pub use keras_core::backend::registry::register;
 pub use keras_core::*;

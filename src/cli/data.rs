@@ -1,14 +1,16 @@
-//! Data options: `FILE` or `NAME=FILE`, several times; a `.npz` stands for all.
+//! Data options: `FILE` or `NAME=FILE`, several times; a `.npz` stands for all; `FILE.h5:PATH` is read lazily.
 
 use super::files::Content;
 use super::indices::{self, Limit};
 use super::model::{input_names, numbered};
 use super::{Failure, Outcome};
 use keras::models::Model;
+use keras::saving::HDF5Matrix;
 use keras::tensor::shape_text;
+use keras::training::Column;
 use keras::{Array, Error, Result, Spec, npy};
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A file of arrays as the command line names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +29,13 @@ impl From<OsString> for Source {
     }
 }
 
+impl Source {
+    /// Whether it is a data set in an HDF5 file.
+    pub(crate) fn is_data_set(&self) -> bool {
+        data_set(&self.path).is_some()
+    }
+}
+
 /// The type of a data option.
 pub(crate) fn source() -> impl clap::builder::TypedValueParser<Value = Source> {
     use clap::builder::TypedValueParser;
@@ -40,13 +49,29 @@ pub(crate) struct Found {
     what: String,
     /// Its shape there.
     in_file: Vec<usize>,
-    pub(crate) array: Array,
+    pub(crate) column: Column,
 }
 
 impl Found {
-    fn new(what: String, array: Array) -> Self {
-        Self { what, in_file: array.shape().to_vec(), array }
+    fn new(what: String, column: impl Into<Column>) -> Self {
+        let column = column.into();
+        Self { what, in_file: column.shape().to_vec(), column }
     }
+
+    /// All of it in memory.
+    pub(crate) fn array(&self) -> Result<Array> {
+        self.column.rows(0, self.column.samples())
+    }
+}
+
+/// The file and the data set of `FILE.h5:PATH`: what stands before the first colon that ends the name of a file.
+fn data_set(path: &Path) -> Option<(&Path, &str)> {
+    let text = path.to_str().filter(|_| !path.exists())?;
+    text.match_indices(':')
+        .map(|(at, _)| {
+            (Path::new(text.get(..at).unwrap_or_default()), text.get(at + 1..).unwrap_or_default())
+        })
+        .find(|(file, _)| file.is_file())
 }
 
 /// The arrays of a data option, one for each name, in that order.
@@ -76,7 +101,21 @@ pub(crate) fn read(option: &str, sources: &[Source], names: &[String]) -> Outcom
     let mut files = Vec::with_capacity(sources.len());
     for source in sources {
         let what = format!("{option} {}", source.path.display());
+        if let Some((file, path)) = data_set(&source.path) {
+            let content = Content::of(&what, file)?;
+            if content != Content::Hdf5 {
+                let expected = format!("an HDF5 file before the colon and the data set {path}");
+                return Err(Error::file(what, expected, content.describe()).into());
+            }
+            files.push((what, content, source));
+            continue;
+        }
         let content = Content::of(&what, &source.path)?;
+        if content == Content::Hdf5 {
+            let expected = "a .npy or .npz file, or an HDF5 file with the name of a data set";
+            let error = Error::file(what, expected, "an HDF5 file alone");
+            return Err(error.advice(format!("write {}:NAME", source.path.display())).into());
+        }
         if !matches!(content, Content::Npy | Content::Zip | Content::Pipe) {
             return Err(Error::file(what, "a .npy or .npz file", content.describe()).into());
         }
@@ -105,7 +144,10 @@ pub(crate) fn read(option: &str, sources: &[Source], names: &[String]) -> Outcom
             files.iter().find(|(_, _, source)| source.name.as_ref() == Some(name))
         };
         if let Some((what, _, source)) = file {
-            found.push(Found::new(what.clone(), npy::read_npy(&source.path)?));
+            found.push(match data_set(&source.path) {
+                Some((file, path)) => Found::new(what.clone(), HDF5Matrix::new(file, path)?),
+                None => Found::new(what.clone(), npy::read_npy(&source.path)?),
+            });
         }
     }
     Ok(found)
@@ -145,7 +187,7 @@ fn check_names(what: &str, given: &[&str], names: &[String]) -> Result<()> {
 }
 
 /// The arrays for a model's inputs, checked against them.
-pub(crate) fn inputs(option: &str, sources: &[Source], model: &Model) -> Outcome<Vec<Array>> {
+pub(crate) fn inputs(option: &str, sources: &[Source], model: &Model) -> Outcome<Vec<Column>> {
     let names = input_names(model)?;
     let found = read(option, sources, &names)?;
     // A model that is not built yet takes the shape of its data.
@@ -160,7 +202,7 @@ pub(crate) fn inputs(option: &str, sources: &[Source], model: &Model) -> Outcome
         for limit in limits.get(i).into_iter().flatten() {
             check_indices(&found, limit)?;
         }
-        arrays.push(found.array);
+        arrays.push(found.column);
     }
     check_samples(option, &arrays, &names)?;
     Ok(arrays)
@@ -168,16 +210,15 @@ pub(crate) fn inputs(option: &str, sources: &[Source], model: &Model) -> Outcome
 
 /// 1-D is (n, 1), as in Keras.
 fn with_features(found: Found) -> Result<Found> {
-    match *found.array.shape() {
-        [] => Err(Error::shape(found.what, "an array whose first axis counts samples", "a single number")),
-        [n] => Ok(Found { array: found.array.reshape(&[n, 1])?, ..found }),
-        _ => Ok(found),
+    if found.column.rank() == 0 {
+        return Err(Error::shape(found.what, "an array whose first axis counts samples", "a single number"));
     }
+    Ok(Found { column: found.column.column()?, ..found })
 }
 
 /// The array, if its samples have the input's shape.
 fn checked(found: Found, name: &str, spec: &Spec) -> Result<Found> {
-    let (own, given) = (spec.shape.get(1..).unwrap_or_default(), found.array.shape());
+    let (own, given) = (spec.shape.get(1..).unwrap_or_default(), found.column.shape());
     let fits = |given: &[usize]| {
         own.len() == given.len() && own.iter().zip(given).all(|(own, len)| own.is_none_or(|own| own == *len))
     };
@@ -215,24 +256,28 @@ fn tuple(shape: &[usize]) -> String {
 
 /// Indices of an embedding must be whole and in range: the model would otherwise round or refuse them further in.
 fn check_indices(found: &Found, limit: &Limit) -> Result<()> {
-    let values = found.array.to_vec::<f64>();
     let wrong = |value: &f64| value.fract() != 0.0 || !(0.0..limit.count as f64).contains(value);
-    match values.iter().position(wrong) {
-        None => Ok(()),
-        Some(at) => Err(Error::value(
+    // Of a data set in a file never more than this is in memory.
+    let at_once = 1024;
+    for start in (0..found.column.samples()).step_by(at_once) {
+        let rows = found.column.rows(start, start + at_once)?;
+        let values = rows.to_vec::<f64>();
+        let Some(at) = values.iter().position(wrong) else { continue };
+        let mut place = position(rows.shape(), at);
+        if let Some(sample) = place.first_mut() {
+            *sample += start;
+        }
+        return Err(Error::value(
             &found.what,
             format!(
                 "whole numbers from 0 to {}, indices of the Embedding {}",
                 limit.count.saturating_sub(1),
                 limit.layer
             ),
-            format!(
-                "{} at {}",
-                values.get(at).copied().unwrap_or_default(),
-                tuple(&position(found.array.shape(), at))
-            ),
-        )),
+            format!("{} at {}", values.get(at).copied().unwrap_or_default(), tuple(&place)),
+        ));
     }
+    Ok(())
 }
 
 /// Where element `at` stands.
@@ -247,8 +292,8 @@ fn position(shape: &[usize], mut at: usize) -> Vec<usize> {
 }
 
 /// An error unless all arrays have one number of samples, and some.
-fn check_samples(option: &str, arrays: &[Array], names: &[String]) -> Result<()> {
-    let counts: Vec<usize> = arrays.iter().filter_map(|array| array.shape().first().copied()).collect();
+fn check_samples(option: &str, columns: &[Column], names: &[String]) -> Result<()> {
+    let counts: Vec<usize> = columns.iter().map(Column::samples).collect();
     if counts.contains(&0) {
         return Err(Error::value(option, "at least one sample", "none"));
     }

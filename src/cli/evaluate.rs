@@ -16,7 +16,7 @@ use std::num::NonZeroUsize;
 pub(crate) struct Evaluate {
     #[command(flatten)]
     model: ModelFiles,
-    /// The samples: one .npy file per input, NAME=FILE to say for which, or one .npz for all
+    /// The samples: one .npy file or FILE.h5:DATASET per input, NAME=FILE to say for which, or one .npz for all
     #[arg(long, required = true, value_name = "[NAME=]FILE", value_parser = data::source())]
     x: Vec<Source>,
     /// The targets: likewise, per output

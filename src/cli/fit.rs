@@ -2,14 +2,14 @@
 
 use super::Outcome;
 use super::convert::{Output, write};
-use super::data::{self, Source};
+use super::data::{self, Found, Source};
 use super::files::check_writable;
 use super::history::HistoryFile;
 use super::model::{ModelFiles, output_names};
 use super::options::{Global, fraction, from_one, from_zero, seed};
 use super::training::{Judgement, json, name_or_json};
 use clap::Args;
-use keras::training::{self, Callback, ClassWeight, Context, Data, Logs, SampleWeight};
+use keras::training::{self, Callback, ClassWeight, Context, Data, Logs, SampleWeight, Shuffle};
 use keras::{Error, Result, random};
 use serde_json::{Map, Value};
 use std::num::NonZeroUsize;
@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 pub(crate) struct Fit {
     #[command(flatten)]
     model: ModelFiles,
-    /// The samples: one .npy file per input, NAME=FILE to say for which, or one .npz for all
+    /// The samples: one .npy file or FILE.h5:DATASET per input, NAME=FILE to say for which, or one .npz for all
     #[arg(long, required = true, value_name = "[NAME=]FILE", value_parser = data::source())]
     x: Vec<Source>,
     /// The targets: likewise, per output
@@ -92,11 +92,18 @@ impl Fit {
         let x = data::inputs("--x", &self.x, &model)?;
         let y = targets("--y", &self.y, &names)?;
 
+        // Keras shuffles HDF5 data by whole batches: in any other order every batch would read chunks all over the file.
+        let stored = self.x.iter().chain(&self.y).any(Source::is_data_set);
+        let shuffle = match (self.no_shuffle, stored) {
+            (true, _) => Shuffle::None,
+            (false, true) => Shuffle::Batches,
+            (false, false) => Shuffle::Samples,
+        };
         let mut options = training::Fit::new()
             .batch_size(self.batch_size.get())
             .epochs(self.epochs)
             .initial_epoch(self.initial_epoch)
-            .shuffle(!self.no_shuffle)
+            .shuffle(shuffle)
             .verbose(if global.verbose() == 0 { 0 } else { self.verbose });
         if !self.val_x.is_empty() {
             let x = data::inputs("--val-x", &self.val_x, &model)?;
@@ -144,7 +151,7 @@ impl Callback for SeedNotice<'_> {
 /// The arrays of the outputs that have targets.
 pub(crate) fn targets(option: &str, sources: &[Source], names: &[String]) -> Outcome<Data> {
     let found = data::read(option, sources, names)?;
-    Ok(found.into_iter().map(|found| found.array).collect::<Vec<_>>().into())
+    Ok(found.into_iter().map(|found| found.column).collect::<Vec<_>>().into())
 }
 
 /// The sample weights of every output that has a target; none if there are no files.
@@ -153,8 +160,8 @@ pub(crate) fn sample_weight(sources: &[Source], names: &[String]) -> Outcome<Opt
         return Ok(None);
     }
     let found = data::read("--sample-weight", sources, names)?;
-    let arrays = names.iter().cloned().zip(found.into_iter().map(|found| found.array));
-    Ok(Some(SampleWeight::named(arrays)))
+    let arrays: Vec<_> = found.iter().map(Found::array).collect::<Result<_>>()?;
+    Ok(Some(SampleWeight::named(names.iter().cloned().zip(arrays))))
 }
 
 fn class_weight(value: &Value) -> Result<ClassWeight> {

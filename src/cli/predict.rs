@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 pub(crate) struct Predict {
     #[command(flatten)]
     model: ModelFiles,
-    /// The samples: one .npy file per input, NAME=FILE to say for which, or one .npz for all
+    /// The samples: one .npy file or FILE.h5:DATASET per input, NAME=FILE to say for which, or one .npz for all
     #[arg(long, required = true, value_name = "[NAME=]FILE", value_parser = data::source())]
     input: Vec<Source>,
     /// Where the outputs go: .npy for one output, .npz for any number

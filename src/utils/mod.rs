@@ -1,4 +1,4 @@
-//! What surrounds training: files from the network, label encodings.
+//! What surrounds training: files from the network, label encodings, data that is not in memory.
 
 mod categorical;
 #[cfg(feature = "download")]
@@ -7,3 +7,5 @@ mod get_file;
 
 pub use categorical::to_categorical;
 pub use get_file::GetFile;
+pub use keras_core::saving::HDF5Matrix;
+pub use keras_core::training::{Generator, Sequence};

@@ -4,7 +4,7 @@ Optimizers here are those whose step in 2.3.1 does not read `iterations` (SGD, R
 before or after the increment at random. optimizers_2_2_4.py has the others.
 
 "models" in the .json: name -> {"json": the text of to_json, "weights": how many}; initial weights are "MODEL/weight_I".
-"cases", of three kinds; all have name, kind, model, floatx ("float32" or "float64"; in float64 the model's layers have dtype
+"cases", of four kinds; all have name, kind, model, floatx ("float32" or "float64"; in float64 the model's layers have dtype
 float64, all else is equal), compile {optimizer {class_name, config}, loss, metrics, weighted_metrics, loss_weights, sample_weight_mode}, x and y (keys
 of arrays, one per input and output), frozen (layers with trainable=False), metrics_names, and "CASE/weight_I", the weights afterwards (get_weights order).
   steps     train_on_batch 20 times; step k takes rows [batch*k, batch*(k+1)) modulo n (n is a multiple of batch).
@@ -14,6 +14,10 @@ of arrays, one per input and output), frozen (layers with trainable=False), metr
             the training at that batch's end (without validation, which forgets a stop in 2.3.1). then: second fit's arguments or null, run at once after the first, or after a compile with
             the optimizer recompile, if that is not null, and the same loss and metrics. history: [[name, [value per epoch]]] in History's order, history_then likewise
   evaluate  batch_size or steps, sample_weight; "CASE/values" float64 (len(metrics_names)), "CASE/prediction_I" from predict
+  generator fit_generator, not shuffled: source "sequence" or "generator" of batches [[start, stop], ...] of the samples of x, y and sample_weight, counted
+            modulo their number; after every pass a sequence moves all batches on by shift. arguments: epochs, steps_per_epoch, class_weight, validation_steps.
+            validation: null, {"source": "arrays", x, y}, or a source of batches. history, with val_loss as the mean over all validation samples: 2.3.1 has the
+            last batch's there. "CASE/values" evaluate_generator's metrics without the loss, of all batches; "CASE/prediction_I" predict_generator
 Data arrays are float32 or int32 under "data/"; float64 cases take the same numbers as float64.
 """
 import json
@@ -259,6 +263,69 @@ def evaluate(name, model, x, y, loss, batch_size=32, sample_weight=None, steps=N
     each_floatx(name, model, loss, record)
 
 
+class Batches(keras.utils.Sequence):
+    def __init__(self, x, y, weight, batches, shift):
+        self.arrays, self.batches, self.shift, self.offset = (x, y, weight), batches, shift, 0
+
+    def __len__(self):
+        return len(self.batches)
+
+    def __getitem__(self, i):
+        start, stop = self.batches[i]
+        rows = lambda a: np.take(a, range(start + self.offset, stop + self.offset), axis=0, mode="wrap")
+        each = lambda a: [rows(v) for v in a] if isinstance(a, list) else rows(a)
+        return tuple(each(a) for a in self.arrays if a is not None)
+
+    def on_epoch_end(self):
+        self.offset += self.shift
+
+
+class TrueLoss(keras.callbacks.Callback):
+    """The validation loss of every epoch that has one."""
+
+    def __init__(self, x, y):
+        super().__init__()
+        self.data, self.losses = (x, y), []
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.losses.append(float(np.ravel(self.model.evaluate(*self.data, verbose=0))[0]))
+
+
+def generator(name, model, x, y, loss, arguments, batches, source="sequence", sample_weight=None, validation=None, shift=0, **options):
+    def made_of(source, x, y, weight, batches, shift, floatx):
+        batches = Batches(get(x, floatx), get(y, floatx), get(weight, floatx), batches, shift)
+        return batches if source == "sequence" else (batches[i % len(batches)] for i in range(10 ** 6))
+
+    def record(name, floatx):
+        made, fields = compiled(model, floatx, loss, **options)
+        given = dict(arguments, verbose=0, shuffle=False)
+        if "class_weight" in given:
+            given["class_weight"] = dict(given["class_weight"])
+        true = None
+        if validation:
+            vx, vy = get(validation["x"], floatx), get(validation["y"], floatx)
+            true = TrueLoss(vx, vy)
+            given["callbacks"] = [true]
+            if validation["source"] == "arrays":
+                given["validation_data"] = vx, vy
+            else:
+                given["validation_data"] = made_of(validation["source"], validation["x"], validation["y"], None, validation["batches"], 0, floatx)
+        history = made.fit_generator(made_of(source, x, y, sample_weight, batches, shift, floatx), **given).history
+        if true:
+            history["val_loss"] = true.losses
+        whole = lambda: made_of(source, x, y, sample_weight, batches, 0, floatx)
+        values = made.evaluate_generator(whole(), steps=len(batches))
+        fixture.array(name + "/values", np.atleast_1d(np.array(values, "float64"))[1:])
+        predictions = made.predict_generator(whole(), steps=len(batches))
+        for i, value in enumerate(predictions if isinstance(predictions, list) else [predictions]):
+            fixture.array("%s/prediction_%d" % (name, i), value)
+        finish(name, made)
+        fixture.case(name=name, kind="generator", x=x, y=y, source=source, batches=batches, sample_weight=sample_weight, validation=validation, shift=shift,
+                     arguments=arguments, history=[[k, [float(v) for v in values]] for k, values in history.items()], **fields)
+
+    each_floatx(name, model, loss, record)
+
+
 make_data()
 momentum = lambda: sgd(0.05, momentum=0.9)
 nesterov = lambda: sgd(0.05, momentum=0.9, nesterov=True)
@@ -358,6 +425,22 @@ evaluate("evaluate_activity", "mlp_activity", ["x_short"], ["onehot_short"], "ca
 evaluate("evaluate_batch_normalization", "mlp_batch_normalization", ["x_short"], ["onehot_short"], "categorical_crossentropy", batch_size=16, metrics=["accuracy"])
 evaluate("evaluate_cnn", "cnn", ["image"], ["image_labels"], "sparse_categorical_crossentropy", batch_size=16, metrics=["accuracy"])
 evaluate("evaluate_two_inputs", "two_inputs", ["x", "x2"], ["onehot", "binary"], two, batch_size=32, metrics={"class": "accuracy", "sign": ["accuracy", "mse"]}, loss_weights=[1.0, 0.3])
+
+five = [[0, 16], [16, 32], [32, 41], [41, 60], [60, 70]]
+short = (["x_short"], ["onehot_short"], "categorical_crossentropy")
+generator("sequence", "mlp_softmax", *short, dict(epochs=3), five, metrics=["accuracy"])
+generator("sequence_shift", "mlp_softmax", *short, dict(epochs=4), five, shift=7, metrics=["accuracy"], optimizer=momentum)
+generator("sequence_steps", "mlp_softmax", *short, dict(epochs=4, steps_per_epoch=3), five, shift=3, metrics=["accuracy"])
+generator("sequence_weights", "mlp_softmax", *short, dict(epochs=3, class_weight=[[0, 1.0], [1, 0.5], [2, 2.0], [3, 0.0]]), five, sample_weight=["weight_short"],
+          metrics=["accuracy"], weighted_metrics=["accuracy"])
+generator("sequence_validation", "mlp_softmax", *short, dict(epochs=3), five, metrics=["accuracy"],
+          validation=dict(source="sequence", x=["x2"], y=["onehot"], batches=[[0, 30], [30, 75], [75, 80]]))
+generator("sequence_validation_arrays", "mlp_l2", *short, dict(epochs=3), five, metrics=["accuracy"], validation=dict(source="arrays", x=["x2"], y=["onehot"]))
+generator("generator", "mlp_softmax", *short, dict(epochs=3, steps_per_epoch=4), five, source="generator", metrics=["accuracy"], optimizer=momentum)
+generator("generator_validation", "mlp_softmax", *short, dict(epochs=3, steps_per_epoch=4, validation_steps=2), five, source="generator", metrics=["accuracy"],
+          validation=dict(source="generator", x=["x2"], y=["onehot"], batches=[[0, 50], [50, 80]]))
+generator("generator_two_inputs", "two_inputs", ["x", "x2"], ["onehot", "binary"], two, dict(epochs=2, steps_per_epoch=5), five, source="generator",
+          metrics={"class": "accuracy", "sign": ["accuracy", "mse"]}, loss_weights=[1.0, 0.3])
 
 # Every model's description must read back.
 for name, model in fixture.head["models"].items():

@@ -6,6 +6,7 @@ mod choosing;
 mod cli;
 mod conformance;
 mod custom_backend;
+mod data;
 mod decomposition;
 mod engine;
 mod everywhere;
@@ -24,3 +25,11 @@ mod passes;
 mod project;
 mod recurrent;
 mod training;
+
+/// Seeds the process. It has one order of samples, so tests that depend on that take turns; all others do not shuffle.
+fn seeded(seed: u32) -> std::sync::MutexGuard<'static, ()> {
+    static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    let turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    keras_core::random::set_seed(seed);
+    turn
+}

@@ -7,10 +7,10 @@ use keras_core::callbacks::Records;
 use keras_core::models::{Model, model_from_json};
 use keras_core::optimizers::OptimizerSpec;
 use keras_core::training::{
-    Callback, ClassWeight, Compile, Context, Data, Evaluate, Fit, IntoLosses, Logs, PerOutput, Predict,
-    SampleWeight, Shuffle,
+    Batch, Callback, ClassWeight, Column, Compile, Context, Data, Evaluate, Fit, Generator, IntoLosses, Logs,
+    PerOutput, Predict, SampleWeight, Sequence, Shuffle, Source,
 };
-use keras_core::{Array, DType, Result, losses::LossSpec, metrics::MetricSpec, random};
+use keras_core::{Array, DType, Result, losses::LossSpec, metrics::MetricSpec};
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -271,10 +271,44 @@ fn twenty_steps_have_keras_s_losses_metrics_and_weights() {
     });
 }
 
+/// An array as a source.
+struct Stored(Array);
+
+impl Source for Stored {
+    fn shape(&self) -> &[usize] {
+        self.0.shape()
+    }
+
+    fn dtype(&self) -> DType {
+        self.0.dtype()
+    }
+
+    fn read(&self, start: usize, stop: usize) -> Result<Array> {
+        self.0.rows(start, stop)
+    }
+
+    fn piece(&self) -> usize {
+        7
+    }
+}
+
 #[test]
 fn epochs_have_keras_s_history_and_weights() {
+    epochs(Column::from);
+}
+
+/// What is read as it is wanted trains as arrays do, whatever the options.
+#[test]
+fn epochs_of_sources_have_keras_s_history_and_weights() {
+    epochs(|array| Column::source(Stored(array)));
+}
+
+fn epochs(stored: fn(Array) -> Column) {
     each("fit", |case| {
-        random::set_seed(u32::try_from(case.json["seed"].as_u64().unwrap()).unwrap());
+        let data = |keys: &Value| -> Data {
+            keys.as_array().unwrap().iter().map(|key| stored(case.array(key))).collect::<Vec<_>>().into()
+        };
+        let _turn = crate::seeded(u32::try_from(case.json["seed"].as_u64().unwrap()).unwrap());
         let run = |arguments: &Value| {
             let mut options = Fit::new().verbose(0);
             for (key, value) in arguments.as_object().unwrap() {
@@ -298,7 +332,7 @@ fn epochs_have_keras_s_history_and_weights() {
                     "class_weight" => options.class_weight(class_weight(value).unwrap()),
                     "sample_weight" => options.sample_weight(case.sample_weight(value).unwrap()),
                     "validation_data" => {
-                        let (x, y) = (case.data(&value[0]), case.data(&value[1]));
+                        let (x, y) = (data(&value[0]), data(&value[1]));
                         match case.sample_weight(&value[2]) {
                             Some(weights) => options.weighted_validation_data(x, y, weights),
                             None => options.validation_data(x, y),
@@ -307,7 +341,7 @@ fn epochs_have_keras_s_history_and_weights() {
                     other => panic!("an argument of fit that the test does not know: {other}"),
                 };
             }
-            let (x, y) = (case.data(&case.json["x"]), case.data(&case.json["y"]));
+            let (x, y) = (data(&case.json["x"]), data(&case.json["y"]));
             case.model.fit(x, y, options).unwrap_or_else(|error| panic!("{}: {error}", case.name()))
         };
         case.close_to_records(&run(&case.json["arguments"]).history, &case.json["history"]);
@@ -360,6 +394,119 @@ fn evaluation_and_prediction_have_keras_s_numbers() {
             assert_eq!(got.shape(), want.shape());
             for (got, want) in got.to_vec::<f64>().iter().zip(want.to_vec::<f64>()) {
                 case.close("predict", "loss", *got, want);
+            }
+        }
+    });
+}
+
+/// Batches of a case: rows from there to there, counted modulo the number of samples.
+struct Batches {
+    arrays: [Vec<Array>; 3],
+    outputs: Vec<String>,
+    batches: Vec<[usize; 2]>,
+    shift: usize,
+    offset: usize,
+}
+
+impl Batches {
+    fn new(case: &Case, given: &Value, shift: usize) -> Self {
+        let arrays = |keys: &Value| {
+            keys.as_array().map(|keys| keys.iter().map(|key| case.array(key)).collect()).unwrap_or_default()
+        };
+        let count = |value: &Value| value.as_u64().unwrap() as usize;
+        let batches = given["batches"].as_array().unwrap().iter();
+        Self {
+            arrays: [arrays(&given["x"]), arrays(&given["y"]), arrays(&given["sample_weight"])],
+            outputs: case.model.output_names().unwrap(),
+            batches: batches.map(|ends| [count(&ends[0]), count(&ends[1])]).collect(),
+            shift,
+            offset: 0,
+        }
+    }
+
+    /// As the case hands them to Keras.
+    fn into_data(self, source: &Value) -> Data {
+        match source.as_str() {
+            Some("sequence") => self.into(),
+            Some("generator") => {
+                Generator::fallible((0..).map(move |i| self.get(i % self.batches.len()))).into()
+            }
+            other => panic!("a source of batches that the test does not know: {other:?}"),
+        }
+    }
+}
+
+impl Sequence for Batches {
+    fn len(&self) -> usize {
+        self.batches.len()
+    }
+
+    fn get(&self, index: usize) -> Result<Batch> {
+        let [start, stop] = self.batches[index].map(|row| row + self.offset);
+        let rows = |array: &Array| {
+            let count = array.shape()[0];
+            array.take(&(start..stop).map(|row| row % count).collect::<Vec<_>>())
+        };
+        let [x, y, weights] = [0, 1, 2].map(|i| self.arrays[i].iter().map(rows).collect::<Result<Vec<_>>>());
+        let weights = weights?;
+        if weights.is_empty() {
+            return Ok((x?, y?).into());
+        }
+        Ok((x?, y?, SampleWeight::named(self.outputs.iter().cloned().zip(weights))).into())
+    }
+
+    fn on_epoch_end(&mut self) {
+        self.offset += self.shift;
+    }
+}
+
+#[test]
+fn generators_have_keras_s_history_weights_and_numbers() {
+    each("generator", |case| {
+        let source = &case.json["source"];
+        let data = |shift| Batches::new(case, case.json, shift).into_data(source);
+        let mut options = Fit::new().verbose(0).shuffle(false);
+        for (key, value) in case.json["arguments"].as_object().unwrap() {
+            let count = || usize::try_from(value.as_u64().unwrap()).unwrap();
+            options = match key.as_str() {
+                "epochs" => options.epochs(count()),
+                "steps_per_epoch" => options.steps_per_epoch(count()),
+                "validation_steps" => options.validation_steps(count()),
+                "class_weight" => options.class_weight(class_weight(value).unwrap()),
+                other => panic!("an argument of fit_generator that the test does not know: {other}"),
+            };
+        }
+        let validation = &case.json["validation"];
+        options = match validation["source"].as_str() {
+            None => options,
+            Some("arrays") => {
+                options.validation_data(case.data(&validation["x"]), case.data(&validation["y"]))
+            }
+            Some(_) => options
+                .validation_data(Batches::new(case, validation, 0).into_data(&validation["source"]), ()),
+        };
+        let shift = case.json["shift"].as_u64().unwrap() as usize;
+        let history = case.model.fit_generator(data(shift), options);
+        let history = history.unwrap_or_else(|error| panic!("{}: {error}", case.name()));
+        case.close_to_records(&history.history, &case.json["history"]);
+        case.close_weights();
+
+        let steps = case.json["batches"].as_array().unwrap().len();
+        let got = case.model.evaluate_generator(data(0), Evaluate::new().steps(steps).verbose(0)).unwrap();
+        let want = case.fixture.array(&format!("{}/values", case.name())).to_vec::<f64>();
+        assert_eq!(got.len(), want.len() + 1);
+        for ((name, got), want) in case.model.metrics_names().unwrap().iter().zip(got).skip(1).zip(want) {
+            // Keras takes the losses of single outputs from the last batch, too.
+            if !name.ends_with("_loss") {
+                case.close("evaluate_generator", name, got, want);
+            }
+        }
+        let predict = Predict::new().steps(steps);
+        for (i, got) in case.model.predict_generator(data(0), &predict).unwrap().iter().enumerate() {
+            let want = case.fixture.array(&format!("{}/prediction_{i}", case.name()));
+            assert_eq!(got.shape(), want.shape());
+            for (got, want) in got.to_vec::<f64>().iter().zip(want.to_vec::<f64>()) {
+                case.close("predict_generator", "loss", *got, want);
             }
         }
     });

@@ -205,11 +205,11 @@ impl Sequential {
 
 impl Model {
     /// Builds a `Sequential` that has not seen an input shape, from the data at hand.
-    pub(crate) fn build_from(&self, spec: &Spec) -> Result<()> {
+    pub(crate) fn build_from(&self, data: &Data) -> Result<()> {
         if self.as_layer().is_ok() || self.kind() == Kind::Functional {
             return Ok(());
         }
-        let mut shape = spec.shape.clone();
+        let Some(mut shape) = data.first_spec()?.map(|spec| spec.shape) else { return Ok(()) };
         if let Some(batch) = shape.first_mut() {
             *batch = None;
         }

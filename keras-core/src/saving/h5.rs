@@ -12,6 +12,8 @@ use std::sync::Arc;
 const HEADER_LIMIT: usize = 64_512;
 /// No file expands further by the compression that HDF5 has.
 const EXPANSION: u64 = 1_100;
+/// The most that a data set's chunks take while they wait for the next rows, in bytes.
+const CACHE: usize = 64 << 20;
 
 /// An open HDF5 file.
 #[derive(Clone)]
@@ -64,6 +66,35 @@ impl H5 {
     fn node(&self, group: Group, path: String) -> Result<Node> {
         let attributes = group.attrs().map_err(|error| self.broken(&path, &error))?;
         Ok(Node { h5: self.clone(), group, path, attributes })
+    }
+
+    /// The data set at a path, whose chunks stay in memory until the rows after them are read.
+    pub(super) fn dataset(&self, path: &str) -> Result<Stored> {
+        let broken = |error| self.broken(path, &error);
+        let dataset = self.file.dataset(path).map_err(broken)?;
+        let (shape, chunk) = (dataset.shape().map_err(broken)?, dataset.chunk_shape().map_err(broken)?);
+        let Some(chunk) = chunk else { return Stored::new(self, dataset, path.to_owned()) };
+        let width = dataset.element_size().map_err(broken)?;
+        let band: u64 = shape
+            .iter()
+            .zip(&chunk)
+            .skip(1)
+            .fold(1, |count, (len, chunk)| count.saturating_mul(len.div_ceil((*chunk).max(1))));
+        let bytes = chunk.iter().fold(width.saturating_mul(band), |bytes, len| bytes.saturating_mul(*len));
+        let bytes = usize::try_from(bytes.saturating_mul(2)).unwrap_or(usize::MAX).clamp(1 << 20, CACHE);
+        let slots = usize::try_from(band.saturating_mul(2)).unwrap_or(usize::MAX).clamp(16, 1 << 16);
+        let cache = hdf5::ChunkCacheConfig::new().with_max_bytes(bytes).with_max_slots(slots);
+        let options = hdf5::DatasetAccessProperties::new().with_chunk_cache(cache);
+        let dataset = self.file.dataset_with_options(path, options).map_err(broken)?;
+        Stored::new(self, dataset, path.to_owned())
+    }
+
+    fn too_large(&self, place: &str, shape: &[u64]) -> Error {
+        Error::file(
+            format!("reading {}, {place}", self.what),
+            format!("an array that a file of {} bytes can hold", self.size),
+            format!("the shape {shape:?}"),
+        )
     }
 
     fn broken(&self, place: &str, error: &hdf5::Error) -> Error {
@@ -152,7 +183,9 @@ impl Node {
     pub(super) fn stored(&self, path: &str) -> Result<Stored> {
         let place = join(&self.path, path);
         let dataset = self.group.dataset(path).map_err(|error| self.h5.broken(&place, &error))?;
-        Stored::new(&self.h5, dataset, place)
+        let stored = Stored::new(&self.h5, dataset, place)?;
+        stored.check(stored.len())?;
+        Ok(stored)
     }
 }
 
@@ -166,20 +199,28 @@ pub(super) struct Stored {
 
 impl Stored {
     fn new(h5: &H5, dataset: Dataset, place: String) -> Result<Self> {
-        let broken = |error: &hdf5::Error| h5.broken(&place, error);
-        let shape = dataset.shape().map_err(|error| broken(&error))?;
-        let width = dataset.element_size().map_err(|error| broken(&error))?;
-        let limit = if dataset.is_chunked() { h5.size.saturating_mul(EXPANSION) } else { h5.size };
-        let bytes = shape.iter().try_fold(width, |product, &length| product.checked_mul(length));
-        let lens: Option<Vec<usize>> = shape.iter().map(|&length| usize::try_from(length).ok()).collect();
-        match (bytes.filter(|&bytes| bytes <= limit), lens) {
-            (Some(_), Some(shape)) => Ok(Self { h5: h5.clone(), dataset, place, shape }),
-            _ => Err(Error::file(
-                format!("reading {}, {place}", h5.what),
-                format!("an array that a file of {} bytes can hold", h5.size),
-                format!("the shape {shape:?}"),
-            )),
+        let lens = dataset.shape().map_err(|error| h5.broken(&place, &error))?;
+        let shape: Option<Vec<usize>> = lens.iter().map(|&length| usize::try_from(length).ok()).collect();
+        match shape.filter(|shape| shape.iter().try_fold(1_usize, |n, &len| n.checked_mul(len)).is_some()) {
+            Some(shape) => Ok(Self { h5: h5.clone(), dataset, place, shape }),
+            None => Err(h5.too_large(&place, &lens)),
         }
+    }
+
+    /// An error if the file cannot hold so many elements.
+    fn check(&self, count: usize) -> Result<()> {
+        let width = self.dataset.element_size().map_err(|error| self.broken(error))?;
+        let size = self.h5.size;
+        let limit = if self.dataset.is_chunked() { size.saturating_mul(EXPANSION) } else { size };
+        if width.checked_mul(count as u64).is_some_and(|bytes| bytes <= limit) {
+            return Ok(());
+        }
+        let lens: Vec<u64> = self.shape.iter().map(|&len| len as u64).collect();
+        Err(self.h5.too_large(&self.place, &lens))
+    }
+
+    fn broken(&self, error: hdf5::Error) -> Error {
+        self.h5.broken(&self.place, &error)
     }
 
     /// The lengths of its axes.
@@ -192,37 +233,86 @@ impl Stored {
         element_count(&self.shape)
     }
 
-    /// Reads it.
-    pub(super) fn read(&self) -> Result<Array> {
+    /// The element type that [`Stored::read`] gives.
+    pub(super) fn dtype(&self) -> Result<DType> {
         use hdf5::DType as Stored;
-        let broken = |error: hdf5::Error| self.h5.broken(&self.place, &error);
-        let dtype = self.dataset.dtype().map_err(broken)?;
-        let shape = &self.shape;
-        match dtype {
-            Stored::F32 => Array::from_vec(shape, self.dataset.read_f32().map_err(broken)?),
-            Stored::F64 => Array::from_vec(shape, self.dataset.read_f64().map_err(broken)?),
-            Stored::I32 => Array::from_vec(shape, self.dataset.read_i32().map_err(broken)?),
-            Stored::U8 => Array::from_vec(shape, self.dataset.read_u8().map_err(broken)?),
-            Stored::I8 | Stored::I16 | Stored::I64 | Stored::U16 | Stored::U32 | Stored::U64 => {
-                Array::from_vec(shape, self.dataset.read_i64().map_err(broken)?)
-            }
+        match self.dataset.dtype().map_err(|error| self.broken(error))? {
             // Half precision is no type of its own in the crate.
-            Stored::Other(_) if self.dataset.element_size().map_err(broken)? == 2 => {
-                let bytes = self.dataset.read_raw().map_err(broken)?;
-                let halves = bytes.chunks_exact(2).map(|pair| match pair {
-                    [low, high] => crate::npy::half_to_f32(u16::from_le_bytes([*low, *high])),
-                    _ => 0.0,
-                });
-                Array::from_vec(shape, halves.collect::<Vec<f32>>())
+            Stored::F32 => Ok(DType::F32),
+            Stored::Other(_) if self.dataset.element_size().is_ok_and(|width| width == 2) => Ok(DType::F32),
+            Stored::F64 => Ok(DType::F64),
+            Stored::I32 => Ok(DType::I32),
+            Stored::U8 => Ok(DType::U8),
+            Stored::I8 | Stored::I16 | Stored::I64 | Stored::U16 | Stored::U32 | Stored::U64 => {
+                Ok(DType::I64)
             }
+            // As h5py stores bool.
+            Stored::Enum(names) if names == ["FALSE", "TRUE"] => Ok(DType::Bool),
             other => Err(Error::file(
                 format!("reading {}, {}", self.h5.what, self.place),
                 "numbers",
                 other.to_string(),
             )),
         }
+    }
+
+    /// How many rows are stored as one piece: those of a chunk.
+    pub(super) fn piece(&self) -> usize {
+        let chunk = self.dataset.chunk_shape().ok().flatten();
+        chunk.and_then(|chunk| usize::try_from(*chunk.first()?).ok()).unwrap_or(1)
+    }
+
+    /// Reads it.
+    pub(super) fn read(&self) -> Result<Array> {
+        let read = |error| self.broken(error);
+        let (data, shape) = (&self.dataset, &self.shape);
+        match self.dtype()? {
+            DType::F32 if !self.is_half() => Array::from_vec(shape, data.read_f32().map_err(read)?),
+            DType::F64 => Array::from_vec(shape, data.read_f64().map_err(read)?),
+            DType::I32 => Array::from_vec(shape, data.read_i32().map_err(read)?),
+            DType::U8 => Array::from_vec(shape, data.read_u8().map_err(read)?),
+            DType::I64 => Array::from_vec(shape, data.read_i64().map_err(read)?),
+            dtype => of_bytes(shape, dtype, &data.read_raw().map_err(read)?),
+        }
         .map_err(|error| error.within(format!("reading {}, {}", self.h5.what, self.place)))
     }
+
+    /// Reads the rows `start..stop`, and as little else as the file's layout allows.
+    pub(super) fn rows(&self, start: usize, stop: usize) -> Result<Array> {
+        let read = |error| self.broken(error);
+        let rest = self.shape.get(1..).unwrap_or_default();
+        let (first, count) = (start as u64, stop.saturating_sub(start));
+        let shape: Vec<usize> = std::iter::once(count).chain(rest.iter().copied()).collect();
+        self.check(element_count(&shape))?;
+        let (data, rows) = (&self.dataset, count as u64);
+        match self.dtype()? {
+            DType::F32 if !self.is_half() => {
+                Array::from_vec(&shape, data.read_f32_rows(first, rows).map_err(read)?)
+            }
+            DType::F64 => Array::from_vec(&shape, data.read_f64_rows(first, rows).map_err(read)?),
+            DType::I32 => Array::from_vec(&shape, data.read_i32_rows(first, rows).map_err(read)?),
+            DType::U8 => Array::from_vec(&shape, data.read_u8_rows(first, rows).map_err(read)?),
+            DType::I64 => Array::from_vec(&shape, data.read_i64_rows(first, rows).map_err(read)?),
+            dtype => of_bytes(&shape, dtype, &data.read_raw_rows(first, rows).map_err(read)?),
+        }
+        .map_err(|error| error.within(format!("reading {}, {}", self.h5.what, self.place)))
+    }
+
+    fn is_half(&self) -> bool {
+        self.dataset.element_size().is_ok_and(|width| width == 2)
+    }
+}
+
+/// Numbers that the crate has no type for: half precision, and bool.
+fn of_bytes(shape: &[usize], dtype: DType, bytes: &[u8]) -> Result<Array> {
+    if dtype == DType::Bool {
+        return Array::from_vec(shape, bytes.iter().map(|&byte| byte != 0).collect::<Vec<bool>>());
+    }
+    let halves = bytes.chunks_exact(2).map(|pair| match pair {
+        [low, high] => crate::npy::half_to_f32(u16::from_le_bytes([*low, *high])),
+        _ => 0.0,
+    });
+    Array::from_vec(shape, halves.collect::<Vec<f32>>())
 }
 
 fn join(path: &str, name: &str) -> String {

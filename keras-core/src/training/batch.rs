@@ -1,7 +1,8 @@
 //! One batch: `train_on_batch`, `test_on_batch`, and what `fit` and `evaluate` do per batch.
 
 use super::compile::Compiled;
-use super::data::{Data, column, sample_count};
+use super::data::{Data, sample_count};
+use super::source::Column;
 use super::step::StepKey;
 use super::weights::{ClassWeight, SampleWeight};
 use crate::array::{Array, DType};
@@ -11,38 +12,80 @@ use crate::models::Model;
 use crate::tensor::{Phase, Spec};
 
 /// Data of one split (training or validation) after all checks: what batches are drawn from.
+#[derive(Clone)]
 pub(crate) struct Samples {
-    pub(crate) inputs: Vec<Array>,
-    pub(crate) targets: Vec<Array>,
+    pub(crate) inputs: Vec<Column>,
+    pub(crate) targets: Vec<Column>,
     /// Per output with a target.
     pub(crate) weights: Vec<Option<Array>>,
     pub(crate) count: usize,
 }
 
+/// The arrays of a batch.
+pub(crate) struct Feeds {
+    pub(crate) inputs: Vec<Array>,
+    targets: Vec<Array>,
+    weights: Vec<Option<Array>>,
+    pub(crate) count: usize,
+}
+
 impl Samples {
+    /// Of inputs alone.
+    pub(crate) fn inputs(inputs: Vec<Column>) -> Result<Self> {
+        let count = sample_count(&inputs, &[])?;
+        Ok(Self { inputs, targets: Vec::new(), weights: Vec::new(), count })
+    }
+
+    /// Whether any of them is read from elsewhere than memory.
+    pub(crate) fn is_stored(&self) -> bool {
+        self.inputs.iter().chain(&self.targets).any(Column::is_stored)
+    }
+
+    /// Whether any of them is stored in pieces of several samples.
+    pub(crate) fn is_in_pieces(&self) -> bool {
+        self.inputs.iter().chain(&self.targets).any(|column| column.piece() > 1)
+    }
+
     /// The rows of a batch.
-    fn map(&self, draw: impl Fn(&Array) -> Result<Array>, count: usize) -> Result<Self> {
-        let all = |arrays: &[Array]| arrays.iter().map(&draw).collect::<Result<Vec<_>>>();
-        Ok(Self {
+    fn draw(&self, draw: impl Fn(&Column) -> Result<Array>, count: usize) -> Result<Feeds> {
+        let all = |columns: &[Column]| columns.iter().map(&draw).collect::<Result<Vec<_>>>();
+        let weight = |weight: &Option<Array>| weight.clone().map(|weight| draw(&weight.into())).transpose();
+        Ok(Feeds {
             inputs: all(&self.inputs)?,
             targets: all(&self.targets)?,
-            weights: self
-                .weights
-                .iter()
-                .map(|weight| weight.as_ref().map(&draw).transpose())
-                .collect::<Result<Vec<_>>>()?,
+            weights: self.weights.iter().map(weight).collect::<Result<Vec<_>>>()?,
             count,
         })
     }
 
     /// The samples of those numbers.
-    pub(crate) fn take(&self, indices: &[usize]) -> Result<Self> {
-        self.map(|array| array.take(indices), indices.len())
+    pub(crate) fn take(&self, indices: &[usize]) -> Result<Feeds> {
+        self.draw(|column| column.take(indices), indices.len())
     }
 
     /// The samples `start..stop`.
-    pub(crate) fn rows(&self, start: usize, stop: usize) -> Result<Self> {
-        self.map(|array| array.rows(start, stop), stop.min(self.count).saturating_sub(start))
+    pub(crate) fn rows(&self, start: usize, stop: usize) -> Result<Feeds> {
+        self.draw(|column| column.rows(start, stop), stop.min(self.count).saturating_sub(start))
+    }
+
+    /// All samples.
+    pub(crate) fn whole(&self) -> Result<Feeds> {
+        self.rows(0, self.count)
+    }
+
+    /// The samples `start..stop` as a split of their own.
+    pub(crate) fn part(&self, start: usize, stop: usize) -> Result<Self> {
+        let all = |columns: &[Column]| {
+            columns.iter().map(|column| column.part(start, stop)).collect::<Result<Vec<_>>>()
+        };
+        let weight =
+            |weight: &Option<Array>| weight.as_ref().map(|weight| weight.rows(start, stop)).transpose();
+        Ok(Self {
+            inputs: all(&self.inputs)?,
+            targets: all(&self.targets)?,
+            weights: self.weights.iter().map(weight).collect::<Result<Vec<_>>>()?,
+            count: stop.min(self.count).saturating_sub(start),
+        })
     }
 }
 
@@ -74,7 +117,7 @@ impl Model {
             let loss = plan.loss.as_ref().map(|loss| loss.name()).unwrap_or_default();
             targets.push(check_target(array, spec, &plan.name, loss)?);
         }
-        let labelled: Vec<(&str, &Array)> = names.iter().map(String::as_str).zip(&targets).collect();
+        let labelled: Vec<(&str, &Column)> = names.iter().map(String::as_str).zip(&targets).collect();
         let count = sample_count(&inputs, &labelled)?;
         let mut weights = Vec::with_capacity(targets.len());
         for ((name, target), &i) in names.iter().zip(&targets).zip(&wanted) {
@@ -96,7 +139,7 @@ impl Model {
     }
 
     /// Runs a step on a batch: the values of `metrics_names`.
-    pub(crate) fn run_step(&self, compiled: &Compiled, phase: Phase, batch: &Samples) -> Result<Vec<f64>> {
+    pub(crate) fn run_step(&self, compiled: &Compiled, phase: Phase, batch: &Feeds) -> Result<Vec<f64>> {
         let ty = |array: &Array| Type::new(array.shape(), array.dtype());
         let mut placed = vec![None; compiled.outputs.len()];
         let mut by_target = batch.weights.iter();
@@ -159,16 +202,14 @@ impl Model {
         sample_weight: Option<&SampleWeight>,
         class_weight: Option<&ClassWeight>,
     ) -> Result<Vec<f64>> {
-        if let Some(spec) = x.first_spec() {
-            self.build_from(&spec)?;
-            self.compile_deferred()?;
-        }
+        self.build_from(&x)?;
+        self.compile_deferred()?;
         let compiled =
             self.compiled(if phase == Phase::Train { "train_on_batch" } else { "test_on_batch" })?;
         let batch = self.samples(&compiled, x, y, sample_weight, class_weight)?;
         self.check_fixed_batch(batch.count, batch.count, false)?;
         compiled.reset_metrics()?;
-        self.run_step(&compiled, phase, &batch)
+        self.run_step(&compiled, phase, &batch.whole()?)
     }
 }
 
@@ -178,8 +219,8 @@ fn product(a: &Array, b: &Array) -> Result<Array> {
 }
 
 /// Checks a target against its output, as Keras does for its own losses; floats take the output's element type.
-fn check_target(array: Array, spec: &Spec, name: &str, loss: &str) -> Result<Array> {
-    let array = column(array)?;
+fn check_target(array: Column, spec: &Spec, name: &str, loss: &str) -> Result<Column> {
+    let array = array.column()?;
     let own = spec.shape.get(1..).unwrap_or_default();
     let given = array.shape().get(1..).unwrap_or_default();
     let shape = |lens: &[usize]| format!("{lens:?}");

@@ -1,10 +1,13 @@
 //! What `fit`, `evaluate` and `predict` take as data, and the checks that turn it into feeds.
 
+use super::generator::{Generated, Sequence};
+use super::source::Column;
 use crate::array::Array;
 use crate::error::{Error, Result};
 use crate::tensor::Spec;
 
-/// Arrays for the inputs or outputs of a model: one, several in the model's order, or by name.
+/// Data for the inputs or outputs of a model: one array or [`Column`], several in the model's order, or by name. Or a
+/// [`Sequence`] or a [`Generator`](super::Generator) of batches, inputs and targets together.
 ///
 /// ```
 /// use keras_core::{Array, training::Data};
@@ -14,28 +17,41 @@ use crate::tensor::Spec;
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct Data {
-    arrays: Vec<(Option<String>, Array)>,
+    columns: Vec<(Option<String>, Column)>,
+    generated: Option<Generated>,
 }
 
 impl Data {
-    /// The number of arrays.
+    /// The number of arrays; 0 of what generates batches.
     pub fn len(&self) -> usize {
-        self.arrays.len()
+        self.columns.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are none, nor batches.
     pub fn is_empty(&self) -> bool {
-        self.arrays.is_empty()
+        self.columns.is_empty() && self.generated.is_none()
     }
 
     /// Arrays under names.
-    pub fn named(arrays: impl IntoIterator<Item = (String, Array)>) -> Self {
-        Self { arrays: arrays.into_iter().map(|(name, array)| (Some(name), array)).collect() }
+    pub fn named<C: Into<Column>>(arrays: impl IntoIterator<Item = (String, C)>) -> Self {
+        Self::of(arrays.into_iter().map(|(name, array)| (Some(name), array.into())).collect())
+    }
+
+    fn of(columns: Vec<(Option<String>, Column)>) -> Self {
+        Self { columns, generated: None }
+    }
+
+    /// What generates batches.
+    pub(crate) fn generated(&self) -> Option<&Generated> {
+        self.generated.as_ref()
     }
 
     /// The first array's shape with an open batch axis, for models built from data.
-    pub(crate) fn first_spec(&self) -> Option<Spec> {
-        let (_, array) = self.arrays.first()?;
+    pub(crate) fn first_spec(&self) -> Result<Option<Spec>> {
+        if let Some(generated) = &self.generated {
+            return generated.first_spec();
+        }
+        let Some((_, array)) = self.columns.first() else { return Ok(None) };
         let mut shape: Vec<Option<usize>> = array.shape().iter().map(|&len| Some(len)).collect();
         if shape.len() == 1 {
             shape.push(Some(1));
@@ -43,30 +59,33 @@ impl Data {
         if let Some(batch) = shape.first_mut() {
             *batch = None;
         }
-        Some(Spec::new(shape, array.dtype()))
+        Ok(Some(Spec::new(shape, array.dtype())))
     }
 
     /// The arrays in the order of `names`.
-    pub(crate) fn in_order(&self, what: &str, names: &[String]) -> Result<Vec<Array>> {
+    pub(crate) fn in_order(&self, what: &str, names: &[String]) -> Result<Vec<Column>> {
         let listed = || names.join(", ");
-        let unnamed = self.arrays.iter().all(|(name, _)| name.is_none());
-        if self.arrays.len() != names.len() {
+        if self.generated.is_some() {
+            return Err(Error::value(format!("checking {what}"), "arrays", "batches from a generator"));
+        }
+        let unnamed = self.columns.iter().all(|(name, _)| name.is_none());
+        if self.columns.len() != names.len() {
             return Err(Error::value(
                 format!("checking {what}"),
                 format!("{} arrays, for {}", names.len(), listed()),
-                self.arrays.len().to_string(),
+                self.columns.len().to_string(),
             ));
         }
         if unnamed {
-            return Ok(self.arrays.iter().map(|(_, array)| array.clone()).collect());
+            return Ok(self.columns.iter().map(|(_, array)| array.clone()).collect());
         }
         names
             .iter()
             .map(|name| {
-                let found = self.arrays.iter().find(|(known, _)| known.as_ref() == Some(name));
+                let found = self.columns.iter().find(|(known, _)| known.as_ref() == Some(name));
                 found.map(|(_, array)| array.clone()).ok_or_else(|| {
                     let given: Vec<&str> =
-                        self.arrays.iter().filter_map(|(name, _)| name.as_deref()).collect();
+                        self.columns.iter().filter_map(|(name, _)| name.as_deref()).collect();
                     Error::name(
                         format!("checking {what}"),
                         format!("the names {}", listed()),
@@ -91,21 +110,22 @@ impl From<&Self> for Data {
     }
 }
 
-impl From<Array> for Data {
-    fn from(array: Array) -> Self {
-        Self { arrays: vec![(None, array)] }
-    }
+/// One array, of all kinds that there are.
+macro_rules! one {
+    ($($array:ty),*) => {$(
+        impl From<$array> for Data {
+            fn from(array: $array) -> Self {
+                Self::of(vec![(None, array.into())])
+            }
+        }
+    )*};
 }
 
-impl From<&Array> for Data {
-    fn from(array: &Array) -> Self {
-        array.clone().into()
-    }
-}
+one!(Array, &Array, Column, &Column);
 
-impl From<Vec<Array>> for Data {
-    fn from(arrays: Vec<Array>) -> Self {
-        Self { arrays: arrays.into_iter().map(|array| (None, array)).collect() }
+impl<C: Into<Column>> From<Vec<C>> for Data {
+    fn from(arrays: Vec<C>) -> Self {
+        Self::of(arrays.into_iter().map(|array| (None, array.into())).collect())
     }
 }
 
@@ -115,20 +135,14 @@ impl From<&[Array]> for Data {
     }
 }
 
-impl<const N: usize> From<[Array; N]> for Data {
-    fn from(arrays: [Array; N]) -> Self {
+impl<C: Into<Column>, const N: usize> From<[C; N]> for Data {
+    fn from(arrays: [C; N]) -> Self {
         Vec::from(arrays).into()
     }
 }
 
-impl<const N: usize> From<[&Array; N]> for Data {
-    fn from(arrays: [&Array; N]) -> Self {
-        arrays.into_iter().cloned().collect::<Vec<_>>().into()
-    }
-}
-
-impl<const N: usize> From<[(&str, Array); N]> for Data {
-    fn from(arrays: [(&str, Array); N]) -> Self {
+impl<C: Into<Column>, const N: usize> From<[(&str, C); N]> for Data {
+    fn from(arrays: [(&str, C); N]) -> Self {
         Self::named(arrays.into_iter().map(|(name, array)| (name.to_owned(), array)))
     }
 }
@@ -139,17 +153,29 @@ impl<T: crate::array::Element, D: ndarray::Dimension> From<&ndarray::Array<T, D>
     }
 }
 
+impl<S: Sequence + 'static> From<S> for Data {
+    fn from(sequence: S) -> Self {
+        Generated::sequence(sequence).into()
+    }
+}
+
+impl From<Generated> for Data {
+    fn from(generated: Generated) -> Self {
+        Self { columns: Vec::new(), generated: Some(generated) }
+    }
+}
+
 /// Checks arrays against the specs of a model's inputs: adds a missing last axis to 1-D data, compares shapes,
 /// converts to the input's element type.
 pub(crate) fn standardize(
     what: &str,
-    arrays: Vec<Array>,
+    arrays: Vec<Column>,
     names: &[String],
     specs: &[Spec],
-) -> Result<Vec<Array>> {
+) -> Result<Vec<Column>> {
     let mut checked = Vec::with_capacity(arrays.len());
     for ((array, name), spec) in arrays.into_iter().zip(names).zip(specs) {
-        let array = column(array)?;
+        let array = array.column()?;
         // The batch axis of the spec is checked per batch.
         let rest = spec.shape.get(1..).unwrap_or_default();
         let given = array.shape().get(1..).unwrap_or_default();
@@ -177,34 +203,24 @@ pub(crate) fn standardize(
     Ok(checked)
 }
 
-/// 1-D data is a column.
-pub(crate) fn column(array: Array) -> Result<Array> {
-    match array.shape() {
-        [] => Err(Error::shape("checking data", "an axis of samples", "a scalar")),
-        &[n] => array.reshape(&[n, 1]),
-        _ => Ok(array),
-    }
-}
-
 /// The common number of samples; an error if there are none or arrays differ.
-pub(crate) fn sample_count(x: &[Array], others: &[(&str, &Array)]) -> Result<usize> {
-    let count = |array: &Array| array.shape().first().copied().unwrap_or(0);
-    let samples = x.first().map_or(0, count);
+pub(crate) fn sample_count(x: &[Column], others: &[(&str, &Column)]) -> Result<usize> {
+    let samples = x.first().map_or(0, Column::samples);
     for array in x {
-        if count(array) != samples {
+        if array.samples() != samples {
             return Err(Error::shape(
                 "checking input arrays",
                 format!("the same number of samples, {samples}"),
-                count(array).to_string(),
+                array.samples().to_string(),
             ));
         }
     }
     for (what, array) in others {
-        if count(array) != samples {
+        if array.samples() != samples {
             return Err(Error::shape(
                 format!("checking {what}"),
                 format!("the same number of samples as the input arrays, {samples}"),
-                count(array).to_string(),
+                array.samples().to_string(),
             ));
         }
     }

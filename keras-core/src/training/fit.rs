@@ -1,12 +1,12 @@
-//! `fit` and `evaluate`: epochs of batches, with callbacks around them.
+//! `fit`: epochs of batches, with callbacks around them.
 
-use super::batch::Samples;
-use super::batches::{Batches, Once, Sizes, Whole};
+use super::ahead::Reading;
+use super::batches::{Batches, Counted, Sizes, check_alone};
 use super::callback::{Callback, CallbackList, Context, IntoCallbacks, Params, TrainedModel};
 use super::compile::Compiled;
 use super::data::Data;
+use super::evaluate::{Watch, evaluate_batches, samples_and_steps, size_of};
 use super::logs::Logs;
-use super::progbar::Progbar;
 use super::weights::{ClassWeight, SampleWeight};
 use crate::array::Array;
 use crate::callbacks::{BaseLogger, CountMode, History, ProgbarLogger};
@@ -14,7 +14,6 @@ use crate::error::{Error, Result};
 use crate::models::{Model, lock};
 use crate::output::Output;
 use crate::tensor::Phase;
-use std::sync::Arc;
 
 /// In which order `fit` draws samples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -43,6 +42,7 @@ impl From<bool> for Shuffle {
 pub struct Fit<'a> {
     batch_size: Option<usize>,
     steps_per_epoch: Option<usize>,
+    samples_per_epoch: Option<usize>,
     validation_steps: Option<usize>,
     epochs: usize,
     initial_epoch: usize,
@@ -54,6 +54,7 @@ pub struct Fit<'a> {
     shuffle: Shuffle,
     sample_weight: Option<SampleWeight>,
     class_weight: Option<ClassWeight>,
+    reading: Reading,
 }
 
 impl Default for Fit<'_> {
@@ -61,6 +62,7 @@ impl Default for Fit<'_> {
         Self {
             batch_size: None,
             steps_per_epoch: None,
+            samples_per_epoch: None,
             validation_steps: None,
             epochs: 1,
             initial_epoch: 0,
@@ -72,6 +74,7 @@ impl Default for Fit<'_> {
             shuffle: Shuffle::Samples,
             sample_weight: None,
             class_weight: None,
+            reading: Reading::default(),
         }
     }
 }
@@ -88,14 +91,23 @@ impl<'a> Fit<'a> {
         self
     }
 
-    /// Updates per epoch, each on all of the data as one batch. Excludes `batch_size`, and asks for
-    /// [`Fit::validation_steps`] where there is validation data.
+    /// Updates per epoch. Of a generator, batches per epoch, where a [`Sequence`](super::Sequence) has a default, all of
+    /// its batches. Of arrays, updates on all of the data as one batch each: that asks for [`Fit::validation_steps`] where
+    /// there is validation data. Excludes `batch_size`.
     pub fn steps_per_epoch(mut self, steps: usize) -> Self {
         self.steps_per_epoch = Some(steps);
         self
     }
 
-    /// Steps of a validation, each on all of the validation data as one batch; only with [`Fit::steps_per_epoch`].
+    /// Ends an epoch with the batch that reaches so many samples, as Keras 1 did: for generators. Excludes
+    /// [`Fit::steps_per_epoch`]. Going beyond is told once, in a warning.
+    pub fn samples_per_epoch(mut self, samples: usize) -> Self {
+        self.samples_per_epoch = Some(samples);
+        self
+    }
+
+    /// Steps of a validation: batches of a generator of validation data. Of arrays, each is on all of the validation data
+    /// as one batch; only with [`Fit::steps_per_epoch`].
     pub fn validation_steps(mut self, steps: usize) -> Self {
         self.validation_steps = Some(steps);
         self
@@ -171,56 +183,17 @@ impl<'a> Fit<'a> {
         self.class_weight = Some(weights.into());
         self
     }
-}
 
-/// Options of [`Model::evaluate_with`].
-pub struct Evaluate<'a> {
-    batch_size: Option<usize>,
-    steps: Option<usize>,
-    verbose: u8,
-    sample_weight: Option<SampleWeight>,
-    callbacks: Vec<Box<dyn Callback + 'a>>,
-}
-
-impl Default for Evaluate<'_> {
-    fn default() -> Self {
-        Self { batch_size: None, steps: None, verbose: 1, sample_weight: None, callbacks: Vec::new() }
-    }
-}
-
-impl<'a> Evaluate<'a> {
-    /// Batches of 32, with a progress bar.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Samples per batch. Default: the batch size that the model's inputs fix, else 32.
-    pub fn batch_size(mut self, size: usize) -> Self {
-        self.batch_size = Some(size);
+    /// Threads that read ahead of what is not in memory: files, and the batches of a [`Sequence`](super::Sequence). None:
+    /// read where it is used. Default 1.
+    pub fn workers(mut self, threads: usize) -> Self {
+        self.reading.workers = threads;
         self
     }
 
-    /// Evaluate all of the data as one batch, so many times. Excludes `batch_size`.
-    pub fn steps(mut self, steps: usize) -> Self {
-        self.steps = Some(steps);
-        self
-    }
-
-    /// 0 is silent, 1 a progress bar.
-    pub fn verbose(mut self, verbose: u8) -> Self {
-        self.verbose = verbose;
-        self
-    }
-
-    /// How much each sample counts.
-    pub fn sample_weight(mut self, weights: impl Into<SampleWeight>) -> Self {
-        self.sample_weight = Some(weights.into());
-        self
-    }
-
-    /// What is called around batches.
-    pub fn callbacks(mut self, callbacks: impl IntoCallbacks<'a>) -> Self {
-        self.callbacks.extend(callbacks.into_callbacks());
+    /// How many batches may wait that were read ahead. Default 10.
+    pub fn max_queue_size(mut self, batches: usize) -> Self {
+        self.reading.queue = batches;
         self
     }
 }
@@ -232,15 +205,14 @@ impl Model {
     /// If the model was never compiled, the data does not fit it, or an option is out of range.
     pub fn fit(&self, x: impl Into<Data>, y: impl Into<Data>, options: Fit<'_>) -> Result<History> {
         let (x, y): (Data, Data) = (x.into(), y.into());
-        if let Some(spec) = x.first_spec() {
-            self.build_from(&spec)?;
-            self.compile_deferred()?;
-        }
+        self.build_from(&x)?;
+        self.compile_deferred()?;
         let compiled = self.compiled("fit")?;
         // What there is to say about the choice of the backend comes before the progress.
         self.runtime()?;
-        check_options(&options)?;
-        let sizes = Sizes { doing: "fit", batch_size: options.batch_size, steps: options.steps_per_epoch };
+        check_options(&options, x.generated().is_some())?;
+        let (batch_size, steps, reading) = (options.batch_size, options.steps_per_epoch, options.reading);
+        let sizes = Sizes { doing: "fit", batch_size, steps, reading };
         sizes.check()?;
         if self.trainable_changed(&compiled) {
             Output::current().warning(
@@ -248,11 +220,16 @@ impl Model {
                  did you set `model.trainable` without calling `model.compile` after ?",
             );
         }
-        let samples =
-            self.samples(&compiled, x, y, options.sample_weight.as_ref(), options.class_weight.as_ref())?;
-        let (train, validation) = match options.validation {
-            Some((x, y, weights)) => (samples, Some(self.samples(&compiled, x, y, weights.as_ref(), None)?)),
-            None if options.validation_split > 0.0 => {
+        let (weights, class_weight) = (options.sample_weight.as_ref(), options.class_weight.as_ref());
+        let mut text = String::new();
+        let mut validation = None;
+        let train = if let Some(generated) = x.generated() {
+            check_alone(sizes.doing, &y, weights)?;
+            let order = (options.samples_per_epoch, options.shuffle != Shuffle::None);
+            self.generated(&compiled, generated, &sizes, order, class_weight)?
+        } else {
+            let mut samples = self.samples(&compiled, x, y, weights, class_weight)?;
+            if options.validation_split > 0.0 && options.validation.is_none() {
                 let at = (samples.count as f64 * (1.0 - options.validation_split)) as usize;
                 if at == 0 || at == samples.count {
                     return Err(Error::value(
@@ -261,90 +238,74 @@ impl Model {
                         format!("{} of {} samples", options.validation_split, samples.count),
                     ));
                 }
-                let validation = samples.rows(at, samples.count)?;
-                (samples.rows(0, at)?, Some(validation))
+                validation = Some(samples.part(at, samples.count)?);
+                samples = samples.part(0, at)?;
             }
-            None => (samples, None),
-        };
-        let text = match &validation {
-            Some(validation) => {
-                format!("Train on {} samples, validate on {} samples", train.count, validation.count)
+            if options.shuffle == Shuffle::Samples && samples.is_in_pieces() {
+                Output::current().warning(
+                    "every batch of shuffled samples reads chunks all over the file: \
+                     Shuffle::Batches, Keras's shuffle=\"batch\", reads it in order",
+                );
             }
-            None => format!("Train on {} samples", train.count),
+            text = format!("Train on {} samples", samples.count);
+            self.batches(samples, &sizes, options.shuffle)?
         };
-        let train = self.batches(train, &sizes, options.shuffle)?;
-        let validation = match validation {
-            Some(validation) => {
-                let sizes = Sizes { steps: options.validation_steps, ..sizes };
-                Some(self.batches(validation, &sizes, Shuffle::None)?)
+        let sizes = Sizes { steps: options.validation_steps, ..sizes };
+        let mut validation_batches = None;
+        if let Some((x, y, weights)) = options.validation {
+            if let Some(generated) = x.generated() {
+                check_alone("fit, validation data", &y, weights.as_ref())?;
+                let sizes = Sizes { doing: "fit, validation data", batch_size: None, ..sizes };
+                validation_batches =
+                    Some(self.generated(&compiled, generated, &sizes, (None, false), None)?);
+            } else {
+                validation = Some(self.samples(&compiled, x, y, weights.as_ref(), None)?);
             }
-            None => None,
-        };
-        Output::current().progress(options.verbose, &text);
+        }
+        if let Some(validation) = validation {
+            if !text.is_empty() {
+                text += &format!(", validate on {} samples", validation.count);
+            }
+            validation_batches = Some(self.batches(validation, &sizes, Shuffle::None)?);
+        }
+        if !text.is_empty() {
+            Output::current().progress(options.verbose, &text);
+        }
         Training {
             model: self,
-            compiled,
+            compiled: &compiled,
             train,
-            validation,
+            validation: validation_batches,
             epochs: options.initial_epoch..options.epochs,
             validation_freq: options.validation_freq,
         }
         .run(options.callbacks, options.verbose)
     }
 
-    /// The loss and metrics over the data, in the order of [`Model::metrics_names`].
-    pub fn evaluate(&self, x: impl Into<Data>, y: impl Into<Data>) -> Result<Vec<f64>> {
-        self.evaluate_with(x, y, Evaluate::new().verbose(0))
-    }
-
-    /// [`Model::evaluate`] with options.
-    pub fn evaluate_with(
-        &self,
-        x: impl Into<Data>,
-        y: impl Into<Data>,
-        options: Evaluate<'_>,
-    ) -> Result<Vec<f64>> {
-        let compiled = self.compiled("evaluate")?;
-        let sizes = Sizes { doing: "evaluate", batch_size: options.batch_size, steps: options.steps };
-        sizes.check()?;
-        let samples = self.samples(&compiled, x.into(), y.into(), options.sample_weight.as_ref(), None)?;
-        let mut batches = self.batches(samples, &sizes, Shuffle::None)?;
-        let params = Params {
-            batch_size: batches.batch_size(),
-            epochs: 1,
-            steps: batches.samples().is_none().then(|| batches.steps()),
-            samples: batches.samples(),
-            verbose: options.verbose,
-            do_validation: false,
-            metrics: compiled.metrics_names.clone(),
-        };
-        let mut callbacks = CallbackList::new();
-        callbacks.extend(options.callbacks);
-        let cx = Context { model: self, params: &params };
-        let mut bar = Progbar::new(params.samples.or(params.steps), options.verbose);
-        let watch = Watch { callbacks: &mut callbacks, cx: &cx };
-        let values = evaluate_batches(self, &compiled, &mut *batches, watch, |done| {
-            bar.update(done, &[]);
-        })?;
-        bar.finish();
-        Ok(values)
-    }
-
-    fn batches(&self, samples: Samples, sizes: &Sizes, shuffle: Shuffle) -> Result<Box<dyn Batches>> {
-        if let Some(steps) = sizes.steps {
-            self.check_fixed_batch(samples.count, samples.count, false)?;
-            return Ok(Box::new(Whole::new(samples, steps)));
-        }
-        let batch_size = self.batch_size(sizes.batch_size)?;
-        self.check_fixed_batch(samples.count, batch_size, false)?;
-        Ok(Box::new(Once::new(samples, batch_size, shuffle)))
+    /// Keras's name for [`Model::fit`] on a [`Sequence`](super::Sequence) or a [`Generator`](super::Generator).
+    pub fn fit_generator(&self, generator: impl Into<Data>, options: Fit<'_>) -> Result<History> {
+        self.fit(generator, (), options)
     }
 }
 
-fn check_options(options: &Fit<'_>) -> Result<()> {
+fn check_options(options: &Fit<'_>, generates: bool) -> Result<()> {
     let wrong = |expected: &str, received: String| Err(Error::value("fit", expected, received));
     let validates = options.validation.is_some() || options.validation_split > 0.0;
+    let validation_generates = options.validation.as_ref().is_some_and(|(x, ..)| x.generated().is_some());
+    if generates && options.validation_split > 0.0 {
+        let expected = "validation_data beside data from a generator, which cannot be split";
+        return wrong(expected, format!("a validation_split of {}", options.validation_split));
+    }
+    if !generates && let Some(samples) = options.samples_per_epoch {
+        return wrong("samples_per_epoch for data from a generator", format!("{samples} of arrays"));
+    }
     match (options.steps_per_epoch, options.validation_steps) {
+        _ if validation_generates => {}
+        (_, Some(steps)) if generates => {
+            let expected = "validation_steps for validation data from a generator";
+            return wrong(expected, format!("{steps} validation_steps of arrays"));
+        }
+        _ if generates => {}
         (None, Some(steps)) => {
             return wrong(
                 "steps_per_epoch beside validation_steps",
@@ -360,8 +321,10 @@ fn check_options(options: &Fit<'_>) -> Result<()> {
         (Some(_), Some(steps)) if !validates => {
             return wrong("validation data for validation_steps", format!("{steps} validation_steps alone"));
         }
-        (_, Some(0)) => return wrong("at least 1 of validation_steps", "0".into()),
         _ => {}
+    }
+    if options.validation_steps == Some(0) {
+        return wrong("at least 1 of validation_steps", "0".into());
     }
     if options.verbose > 2 {
         return wrong("verbose 0, 1 or 2", options.verbose.to_string());
@@ -381,9 +344,9 @@ fn check_options(options: &Fit<'_>) -> Result<()> {
 /// A run of `fit`.
 struct Training<'a> {
     model: &'a Model,
-    compiled: Arc<Compiled>,
-    train: Box<dyn Batches>,
-    validation: Option<Box<dyn Batches>>,
+    compiled: &'a Compiled,
+    train: Box<dyn Batches + 'a>,
+    validation: Option<Box<dyn Batches + 'a>>,
     epochs: std::ops::Range<usize>,
     validation_freq: usize,
 }
@@ -395,11 +358,12 @@ impl Training<'_> {
         if self.validation.is_some() {
             metrics.extend(names.iter().map(|name| format!("val_{name}")));
         }
-        let params = Params {
+        let (samples, steps) = samples_and_steps(&*self.train);
+        let mut params = Params {
             batch_size: self.train.batch_size(),
             epochs: self.epochs.end,
-            steps: self.train.samples().is_none().then(|| self.train.steps()),
-            samples: self.train.samples(),
+            steps,
+            samples,
             verbose,
             do_validation: self.validation.is_some(),
             metrics,
@@ -420,11 +384,15 @@ impl Training<'_> {
         callbacks.on_train_begin(&cx, &mut Logs::new())?;
         lock(&self.model.0.order).begin(self.epochs.start, || self.train.shuffle());
         for epoch in self.epochs.clone() {
+            self.train.begin()?;
+            (params.samples, params.steps) = samples_and_steps(&*self.train);
+            let cx = Context { model: self.model, params: &params };
             self.epoch(epoch, &mut callbacks, &cx)?;
             if self.model.is_stopped() {
                 break;
             }
         }
+        let cx = Context { model: self.model, params: &params };
         callbacks.on_train_end(&cx, &mut Logs::new())?;
         drop(callbacks);
         Ok(history)
@@ -434,16 +402,16 @@ impl Training<'_> {
         self.compiled.reset_metrics()?;
         let mut epoch_logs = Logs::new();
         callbacks.on_epoch_begin(cx, epoch, &mut epoch_logs)?;
-        self.train.begin();
-        let counts_samples = self.train.samples().is_some();
-        let steps = self.train.steps();
+        let counted = self.train.counted();
         let mut number = 0;
+        let mut size = 0;
         while let Some(batch) = self.train.next()? {
             let mut logs = Logs::new();
             logs.set("batch", number as f64);
-            logs.set("size", if counts_samples { batch.count as f64 } else { 1.0 });
+            logs.set("size", size_of(counted, &batch) as f64);
+            size = batch.count;
             callbacks.on_train_batch_begin(cx, number, &mut logs)?;
-            let values = self.model.run_step(&self.compiled, Phase::Train, &batch)?;
+            let values = self.model.run_step(self.compiled, Phase::Train, &batch)?;
             for (name, value) in self.compiled.metrics_names.iter().zip(values) {
                 logs.set(name, value);
             }
@@ -454,12 +422,16 @@ impl Training<'_> {
             }
         }
         // As in Keras, an epoch of samples that was stopped has no validation, one of steps has.
-        if (number == steps || !counts_samples)
+        if (self.train.is_over() || counted == Counted::Repeats)
             && self.validates(epoch)
             && let Some(validation) = &mut self.validation
         {
+            if self.train.batch_size().is_none() {
+                // Keras cuts the validation data as the generator cuts the training data.
+                validation.set_batch_size(size);
+            }
             let watch = Watch { callbacks, cx };
-            let values = evaluate_batches(self.model, &self.compiled, &mut **validation, watch, |_| ())?;
+            let values = evaluate_batches(self.model, self.compiled, &mut **validation, watch, |_| ())?;
             for (name, value) in self.compiled.metrics_names.iter().zip(values) {
                 epoch_logs.set(&format!("val_{name}"), value);
             }
@@ -470,52 +442,6 @@ impl Training<'_> {
     fn validates(&self, epoch: usize) -> bool {
         (epoch + 1).is_multiple_of(self.validation_freq)
     }
-}
-
-/// Who is told of an evaluation.
-struct Watch<'w, 'a> {
-    callbacks: &'w mut CallbackList<'a>,
-    cx: &'w Context<'w>,
-}
-
-/// Loss and metrics over batches: the loss averaged by their sizes, metrics accumulated.
-fn evaluate_batches(
-    model: &Model,
-    compiled: &Compiled,
-    batches: &mut dyn Batches,
-    watch: Watch<'_, '_>,
-    mut progress: impl FnMut(usize),
-) -> Result<Vec<f64>> {
-    let Watch { callbacks, cx } = watch;
-    compiled.reset_metrics()?;
-    callbacks.on_test_begin(cx, &mut Logs::new())?;
-    let mut loss = 0.0;
-    let mut seen = 0;
-    let mut values = Vec::new();
-    let mut number = 0;
-    let counts_samples = batches.samples().is_some();
-    batches.begin();
-    while let Some(batch) = batches.next()? {
-        let size = if counts_samples { batch.count } else { 1 };
-        let mut logs = Logs::new();
-        logs.set("batch", number as f64);
-        logs.set("size", size as f64);
-        callbacks.on_test_batch_begin(cx, number, &mut logs)?;
-        values = model.run_step(compiled, Phase::Test, &batch)?;
-        for (name, value) in compiled.metrics_names.iter().zip(&values) {
-            logs.set(name, *value);
-        }
-        loss += values.first().copied().unwrap_or_default() * size as f64;
-        seen += size;
-        callbacks.on_test_batch_end(cx, number, &mut logs)?;
-        progress(seen);
-        number += 1;
-    }
-    if let Some(first) = values.first_mut() {
-        *first = loss / seen as f64;
-    }
-    callbacks.on_test_end(cx, &mut Logs::new())?;
-    Ok(values)
 }
 
 impl TrainedModel for Model {

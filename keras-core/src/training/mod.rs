@@ -1,15 +1,19 @@
 //! Training: `compile`, `fit`, `evaluate`, `predict`, and the callbacks around them.
 
+mod ahead;
 mod batch;
 mod batches;
 mod callback;
 mod compile;
 mod data;
+mod evaluate;
 mod fit;
+mod generator;
 mod logs;
 mod order;
 mod predict;
 mod progbar;
+mod source;
 mod step;
 mod weights;
 
@@ -17,12 +21,15 @@ pub use crate::output::Output;
 pub use callback::{Callback, CallbackList, Context, IntoCallbacks, Params, TrainedModel};
 pub use compile::{Compile, Compiled, IntoLosses, PerOutput};
 pub use data::Data;
-pub use fit::{Evaluate, Fit, Shuffle};
+pub use evaluate::Evaluate;
+pub use fit::{Fit, Shuffle};
+pub use generator::{Batch, Generator, Sequence};
 pub use logs::{Logs, python_repr};
 pub(crate) use order::Order;
 pub use predict::Predict;
 pub(crate) use predict::PredictCache;
 pub use progbar::Progbar;
+pub use source::{Column, Source};
 pub use weights::{ClassWeight, SampleWeight};
 
 #[cfg(test)]

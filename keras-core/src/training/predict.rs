@@ -1,8 +1,14 @@
 //! `predict` and `predict_on_batch`.
 
-use super::batches::Sizes;
-use super::data::{Data, sample_count, standardize};
+use super::ahead::Reading;
+use super::batch::Samples;
+use super::batches::{Batches, Counted, FromGenerator, Once, Sizes, Whole};
+use super::data::{Data, standardize};
+use super::evaluate::samples_and_steps;
+use super::fit::Shuffle;
+use super::generator::Batch;
 use super::progbar::Progbar;
+use super::source::Column;
 use crate::array::Array;
 use crate::backend::{ProgramCache, Runtime};
 use crate::error::{Error, Result};
@@ -27,6 +33,7 @@ pub struct Predict {
     batch_size: Option<usize>,
     steps: Option<usize>,
     verbose: u8,
+    reading: Reading,
 }
 
 impl Predict {
@@ -41,7 +48,8 @@ impl Predict {
         self
     }
 
-    /// Predict all of the data as one batch, so many times; the results follow one another. Excludes `batch_size`.
+    /// Predict all of the data as one batch, so many times; the results follow one another. Of a generator: so many
+    /// batches, where a [`Sequence`](super::Sequence) has a default, all of its batches. Excludes `batch_size`.
     pub fn steps(mut self, steps: usize) -> Self {
         self.steps = Some(steps);
         self
@@ -50,6 +58,19 @@ impl Predict {
     /// 1 shows a progress bar.
     pub fn verbose(mut self, verbose: u8) -> Self {
         self.verbose = verbose;
+        self
+    }
+
+    /// Threads that read ahead of what is not in memory: files, and the batches of a [`Sequence`](super::Sequence). None:
+    /// read where it is used. Default 1.
+    pub fn workers(mut self, threads: usize) -> Self {
+        self.reading.workers = threads;
+        self
+    }
+
+    /// How many batches may wait that were read ahead. Default 10.
+    pub fn max_queue_size(mut self, batches: usize) -> Self {
+        self.reading.queue = batches;
         self
     }
 }
@@ -66,34 +87,23 @@ impl Model {
     /// The outputs for each sample, in the model's order.
     pub fn predict_all(&self, x: impl Into<Data>, options: &Predict) -> Result<Vec<Array>> {
         let x: Data = x.into();
-        if let Some(spec) = x.first_spec() {
-            self.build_from(&spec)?;
-        }
-        let x = self.checked_inputs(x)?;
-        let samples = sample_count(&x, &[])?;
-        let sizes = Sizes { doing: "predict", batch_size: options.batch_size, steps: options.steps };
+        self.build_from(&x)?;
+        let (batch_size, steps, reading) = (options.batch_size, options.steps, options.reading);
+        let sizes = Sizes { doing: "predict", batch_size, steps, reading };
         sizes.check()?;
-        let (batch_size, passes) = match options.steps {
-            Some(steps) => (samples, steps),
-            None => (self.batch_size(options.batch_size)?, 1),
-        };
-        self.check_fixed_batch(samples, batch_size, true)?;
-        let mut bar = Progbar::new(Some(samples.saturating_mul(passes)), options.verbose);
+        let mut batches = self.inference_batches(x, &sizes)?;
+        let (samples, steps) = samples_and_steps(&*batches);
+        let mut bar = Progbar::new(samples.or(steps), options.verbose);
         let mut parts: Vec<Vec<Array>> = Vec::new();
         let mut done = 0;
-        for start in (0..passes).flat_map(|_| (0..samples).step_by(batch_size)) {
-            let stop = start.saturating_add(batch_size).min(samples);
-            let batch = if stop - start == samples {
-                x.clone()
-            } else {
-                x.iter().map(|array| array.rows(start, stop)).collect::<Result<Vec<_>>>()?
-            };
-            let outputs = self.run_inference(&batch)?;
+        batches.begin()?;
+        while let Some(batch) = batches.next()? {
+            let outputs = self.run_inference(&batch.inputs)?;
             parts.resize_with(outputs.len(), Vec::new);
             for (part, output) in parts.iter_mut().zip(outputs) {
                 part.push(output);
             }
-            done += stop - start;
+            done += if batches.counted() == Counted::Samples { batch.count } else { 1 };
             bar.update(done, &[]);
         }
         bar.finish();
@@ -103,13 +113,38 @@ impl Model {
             .collect()
     }
 
+    /// Keras's name for [`Model::predict_all`] on a [`Sequence`](super::Sequence) or a [`Generator`](super::Generator),
+    /// whose targets are not looked at.
+    pub fn predict_generator(&self, generator: impl Into<Data>, options: &Predict) -> Result<Vec<Array>> {
+        self.predict_all(generator, options)
+    }
+
+    fn inference_batches(&self, x: Data, sizes: &Sizes) -> Result<Box<dyn Batches + '_>> {
+        if let Some(generated) = x.generated() {
+            let check = |batch: Batch| {
+                let samples = Samples::inputs(self.checked_inputs(batch.x)?)?;
+                self.check_fixed_batch(samples.count, samples.count, true)?;
+                samples.whole()
+            };
+            return Ok(Box::new(FromGenerator::new(generated, sizes, (None, false), check)?));
+        }
+        let samples = Samples::inputs(self.checked_inputs(x)?)?;
+        let batch_size =
+            if sizes.steps.is_some() { samples.count } else { self.batch_size(sizes.batch_size)? };
+        self.check_fixed_batch(samples.count, batch_size, true)?;
+        Ok(match sizes.steps {
+            Some(steps) => Box::new(Whole::new(samples, steps)),
+            None => Box::new(Once::new(samples, batch_size, Shuffle::None, sizes.reading)),
+        })
+    }
+
     /// The outputs for one batch, without checks of its size and without a progress bar.
     pub fn predict_on_batch(&self, x: impl Into<Data>) -> Result<Vec<Array>> {
         let x = self.checked_inputs(x.into())?;
-        self.run_inference(&x)
+        self.run_inference(&x.iter().map(Column::whole).collect::<Result<Vec<_>>>()?)
     }
 
-    pub(crate) fn checked_inputs(&self, x: Data) -> Result<Vec<Array>> {
+    pub(crate) fn checked_inputs(&self, x: Data) -> Result<Vec<Column>> {
         let names = self.input_names()?;
         let arrays = x.in_order("input", &names)?;
         standardize("input", arrays, &names, &self.input_specs()?)

@@ -1,5 +1,6 @@
 //! Weights of samples and of classes.
 
+use super::source::Column;
 use crate::array::{Array, DType};
 use crate::error::{Error, Result};
 
@@ -41,7 +42,7 @@ impl SampleWeight {
         &self,
         output: &str,
         outputs: usize,
-        target: &Array,
+        target: &Column,
         temporal: bool,
     ) -> Result<Option<Array>> {
         let found = match self.0.as_slice() {
@@ -111,7 +112,7 @@ impl ClassWeight {
     }
 
     /// The weight of each sample of one output, from the class that its target says.
-    pub(crate) fn of(&self, output: &str, outputs: usize, target: &Array) -> Result<Option<Array>> {
+    pub(crate) fn of(&self, output: &str, outputs: usize, target: &Column) -> Result<Option<Array>> {
         let found = match self.0.as_slice() {
             [(None, weights)] if outputs == 1 => Some(weights),
             [(None, _)] => {
@@ -126,7 +127,12 @@ impl ClassWeight {
             }
         };
         let Some(weights) = found else { return Ok(None) };
-        let classes = classes(output, target)?;
+        let mut classes = Vec::with_capacity(target.samples());
+        // Targets that are not in memory are read once for their classes.
+        let at_once = if target.is_stored() { 1024 } else { target.samples().max(1) };
+        for start in (0..target.samples()).step_by(at_once) {
+            classes.extend(self::classes(output, &target.rows(start, start.saturating_add(at_once))?)?);
+        }
         let mut missing: Vec<i64> = Vec::new();
         let values: Vec<f64> = classes
             .iter()

@@ -3,6 +3,7 @@
 use super::Place;
 use super::files::{dense, floats, npy, read_floats, sequential, twins};
 use serde_json::json;
+use std::path::Path;
 
 /// Two inputs `a` and `b`; output 0 is 2·a₀ + 3·a₁ + 1, output 1 the same of b.
 fn two() -> Place {
@@ -82,7 +83,13 @@ fn other_files_are_errors_that_say_what_is_accepted() {
     let place = two();
     place.put("data.h5", b"\x89HDF\r\n\x1a\n and more");
     place.fails(1, &predict(&["data.h5", "b.npy"]), &["data.h5", ".npy or .npz", "an HDF5 file"]);
-    place.fails(1, &predict(&["data.h5:x", "b.npy"]), &["data.h5:x", "no such file"]);
+    place.fails(1, &predict(&["data.h5:x", "b.npy"]), &["data.h5", "a readable HDF5 file"]);
+    place.fails(1, &predict(&["none.h5:x", "b.npy"]), &["none.h5:x", "no such file"]);
+    place.fails(
+        1,
+        &predict(&["a.npy:x", "b.npy"]),
+        &["a.npy:x", "HDF5 file before the colon", "a .npy array"],
+    );
     place.put("data.csv", "1,2\n");
     place.fails(1, &predict(&["data.csv", "b.npy"]), &["data.csv", ".npy or .npz"]);
 }
@@ -276,4 +283,88 @@ fn numbers_of_samples_must_agree() {
         "mse",
     ];
     place.fails(1, &evaluate, &["the same number of samples", "3", "received 2"]);
+}
+
+/// A data set of bytes in chunks that compress to next to nothing: row i is full of i modulo 7.
+fn data_set(rows: usize, width: usize) -> Vec<u8> {
+    let values: Vec<u8> = (0..rows).flat_map(|i| std::iter::repeat_n((i % 7) as u8, width)).collect();
+    let mut file = hdf5::FileBuilder::new();
+    let data = file.create_dataset("samples");
+    data.with_u8_data(&values).with_shape(&[rows as u64, width as u64]);
+    data.with_chunks(&[4096, width as u64]).with_deflate(1);
+    let targets: Vec<f32> = (0..rows).map(|i| (i % 7) as f32).collect();
+    file.create_dataset("of/targets").with_f32_data(&targets);
+    file.finish().unwrap()
+}
+
+#[test]
+fn a_data_set_of_an_hdf5_file_stands_behind_a_colon() {
+    let place = two();
+    place.put("x=1.h5", data_set(20, 2));
+    place.put("b.npy", floats(&[20, 2], &[0.0; 40]));
+    place.result(&predict(&["a=x=1.h5:samples", "b=b.npy"]));
+    assert_eq!(place.npz::<f32>("y.npz", "shared")[[13, 0]], 6.0 * 5.0 + 1.0);
+    place.fails(1, &predict(&["x=1.h5:samples", "b.npy"]), &["a, b", "received x"]);
+    place.fails(1, &predict(&["a=x=1.h5:none", "b=b.npy"]), &["none"]);
+    place.fails(1, &predict(&["a=x=1.h5:of", "b=b.npy"]), &["of"]);
+    place.fails(1, &predict(&["a=x=1.h5", "b=b.npy"]), &["HDF5 file alone", "x=1.h5:NAME"]);
+    place.fails(1, &predict(&["a=x=1.h5:of/targets", "b=b.npy"]), &["shape (samples, 2)", "(20,)"]);
+
+    place.put(
+        "words.json",
+        sequential(&[json!({"class_name": "Embedding", "config": {"name": "words",
+        "batch_input_shape": [null, 2], "input_dim": 6, "output_dim": 1}})]),
+    );
+    place.put("x.h5", data_set(2000, 2));
+    place.put_npz::<f32>("words.npz", &[("arr_0", &[6, 1], &[0.0; 6])]);
+    let line =
+        ["predict", "words.json", "--weights", "words.npz", "--input", "x.h5:samples", "--output", "y.npy"];
+    place.fails(1, &line, &["whole numbers from 0 to 5", "received 6 at (6, 0)"]);
+}
+
+/// 192 MB of bytes, 768 MB as the floats that the model takes, in 150 MB of address space.
+#[cfg(unix)]
+#[test]
+fn a_data_set_may_be_larger_than_memory() {
+    let place = Place::new();
+    let rows = 3_000_000;
+    place.put("big.h5", data_set(rows, 64));
+    place.put("model.json", sequential(&[dense("sum", 64, 1)]));
+    place.put_npz::<f32>("ones.npz", &[("arr_0", &[64, 1], &[1.0; 64]), ("arr_1", &[1], &[0.5])]);
+    let limited = |arguments: &[&str]| {
+        let mut command =
+            place.command_of(Path::new("/bin/sh"), &["-c", "ulimit -v 150000; exec \"$@\"", "sh"]);
+        // Otherwise every thread takes 64 MB of addresses for an arena of its own.
+        command.env("MALLOC_ARENA_MAX", "1").arg(super::program()).args(arguments);
+        command.args(["--weights", "ones.npz", "--batch-size", "1000", "--threads", "2"]);
+        let ran = super::ran(&mut command);
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        ran.stdout
+    };
+    limited(&["predict", "model.json", "--input", "big.h5:samples", "--output", "y.npy"]);
+    let (shape, values) = read_floats(&place.get("y.npy"));
+    assert_eq!(shape, [rows, 1]);
+    assert!(values.iter().enumerate().all(|(i, value)| *value == (i % 7) as f32 * 64.0 + 0.5));
+
+    let data = ["--x", "big.h5:samples", "--y", "big.h5:of/targets", "--loss", "mae"];
+    let scores = limited(&[&["evaluate", "model.json"][..], &data].concat());
+    let scores: serde_json::Value = serde_json::from_str(&scores).unwrap();
+    assert!((scores["loss"].as_f64().unwrap() - (3.0 * 63.0 + 0.5)).abs() < 1e-2, "{scores}");
+    limited(&[&["fit", "model.json", "--save", "trained.npz", "--seed", "1"][..], &data].concat());
+    assert_eq!(place.npz_names("trained.npz").len(), 2);
+    // The limit is one: the array as a whole does not fit.
+    let mut command = place.command_of(Path::new("/bin/sh"), &["-c", "ulimit -v 150000; exec \"$@\"", "sh"]);
+    command.env("MALLOC_ARENA_MAX", "1").arg(super::program());
+    command.args([
+        "predict",
+        "model.json",
+        "--weights",
+        "ones.npz",
+        "--input",
+        "big.h5:samples",
+        "--output",
+        "y.npy",
+    ]);
+    command.args(["--batch-size", "3000000"]);
+    assert_ne!(super::ran(&mut command).code, Some(0));
 }
