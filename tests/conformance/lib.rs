@@ -23,6 +23,7 @@ mod compare;
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod faulty;
 mod generated;
+pub mod hostile;
 mod report;
 
 pub use case::{Case, Computation, Expected, Numbers};

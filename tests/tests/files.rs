@@ -2,6 +2,7 @@
 //! `fixtures/files.json` what they predicted from them (scripts in `oracle/files`).
 
 mod damaged;
+mod large;
 mod oracle;
 mod read;
 mod text;

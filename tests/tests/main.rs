@@ -15,6 +15,7 @@ mod files;
 mod fixtures;
 mod functions;
 mod gradients;
+mod hostile;
 mod keras_layers;
 mod loops;
 mod model;

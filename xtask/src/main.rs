@@ -1,9 +1,11 @@
 //! The project's own commands: `cargo xtask check`, `test`, `libtorch`, `bench`, `coverage`.
+//! The project's own commands: `cargo xtask check`, `test`, `bench`, `coverage`, `fuzz`.
 
 mod bench;
 mod check;
 mod coverage;
 mod libtorch;
+mod fuzz;
 mod oracle;
 mod stage;
 mod test;
@@ -36,6 +38,14 @@ enum Command {
     Libtorch,
     /// Arguments of Keras 2.3.1's layers that no recorded case exercises
     Coverage,
+    /// What reads files of others, on inputs made to break it: each format for some time
+    Fuzz {
+        /// Formats: h5, json, keras, npy, yaml (default: all)
+        targets: Vec<String>,
+        /// Seconds for each
+        #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
+        seconds: u32,
+    },
     /// Speed beside Keras 2.15 on TensorFlow, interleaved: median ratio of the rounds
     Bench {
         /// What to measure (default: all)
@@ -52,6 +62,7 @@ fn main() -> ExitCode {
         Command::Test { all } => test::run(all),
         Command::Libtorch => libtorch::run(),
         Command::Coverage => coverage::run(),
+        Command::Fuzz { targets, seconds } => fuzz::run(&targets, seconds),
         Command::Bench { workloads, rounds } => bench::run(&workloads, rounds),
     };
     match done {

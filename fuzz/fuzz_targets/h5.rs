@@ -1,0 +1,3 @@
+#![no_main]
+
+keras_fuzz::target!(conformance::hostile::h5);
