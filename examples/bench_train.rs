@@ -1,11 +1,12 @@
 //! Speed of training and of one prediction, as one JSON line; the counterpart of `scripts/bench_keras.py`, which
 //! `cargo xtask bench` runs in turn with it.
 //!
-//! `cargo run --release --example bench_train -- mlp|cnn|lstm|latency|startup|compile`
+//! `cargo run --release --example bench_train -- mlp|cnn|lstm|latency|startup|compile|load`
 
 use keras::layers::Lstm;
 use keras::prelude::*;
 use keras::random::{self, Stream};
+use keras::saving::load_model;
 use std::process::Command;
 use std::time::Instant;
 
@@ -22,9 +23,10 @@ fn main() -> Result<()> {
         Some("latency") => report("latency", "milliseconds", latency(&mlp()?)?),
         Some("startup") => report("startup", "milliseconds", startup()?),
         Some("compile") => report("compile", "milliseconds", compile()?),
+        Some("load") => report("load", "milliseconds", load()?),
         Some("first") => drop(mlp()?.predict_on_batch(Array::full(&[1, 784], 0.5_f32))?),
         other => {
-            let expected = "mlp, cnn, lstm, latency, startup or compile";
+            let expected = "mlp, cnn, lstm, latency, startup, compile or load";
             return Err(Error::value("bench_train", expected, format!("{other:?}")));
         }
     }
@@ -111,6 +113,33 @@ fn latency(model: &Sequential) -> Result<f64> {
         }
     }
     Ok(median(times))
+}
+
+/// Median milliseconds of `load_model` of the ResNet50 that `scripts/bench_keras.py load` writes.
+fn load() -> Result<f64> {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("target/resnet50.h5");
+    let mut times = Vec::new();
+    let before = memory("VmRSS:");
+    for i in 0..9 {
+        let start = Instant::now();
+        let model = load_model(&path)?;
+        times.push(start.elapsed().as_secs_f64() * 1e3);
+        if i == 0 {
+            let weights: usize =
+                model.get_weights()?.iter().map(|weight| weight.len() * weight.dtype().size()).sum();
+            if let (Some(before), Some(peak)) = (before, memory("VmHWM:")) {
+                let ratio = (peak - before) as f64 * 1024.0 / weights as f64;
+                eprintln!("load: {} MB of weights, peak {ratio:.3} times that", weights >> 20);
+            }
+        }
+    }
+    Ok(median(times))
+}
+
+/// A figure of this process, in kB; `None` where the system has no `/proc`.
+fn memory(key: &str) -> Option<usize> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    status.lines().find_map(|line| line.strip_prefix(key))?.trim().strip_suffix("kB")?.trim().parse().ok()
 }
 
 /// Median milliseconds of a process that makes the MLP, predicts one sample and ends.

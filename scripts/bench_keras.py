@@ -1,4 +1,4 @@
-"""Speed of Keras 2.15 on TensorFlow, for cargo xtask bench: bench_keras.py mlp|cnn|lstm|latency|startup|compile prints one JSON line.
+"""Speed of Keras 2.15 on TensorFlow, for cargo xtask bench: bench_keras.py mlp|cnn|lstm|latency|startup|compile|load prints one JSON line.
 
 Run by the environment tf-2.15 of scripts/oracle.sh, on two threads. Random data, seed 0; `fit` with metrics=["accuracy"],
 verbose=0, shuffling. The example bench_train measures the same in Rust:
@@ -15,6 +15,8 @@ verbose=0, shuffling. The example bench_train measures the same in Rust:
     startup  a process that makes the MLP, predicts one sample and ends, median. {"name": "startup", "milliseconds": ..}
     compile  how much longer the first train_on_batch of the hello world's MLP (100-64-10, sgd, batch 32) takes than the second, median
              over new models. {"name": "compile", "milliseconds": ..}
+    load     reading all arrays of target/resnet50.h5 by h5py, median of 9 readings; writes that file first, where it is missing: ResNet50
+             without pre-trained weights, saved whole. Here load_model of it. {"name": "load", "milliseconds": ..}
 """
 import json
 import os
@@ -25,6 +27,7 @@ import time
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["OMP_NUM_THREADS"] = "2"
+import h5py  # noqa: E402
 import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 from tensorflow import keras  # noqa: E402
@@ -108,6 +111,21 @@ def compile_step():
     return {"milliseconds": 1e3 * float(np.median(times))}
 
 
+def load():
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "target", "resnet50.h5")
+    if not os.path.exists(path):
+        keras.applications.ResNet50(weights=None).save(path + ".part.h5")
+        os.rename(path + ".part.h5", path)
+    times = []
+    for _ in range(9):
+        arrays = []
+        start = time.perf_counter()
+        with h5py.File(path, "r") as file:
+            file.visititems(lambda _, item: arrays.append(item[()]) if isinstance(item, h5py.Dataset) else None)
+        times.append(time.perf_counter() - start)
+    return {"milliseconds": 1e3 * float(np.median(times))}
+
+
 WORKLOADS = {
     "mlp": lambda: training(mlp(), pictures((784,), 60000), 6400),
     "cnn": lambda: training(cnn(), pictures((28, 28, 1), 6400), 640),
@@ -115,6 +133,7 @@ WORKLOADS = {
     "latency": lambda: latency(mlp()),
     "startup": startup,
     "compile": compile_step,
+    "load": load,
 }
 
 if __name__ == "__main__":
