@@ -1,10 +1,12 @@
-//! What Keras's FAQ promises about looking into a model.
+//! What Keras's FAQ promises about looking into a model, and about data that is not in memory.
 
 use backend_ndarray::NdArray;
 use keras_core::backend::Engine;
 use keras_core::backend::reference::Reference;
 use keras_core::layers::{BatchNormalization, Dense, Dropout, Input};
 use keras_core::models::{Model, Sequential};
+use keras_core::saving::HDF5Matrix;
+use keras_core::training::{Compile, Fit, Generator, Shuffle};
 use keras_core::{Array, Tensor, k};
 
 fn engine() -> Engine<NdArray> {
@@ -154,7 +156,6 @@ fn a_host_function_trains() {
     use keras_core::layers::Lambda;
     use keras_core::optimizers::SGD;
     use keras_core::tensor::Spec;
-    use keras_core::training::{Compile, Fit};
     let network = |host: bool| {
         let x = Input::new([3]).tensor().unwrap();
         let hidden = Dense::new(4).kernel_initializer("ones").call(&x).unwrap();
@@ -183,4 +184,43 @@ fn a_host_function_trains() {
     }
     close(&host_weights[0], &own_weights[0]);
     assert!(host[2] < host[0]);
+}
+
+/// "How can I use Keras with datasets that don't fit in memory?"
+#[test]
+fn data_that_does_not_fit_in_memory() {
+    let model = stack();
+    model.compile(Compile::new("sgd", "mse")).unwrap();
+    let batches = || {
+        Generator::new(
+            (0..).map(|i| (samples(), Array::full(&[4, 2], if i % 2 == 0 { 0.1_f32 } else { 0.2 }))),
+        )
+    };
+    let losses = model.train_on_batch(samples(), Array::full(&[4, 2], 0.1_f32)).unwrap();
+    assert_eq!(losses.len(), model.test_on_batch(samples(), Array::full(&[4, 2], 0.1_f32)).unwrap().len());
+    let history = model.fit(batches(), (), Fit::new().steps_per_epoch(100).epochs(5).verbose(0)).unwrap();
+    assert_eq!(history["loss"].len(), 5);
+    assert!(history["loss"][4] < history["loss"][0]);
+    let history = model.fit_generator(batches(), Fit::new().samples_per_epoch(8).verbose(0)).unwrap();
+    assert_eq!(history["loss"].len(), 1);
+}
+
+/// "How can I use HDF5 inputs with Keras?"
+#[test]
+fn hdf5_as_input() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/matrix.h5");
+    let model = stack();
+    model.compile(Compile::new("sgd", "mse")).unwrap();
+    let x = HDF5Matrix::new(path, "plain").unwrap().end(64).unwrap();
+    let y = HDF5Matrix::new(path, "plain").unwrap().end(64).unwrap();
+    let y = y
+        .normalizer(|rows| Array::from_vec(&[rows.shape()[0], 2], vec![0.5_f32; rows.shape()[0] * 2]))
+        .unwrap();
+    model.fit(&x, &y, Fit::new().shuffle(Shuffle::Batches).verbose(0)).unwrap();
+    model.evaluate(&x, &y).unwrap();
+
+    let file = keras::hdf5::File::open(path).unwrap();
+    let predictions = model.predict(file.dataset("plain").unwrap()).unwrap();
+    assert_eq!(predictions.shape(), [100, 2]);
+    assert!(predictions.rows(0, 64).unwrap().same_bits(&model.predict(&x).unwrap()));
 }
