@@ -2,6 +2,7 @@
 //! memory that lives at one time. `cargo xtask fuzz` builds and runs them, as does `cargo fuzz run h5`.
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::ptr::null_mut;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 pub use libfuzzer_sys::fuzz_target;
@@ -17,7 +18,8 @@ macro_rules! target {
     };
 }
 
-/// The system's memory, of which only so much can be had: memory that is asked for counts, touched or not.
+/// The system's memory, of which only so much can be had: memory that is asked for counts, touched or not. Who asks for
+/// more and has not prepared for a refusal ends the process, which is a finding.
 struct Bounded;
 
 #[global_allocator]
@@ -25,26 +27,29 @@ static MEMORY: Bounded = Bounded;
 
 static LIVE: AtomicUsize = AtomicUsize::new(0);
 
-fn take(bytes: usize) {
-    let live = LIVE.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
-    if live > conformance::hostile::MEMORY {
-        // Whoever says this with an allocation comes here again.
-        LIVE.store(0, Ordering::Relaxed);
-        eprintln!("an input takes more than {} bytes: {bytes} asked for", conformance::hostile::MEMORY);
-        std::process::abort();
+/// Whether there is room for so many more.
+fn take(bytes: usize) -> bool {
+    let fits = LIVE.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) <= conformance::hostile::MEMORY;
+    if !fits {
+        LIVE.fetch_sub(bytes, Ordering::Relaxed);
     }
+    fits
 }
 
 // SAFETY: everything is handed on to the system's allocator, unchanged.
 unsafe impl GlobalAlloc for Bounded {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        take(layout.size());
+        if !take(layout.size()) {
+            return null_mut();
+        }
         // SAFETY: the caller's promise.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        take(layout.size());
+        if !take(layout.size()) {
+            return null_mut();
+        }
         // SAFETY: the caller's promise.
         unsafe { System.alloc_zeroed(layout) }
     }
@@ -56,7 +61,9 @@ unsafe impl GlobalAlloc for Bounded {
     }
 
     unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        take(size);
+        if !take(size) {
+            return null_mut();
+        }
         LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
         // SAFETY: the caller's promise.
         unsafe { System.realloc(memory, layout, size) }

@@ -90,16 +90,21 @@ fn packed(bytes: &[u8]) -> Option<Vec<u8>> {
     Some(zip.finish().ok()?.into_inner())
 }
 
+/// Whether a text has no numbers that make a model large but possible: that takes memory and time by right.
+fn is_modest(text: &str) -> bool {
+    text.split(|c: char| !c.is_ascii_digit()).all(|digits| !(3..=10).contains(&digits.len()))
+}
+
 /// The JSON of a model.
 pub fn json(bytes: &[u8]) {
-    if let Ok(text) = std::str::from_utf8(bytes) {
+    if let Some(text) = std::str::from_utf8(bytes).ok().filter(|text| is_modest(text)) {
         quietly(|| look(model_from_json(text)));
     }
 }
 
 /// The YAML of a model.
 pub fn yaml(bytes: &[u8]) {
-    if let Ok(text) = std::str::from_utf8(bytes) {
+    if let Some(text) = std::str::from_utf8(bytes).ok().filter(|text| is_modest(text)) {
         quietly(|| look(model_from_yaml(text)));
     }
 }

@@ -1,14 +1,18 @@
 //! What fuzzing found once: `tests/fixtures/fuzz/FORMAT/…`, each read within a second and in little memory.
 
+use crate::fixtures::Fixture;
 use conformance::hostile::{MEMORY, READERS, start_anew};
+use keras_core::models::model_from_json;
+use serde_json::{Value, json};
+use std::collections::HashSet;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// The format that a child process reads.
-const FORMAT: &str = "CONFORMANCE_HOSTILE_FORMAT";
+/// Set in a child process: what it does.
+const WORK: &str = "CONFORMANCE_HOSTILE";
 
-fn read(format: &str) {
+fn replay(format: &str) {
     let reader = READERS.iter().find(|(name, _)| *name == format).expect("a known format").1;
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/fuzz").join(format);
     let mut inputs: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -16,36 +20,124 @@ fn read(format: &str) {
     assert!(!inputs.is_empty(), "no inputs in {}", folder.display());
     for input in inputs {
         let bytes = std::fs::read(&input).unwrap();
-        let start = Instant::now();
-        start_anew();
-        reader(&bytes);
-        let took = start.elapsed();
-        assert!(took < Duration::from_secs(1), "{} took {took:?}", input.display());
+        in_time(&input.display().to_string(), || reader(&bytes));
     }
 }
 
-/// In a process of its own per format, whose memory is limited where the system can do that.
+fn in_time(what: &str, run: impl FnOnce()) {
+    start_anew();
+    let start = Instant::now();
+    run();
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(1), "{what} took {took:?}");
+}
+
+/// Runs a test of this module in a process of its own, whose memory is limited where the system can do that.
+fn in_a_child(test: &str, work: &str) {
+    let own = std::env::current_exe().unwrap();
+    let mut command = if cfg!(unix) {
+        let mut shell = Command::new("/bin/sh");
+        // Beside the readers' memory, room for the program and its threads.
+        let limit = (MEMORY >> 10) + (512 << 10);
+        shell.args(["-c", &format!("ulimit -v {limit}; exec \"$@\""), "sh"]).arg(own);
+        shell
+    } else {
+        Command::new(own)
+    };
+    command.args(["--exact", &format!("hostile::{test}"), "--nocapture"]);
+    let output = command.env(WORK, work).env("MALLOC_ARENA_MAX", "1").output().unwrap();
+    let said = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+    assert!(output.status.success(), "{work}: {}\n{}", output.status, said.join("\n"));
+    assert!(said[0].contains("1 passed"), "{work}: {}", said[0]);
+}
+
 #[test]
 fn what_fuzzing_found_stays_mended() {
-    if let Ok(format) = std::env::var(FORMAT) {
-        return read(&format);
+    if let Ok(format) = std::env::var(WORK) {
+        return replay(&format);
     }
     for (format, _) in READERS {
-        let own = std::env::current_exe().unwrap();
-        let mut command = if cfg!(unix) {
-            let mut shell = Command::new("/bin/sh");
-            // Beside the readers' memory, room for the program and its threads.
-            let limit = (MEMORY >> 10) + (512 << 10);
-            shell.args(["-c", &format!("ulimit -v {limit}; exec \"$@\""), "sh"]).arg(own);
-            shell
-        } else {
-            Command::new(own)
-        };
-        command.args(["--exact", "hostile::what_fuzzing_found_stays_mended", "--nocapture"]);
-        command.env(FORMAT, format).env("MALLOC_ARENA_MAX", "1");
-        let output = command.output().unwrap();
-        let said = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
-        assert!(output.status.success(), "{format}: {}\n{}", output.status, said.join("\n"));
-        assert!(said[0].contains("1 passed"), "{format}: {}", said[0]);
+        in_a_child("what_fuzzing_found_stays_mended", format);
     }
+}
+
+/// A model of one layer.
+fn model(class: &Value, config: &Value, shapes: &[Value]) -> String {
+    let names: Vec<String> = (0..shapes.len()).map(|i| format!("in_{i}")).collect();
+    let mut layers: Vec<Value> = names
+        .iter()
+        .zip(shapes)
+        .map(|(name, shape)| {
+            json!({"class_name": "InputLayer", "name": name, "inbound_nodes": [],
+                "config": {"name": name, "batch_input_shape": shape, "dtype": "float32"}})
+        })
+        .collect();
+    let inbound: Vec<Value> = names.iter().map(|name| json!([name, 0, 0, {}])).collect();
+    layers.push(json!({"class_name": class, "name": "it", "inbound_nodes": [inbound], "config": config}));
+    let inputs: Vec<Value> = names.iter().map(|name| json!([name, 0, 0])).collect();
+    json!({"class_name": "Model", "config": {"name": "model", "layers": layers, "input_layers": inputs,
+        "output_layers": [["it", 0, 0]]}})
+    .to_string()
+}
+
+/// The places of all values in a config.
+fn places(value: &Value, at: &str, found: &mut Vec<String>) {
+    found.push(at.to_owned());
+    match value {
+        Value::Array(items) => {
+            items.iter().enumerate().for_each(|(i, item)| places(item, &format!("{at}/{i}"), found));
+        }
+        Value::Object(fields) => {
+            fields.iter().for_each(|(key, item)| places(item, &format!("{at}/{key}"), found));
+        }
+        _ => {}
+    }
+}
+
+/// Every value of every layer's config, replaced by what nobody expects there: a layer, or an error.
+#[test]
+fn anything_may_stand_in_a_config() {
+    let fixtures = ["layers_2_3_1", "layers_2_15", "recurrent_2_3_1"];
+    let Ok(fixture) = std::env::var(WORK) else {
+        for fixture in fixtures {
+            in_a_child("anything_may_stand_in_a_config", fixture);
+        }
+        return;
+    };
+    let fixture = Fixture::load(&fixture);
+    let odd = [
+        json!(null),
+        json!(0),
+        json!(-1),
+        json!(1_u64 << 31),
+        json!(i64::MAX),
+        json!(u64::MAX),
+        json!(1e300),
+        json!("?"),
+        json!([]),
+        json!([i64::MAX, i64::MAX, i64::MAX]),
+        json!({"class_name": "?"}),
+    ];
+    let (mut seen, mut layers) = (HashSet::new(), 0);
+    for case in fixture.cases() {
+        let (class, config) = (&case["class_name"], &case["config"]);
+        let shapes: Vec<Value> = case["input_shapes"].as_array().cloned().unwrap_or_default();
+        let mut all = Vec::new();
+        places(config, "", &mut all);
+        // A value of a layer is tried once, not in every case.
+        for place in all.into_iter().filter(|place| seen.insert(format!("{class}{place}"))) {
+            for odd in &odd {
+                let mut config = config.clone();
+                if let Some(value) = config.pointer_mut(&place) {
+                    *value = odd.clone();
+                }
+                let text = model(class, &config, &shapes);
+                in_time(&text, || {
+                    assert!(model_from_json(&text).map_or(true, |model| model.to_json().is_ok()), "{text}")
+                });
+                layers += 1;
+            }
+        }
+    }
+    assert!(layers > 1000, "{layers}");
 }

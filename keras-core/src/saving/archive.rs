@@ -26,7 +26,7 @@ const METADATA: &str = "metadata.json";
 const WEIGHTS: &str = "model.weights.h5";
 const STATE: &str = "keras_rs_state.json";
 /// No config of a model is longer.
-const TEXT_LIMIT: u64 = 256 << 20;
+const TEXT_LIMIT: u64 = 8 << 20;
 /// No zip archive expands further.
 const EXPANSION: u64 = 1_100;
 
