@@ -98,13 +98,12 @@ fn files_train_evaluate_and_predict_as_arrays_do() {
         let scores = model.evaluate(&x, &y).unwrap();
         (history.history.clone(), scores, model.predict(&x).unwrap(), model.get_weights().unwrap())
     };
-    let options: [fn() -> Fit<'static>; 6] = [
+    let options: [fn() -> Fit<'static>; 5] = [
         Fit::new,
         || Fit::new().shuffle(Shuffle::Batches),
         || Fit::new().shuffle(false).workers(0),
         || Fit::new().validation_split(0.3).workers(3).max_queue_size(2),
         || Fit::new().class_weight([(0, 1.0), (1, 2.0), (2, 0.5)]),
-        || Fit::new().batch_size(1000),
     ];
     for (i, options) in options.into_iter().enumerate() {
         let of_files = run((&x).into(), (&y).into(), options());

@@ -304,7 +304,6 @@ fn a_data_set_of_an_hdf5_file_stands_behind_a_colon() {
     place.put("b.npy", floats(&[20, 2], &[0.0; 40]));
     place.result(&predict(&["a=x=1.h5:samples", "b=b.npy"]));
     assert_eq!(place.npz::<f32>("y.npz", "shared")[[13, 0]], 6.0 * 5.0 + 1.0);
-    place.fails(1, &predict(&["x=1.h5:samples", "b.npy"]), &["a, b", "received x"]);
     place.fails(1, &predict(&["a=x=1.h5:none", "b=b.npy"]), &["none"]);
     place.fails(1, &predict(&["a=x=1.h5:of", "b=b.npy"]), &["of"]);
     place.fails(1, &predict(&["a=x=1.h5", "b=b.npy"]), &["HDF5 file alone", "x=1.h5:NAME"]);
