@@ -1,11 +1,10 @@
-//! The project's own commands: `cargo xtask check`, `test`, `libtorch`, `bench`, `coverage`.
-//! The project's own commands: `cargo xtask check`, `test`, `bench`, `coverage`, `fuzz`.
+//! The project's own commands: `cargo xtask check`, `test`, `libtorch`, `fuzz`, `bench`, `coverage`.
 
 mod bench;
 mod check;
 mod coverage;
-mod libtorch;
 mod fuzz;
+mod libtorch;
 mod oracle;
 mod stage;
 mod test;

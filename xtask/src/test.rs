@@ -6,8 +6,7 @@
 use std::process::Command;
 
 use crate::stage::{Result, Stages, cargo, output, succeeds};
-use crate::{libtorch, oracle};
-use crate::{fuzz, oracle};
+use crate::{fuzz, libtorch, oracle};
 
 /// The tests on candle, which takes long to build: plain `cargo test` leaves them out.
 const CANDLE: [&str; 2] = ["--features", "conformance/candle"];
