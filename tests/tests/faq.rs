@@ -208,6 +208,7 @@ fn data_that_does_not_fit_in_memory() {
 /// "How can I use HDF5 inputs with Keras?"
 #[test]
 fn hdf5_as_input() {
+    let _turn = crate::seeded(1);
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/matrix.h5");
     let model = stack();
     model.compile(Compile::new("sgd", "mse")).unwrap();

@@ -403,7 +403,7 @@ fn evaluation_and_prediction_have_keras_s_numbers() {
 struct Batches {
     arrays: [Vec<Array>; 3],
     outputs: Vec<String>,
-    batches: Vec<[usize; 2]>,
+    ends: Vec<[usize; 2]>,
     shift: usize,
     offset: usize,
 }
@@ -418,7 +418,7 @@ impl Batches {
         Self {
             arrays: [arrays(&given["x"]), arrays(&given["y"]), arrays(&given["sample_weight"])],
             outputs: case.model.output_names().unwrap(),
-            batches: batches.map(|ends| [count(&ends[0]), count(&ends[1])]).collect(),
+            ends: batches.map(|ends| [count(&ends[0]), count(&ends[1])]).collect(),
             shift,
             offset: 0,
         }
@@ -429,7 +429,7 @@ impl Batches {
         match source.as_str() {
             Some("sequence") => self.into(),
             Some("generator") => {
-                Generator::fallible((0..).map(move |i| self.get(i % self.batches.len()))).into()
+                Generator::fallible((0..).map(move |i| self.get(i % self.ends.len()))).into()
             }
             other => panic!("a source of batches that the test does not know: {other:?}"),
         }
@@ -438,11 +438,11 @@ impl Batches {
 
 impl Sequence for Batches {
     fn len(&self) -> usize {
-        self.batches.len()
+        self.ends.len()
     }
 
     fn get(&self, index: usize) -> Result<Batch> {
-        let [start, stop] = self.batches[index].map(|row| row + self.offset);
+        let [start, stop] = self.ends[index].map(|row| row + self.offset);
         let rows = |array: &Array| {
             let count = array.shape()[0];
             array.take(&(start..stop).map(|row| row % count).collect::<Vec<_>>())

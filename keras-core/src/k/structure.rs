@@ -19,7 +19,11 @@ pub fn reshape(x: &Tensor, shape: &[isize]) -> Tensor {
 
 /// A target shape with its −1 replaced.
 pub(crate) fn settle_shape(shape: &[isize], count: usize) -> Result<Vec<usize>> {
-    let known: usize = shape.iter().filter(|&&len| len >= 0).map(|&len| len as usize).product();
+    // Beyond all counts is as wrong as any other.
+    let known = shape
+        .iter()
+        .filter(|&&len| len >= 0)
+        .fold(1, |known: usize, &len| known.saturating_mul(len as usize));
     let open = shape.iter().filter(|&&len| len < 0).count();
     let fits = match open {
         0 => known == count,

@@ -51,11 +51,14 @@ impl Window {
     pub(crate) fn transposed(self, padding: Padding, len: usize, extra: Option<usize>) -> Option<usize> {
         let reach = self.reach();
         let made = match (extra, padding) {
-            (None, Padding::Valid) => len * self.stride + reach.saturating_sub(self.stride),
-            (None, _) => len * self.stride,
+            (None, Padding::Valid) => {
+                len.checked_mul(self.stride)?.checked_add(reach.saturating_sub(self.stride))?
+            }
+            (None, _) => len.checked_mul(self.stride)?,
             (Some(extra), padding) => {
                 let pad = if padding == Padding::Valid { 0 } else { reach / 2 };
-                (len.saturating_sub(1) * self.stride + reach + extra).checked_sub(2 * pad)?
+                let last = len.saturating_sub(1).checked_mul(self.stride)?;
+                last.checked_add(reach)?.checked_add(extra)?.checked_sub(2 * pad)?
             }
         };
         (self.output(padding, made) == len).then_some(made)

@@ -157,7 +157,9 @@ impl<const N: usize> Layer for UpSampling<N> {
         let sizes = self.size.positive(&class, "size")?;
         let mut image = Image::of(&class, one(&class, inputs)?, format, N)?;
         for (len, size) in image.spatial.iter_mut().zip(sizes.0) {
-            *len = len.map(|len| len * size);
+            let too_large =
+                || Error::value(&class, "a size that makes an axis that can be counted", size.to_string());
+            *len = len.map(|len| len.checked_mul(size).ok_or_else(too_large)).transpose()?;
         }
         let float = image.dtype.is_float();
         if self.interpolation.resolve()? == Interpolation::Bilinear && !float {

@@ -26,7 +26,7 @@ const METADATA: &str = "metadata.json";
 const WEIGHTS: &str = "model.weights.h5";
 const STATE: &str = "keras_rs_state.json";
 /// No config of a model is longer.
-const TEXT_LIMIT: u64 = 8 << 20;
+const TEXT_LIMIT: u64 = 4 << 20;
 /// No zip archive expands further.
 const EXPANSION: u64 = 1_100;
 
@@ -91,9 +91,7 @@ pub(super) fn load(parts: &Parts, options: &Load) -> Result<Model> {
         .map_err(|error| error.within(&what))?;
     let semantics = state.as_ref().and_then(|state| state.semantics);
     model.set_semantics(semantics.unwrap_or_else(|| writer.semantics()));
-    for (variable, array) in values(&model, &root)? {
-        variable.set(&array)?;
-    }
+    values(&model, &root, &mut Variable::set)?;
     if options.compiles()
         && let Some(training) = value.get("compile_config").filter(|config| !config.is_null())
     {
@@ -119,25 +117,26 @@ fn container(node: &Node) -> Result<Option<Node>> {
     }
 }
 
-/// A value for every weight of a model; an error if one is missing or of another shape.
-pub(super) fn values(model: &Model, root: &Node) -> Result<Vec<(Variable, Array)>> {
-    let mut found = Vec::new();
+/// What takes the value of a weight.
+pub(super) type Set<'a> = &'a mut dyn FnMut(&Variable, &Array) -> Result<()>;
+
+/// Hands a value for every weight of a model to `set`, one by one; an error if one is missing or of another shape.
+pub(super) fn values(model: &Model, root: &Node, set: Set<'_>) -> Result<()> {
     let root = container(root)?;
     let root = root.ok_or_else(|| {
         Error::file(format!("weights of model {}", model.name()), "a group of layers", "none")
     })?;
-    read_layers(&model.layers(), &root, &mut found)?;
-    Ok(found)
+    read_layers(&model.layers(), &root, set)
 }
 
-fn read_layers(layers: &[LayerRef], group: &Node, found: &mut Vec<(Variable, Array)>) -> Result<()> {
+fn read_layers(layers: &[LayerRef], group: &Node, set: Set<'_>) -> Result<()> {
     for (layer, key) in layers.iter().zip(keys(layers)) {
         let own = match group.child(&key)? {
             Some(own) => Some(own),
             None => group.child(layer.name())?,
         };
         match own {
-            Some(own) => read_layer(layer, &own, found)?,
+            Some(own) => read_layer(layer, &own, set)?,
             None if layer.weights().is_empty() => {}
             None => {
                 return Err(Error::file(
@@ -151,7 +150,7 @@ fn read_layers(layers: &[LayerRef], group: &Node, found: &mut Vec<(Variable, Arr
     Ok(())
 }
 
-fn read_layer(layer: &LayerRef, group: &Node, found: &mut Vec<(Variable, Array)>) -> Result<()> {
+fn read_layer(layer: &LayerRef, group: &Node, set: Set<'_>) -> Result<()> {
     let weights = own(layer);
     if !weights.is_empty() {
         // A recurrent layer is its cell here, but not there.
@@ -171,16 +170,16 @@ fn read_layer(layer: &LayerRef, group: &Node, found: &mut Vec<(Variable, Array)>
             }
             let array = stored.read()?;
             let array = if own == array.shape() { array } else { array.reshape(own)? };
-            found.push((weight.variable.clone(), array));
+            set(&weight.variable, &array)?;
         }
     }
     if let Some(network) = layer.downcast::<Network>() {
         let layers = container(group)?;
-        return layers.map_or(Ok(()), |layers| read_layers(&layers_of(network), &layers, found));
+        return layers.map_or(Ok(()), |layers| read_layers(&layers_of(network), &layers, set));
     }
     for (key, child) in children(layer) {
         if let Some(inner) = group.group_at(&key)? {
-            read_layer(&child, &inner, found)?;
+            read_layer(&child, &inner, set)?;
         } else if !child.weights().is_empty() {
             let what = format!("weights of layer {}", layer.name());
             return Err(Error::file(what, format!("a group {key:?}"), "none"));

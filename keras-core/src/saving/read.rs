@@ -8,7 +8,6 @@ use super::text;
 use super::training::{compile_options, read_state};
 use super::version::Writer;
 use super::weights::{LoadWeights, SavedWeights, WeightsReport};
-use crate::array::Array;
 use crate::backend::Variable;
 use crate::error::{Error, Result};
 use crate::layers::loading;
@@ -209,14 +208,12 @@ impl Model {
         };
         let saved =
             saved.ok_or_else(|| Error::file(format!("weights {}", h5.what()), "layer_names", "none"))?;
-        let mut values: Vec<(Variable, Array)> = Vec::new();
-        let report = saved.assign(&self.layers(), options, |layer| {
-            values.extend(layer);
-            Ok(())
+        // Read twice, so that all fit before the first is set, and never more than one layer is in memory besides the
+        // model's own.
+        saved.assign(&self.layers(), options, |_| Ok(()))?;
+        let report = saved.assign(&self.layers(), options, |values| {
+            values.iter().try_for_each(|(variable, value)| variable.set(value))
         })?;
-        for (variable, value) in &values {
-            variable.set(value)?;
-        }
         if report.loaded.is_empty() {
             Output::current().warning(&format!("no layer of {} matched: no weights were loaded", h5.what()));
         }
@@ -229,10 +226,9 @@ impl Model {
             return Err(Error::value(format!("weights {}", h5.what()), "layers in order", "by_name")
                 .advice("this kind of file does not name its layers"));
         }
-        let values = archive::values(self, root).map_err(|error| error.within(h5.what()))?;
-        for (variable, value) in &values {
-            variable.set(value)?;
-        }
+        let within = |error: Error| error.within(h5.what());
+        archive::values(self, root, &mut |_, _| Ok(())).map_err(within)?;
+        archive::values(self, root, &mut Variable::set).map_err(within)?;
         let loaded = self
             .layers()
             .iter()

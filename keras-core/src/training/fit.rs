@@ -264,7 +264,7 @@ impl Model {
         }
         if let Some(validation) = validation {
             if !text.is_empty() {
-                text += &format!(", validate on {} samples", validation.count);
+                text = format!("{text}, validate on {} samples", validation.count);
             }
             validation_batches = Some(self.batches(validation, &sizes, Shuffle::None)?);
         }

@@ -293,7 +293,9 @@ fn data_set(rows: usize, width: usize) -> Vec<u8> {
     data.with_u8_data(&values).with_shape(&[rows as u64, width as u64]);
     data.with_chunks(&[4096, width as u64]).with_deflate(1);
     let targets: Vec<f32> = (0..rows).map(|i| (i % 7) as f32).collect();
-    file.create_dataset("of/targets").with_f32_data(&targets);
+    let mut group = file.create_group("of");
+    group.create_dataset("targets").with_f32_data(&targets);
+    file.add_group(group.finish());
     file.finish().unwrap()
 }
 
