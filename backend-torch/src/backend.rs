@@ -12,6 +12,7 @@ use keras_core::graph::{
     Unary,
 };
 use keras_core::{Array, DType, Error, Result};
+use std::num::NonZeroUsize;
 use tch::{Cuda, Device, Kind, Tensor};
 
 const THREADS: &str = "KERAS_NUM_THREADS";
@@ -31,12 +32,23 @@ impl Torch {
     /// that is none.
     pub fn new(name: &str) -> Result<Self> {
         if let Some(text) = std::env::var_os(THREADS) {
-            let threads = text.to_str().and_then(|text| text.parse::<i32>().ok()).filter(|&count| count > 0);
-            let wrong =
-                || Error::value(THREADS, "a whole number from 1", format!("{:?}", text.to_string_lossy()));
-            tch::set_num_threads(threads.ok_or_else(wrong)?);
+            let threads = text.to_str().and_then(|text| text.trim().parse().ok());
+            let wrong = || {
+                Error::value(THREADS, "a number of threads from 1", format!("{:?}", text.to_string_lossy()))
+            };
+            return Self::with_threads(name, threads.ok_or_else(wrong)?);
         }
         Ok(Self { device: open(name)? })
+    }
+
+    /// The same with that many threads, of all that libtorch computes in this process.
+    ///
+    /// # Errors
+    /// As [`Torch::new`].
+    pub fn with_threads(name: &str, threads: NonZeroUsize) -> Result<Self> {
+        let device = open(name)?;
+        tch::set_num_threads(i32::try_from(threads.get()).unwrap_or(i32::MAX));
+        Ok(Self { device })
     }
 
     fn empty_like(&self, shape: &[i64], kind: Kind) -> Raw {
@@ -367,6 +379,14 @@ mod tests {
             assert!(message.contains("cpu") && message.contains(name), "{message}");
         }
         assert_eq!(Torch::new("cpu").unwrap().device(), "cpu");
+    }
+
+    #[test]
+    fn libtorch_takes_the_number_of_threads() {
+        for threads in [3, 1, 2] {
+            Torch::with_threads("cpu", NonZeroUsize::new(threads).unwrap()).unwrap();
+            assert_eq!(tch::get_num_threads(), threads as i32);
+        }
     }
 
     #[test]

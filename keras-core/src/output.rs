@@ -1,6 +1,13 @@
 //! [`Output`]: where progress and the messages of callbacks go.
 
-use indicatif::{ProgressBar, ProgressDrawTarget, WeakProgressBar};
+#[cfg(feature = "progress")]
+mod live;
+#[cfg(not(feature = "progress"))]
+#[path = "output/still.rs"]
+mod live;
+
+pub(crate) use live::Live;
+
 use std::cell::RefCell;
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
@@ -8,7 +15,8 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 /// Where progress and the messages of callbacks go: stdout, as in Keras, unless [`Output::set`] says otherwise.
 ///
-/// With `verbose` 1 a live progress bar is drawn, on a terminal only: anywhere else nothing is written. With `verbose` 2 one line
+/// With `verbose` 1 a live progress bar is drawn, on a terminal only: anywhere else nothing is written, and without the cargo
+/// feature `progress` only its last state. With `verbose` 2 one line
 /// per epoch is written, wherever the output goes. Messages asked for by a callback's own `verbose` are always written. Warnings
 /// go to stderr, or to the [`Output::writer`] in force.
 ///
@@ -27,9 +35,6 @@ pub enum Output {
 }
 
 static OUTPUT: RwLock<Output> = RwLock::new(Output::Stdout);
-/// The bar on screen: other lines of this process are written above it.
-static LIVE: Mutex<Option<WeakProgressBar>> = Mutex::new(None);
-
 thread_local! {
     static SCOPE: RefCell<Option<Output>> = const { RefCell::new(None) };
 }
@@ -92,8 +97,8 @@ impl Output {
     /// Writes a line, above the live bar if there is one.
     pub fn line(&self, text: &str) {
         match self {
-            Self::Stdout => beside_live_bar(|| write_line(&mut io::stdout().lock(), text)),
-            Self::Stderr => beside_live_bar(|| write_line(&mut io::stderr().lock(), text)),
+            Self::Stdout => live::beside(|| write_line(&mut io::stdout().lock(), text)),
+            Self::Stderr => live::beside(|| write_line(&mut io::stderr().lock(), text)),
             Self::Silent => {}
             Self::Writer(writer) => {
                 write_line(&mut *writer.lock().unwrap_or_else(PoisonError::into_inner), text);
@@ -112,31 +117,6 @@ impl Output {
     pub fn warning(&self, text: &str) {
         let stream = if matches!(self, Self::Writer(_)) { self } else { &Self::Stderr };
         stream.line(&format!("warning: {text}"));
-    }
-
-    /// A bar for live drawing; `None` where nothing is drawn.
-    pub(crate) fn live_bar(&self) -> Option<ProgressBar> {
-        // The caller says when to draw; at its highest rate indicatif drops none of those drawings.
-        let target = match self {
-            Self::Stdout => ProgressDrawTarget::stdout_with_hz(255),
-            Self::Stderr => ProgressDrawTarget::stderr_with_hz(255),
-            Self::Silent | Self::Writer(_) => return None,
-        };
-        if target.is_hidden() {
-            return None;
-        }
-        let bar = ProgressBar::with_draw_target(None, target);
-        *LIVE.lock().unwrap_or_else(PoisonError::into_inner) = Some(bar.downgrade());
-        Some(bar)
-    }
-}
-
-fn beside_live_bar(write: impl FnOnce()) {
-    let live =
-        LIVE.lock().unwrap_or_else(PoisonError::into_inner).as_ref().and_then(WeakProgressBar::upgrade);
-    match live {
-        Some(bar) => bar.suspend(write),
-        None => write(),
     }
 }
 

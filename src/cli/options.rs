@@ -98,7 +98,11 @@ impl Global {
         if let Some(threads) = self.threads {
             use_threads(threads);
         }
-        settings::settings()?;
+        let settings = settings::settings()?;
+        if self.threads.is_some() && settings.backend.value.as_deref() == Some("candle") {
+            let error = Error::value("--threads", "a backend that takes a number of threads", "candle");
+            return Err(Failure::Usage(error.advice("candle takes it from the variable RAYON_NUM_THREADS")));
+        }
         Ok(())
     }
 
@@ -141,7 +145,8 @@ fn use_threads(threads: NonZeroUsize) {
         registry::choose_device("ndarray", device, &["cpu".to_owned()])?;
         keras::DefaultBackend::with_threads(threads.get())
     });
-    #[cfg(not(feature = "ndarray"))]
+    #[cfg(feature = "torch")]
+    keras::register("torch", move |device| backend_torch::Torch::with_threads(device, threads));
     let _ = threads;
 }
 

@@ -19,7 +19,12 @@ pub(crate) fn apply<B: Backend>(
         Computation::Random(ty, distribution) => {
             Ok(vec![backend.random(ty, *distribution, &Stream::new(1, 2, 3))?])
         }
-        Computation::Transfer => Ok(inputs.into_iter().map(|input| input.tensor).collect()),
+        Computation::Transfer => {
+            let [input] = inputs.as_slice() else {
+                return Err(Error::shape("transfer", "one operand", "others"));
+            };
+            Ok(vec![backend.copy(&input.tensor)?, input.tensor.clone()])
+        }
     }
 }
 

@@ -14,7 +14,7 @@ pub enum Computation {
     Full(Type, Scalar),
     /// `Backend::random`, from the stream of seed 1, number 2, step 3.
     Random(Type, Distribution),
-    /// `Backend::upload`, then `Backend::download`.
+    /// `Backend::upload`, perhaps `Backend::copy`, then `Backend::download`.
     Transfer,
 }
 

@@ -18,14 +18,14 @@ const WAYS: [&str; 4] = ["code", "line", "env", "file"];
 
 /// Runs the calling `test` again in a process of its own, with that `keras.json` and those variables: the lines that it
 /// reports. `None` in that process.
-fn child(test: &str, json: &str, variables: &[(&str, &str)]) -> Option<Vec<String>> {
+pub(crate) fn child(test: &str, json: &str, variables: &[(&str, &str)]) -> Option<Vec<String>> {
     if std::env::var_os(CHILD).is_some() {
         return None;
     }
     let home = tempfile::tempdir().unwrap();
     std::fs::write(home.path().join("keras.json"), json).unwrap();
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args([&format!("choosing::{test}"), "--exact", "--nocapture"]).env(CHILD, "1");
+    command.args([test, "--exact", "--nocapture"]).env(CHILD, "1");
     for name in ["KERAS_BACKEND", "KERAS_DEVICE", "KERAS_FLOATX"] {
         command.env_remove(name);
     }
@@ -35,7 +35,7 @@ fn child(test: &str, json: &str, variables: &[(&str, &str)]) -> Option<Vec<Strin
     Some(stdout.lines().filter_map(|line| line.strip_prefix("child: ")).map(str::to_owned).collect())
 }
 
-fn report(line: &str) {
+pub(crate) fn report(line: &str) {
     // libtest writes the name of the test without a line end.
     println!("\nchild: {line}");
 }
@@ -100,7 +100,7 @@ fn says(way: &str, strongest: bool) -> (&'static str, &'static str, &'static str
 /// All sixteen sets of ways: the strongest of each set decides, and of the empty one the defaults.
 #[test]
 fn every_way_reaches_its_backend_and_the_strongest_wins() {
-    let test = "every_way_reaches_its_backend_and_the_strongest_wins";
+    let test = "choosing::every_way_reaches_its_backend_and_the_strongest_wins";
     if std::env::var_os(CHILD).is_some() {
         let seen = Seen::register(&["omega", "alpha", "beta", "gamma", "delta"]);
         let ways = std::env::var("KERAS_TEST_WAYS").unwrap_or_default();
@@ -145,7 +145,7 @@ fn every_way_reaches_its_backend_and_the_strongest_wins() {
 /// A setter acts on models made after it; an engine given to a model wins over everything.
 #[test]
 fn code_chooses_for_later_models_and_an_engine_for_its_own() {
-    let test = "code_chooses_for_later_models_and_an_engine_for_its_own";
+    let test = "choosing::code_chooses_for_later_models_and_an_engine_for_its_own";
     let Some(lines) = child(test, "{}", &[("KERAS_BACKEND", "alpha")]) else {
         let seen = Seen::register(&["alpha", "beta"]);
         let first = small();
@@ -180,7 +180,7 @@ fn code_chooses_for_later_models_and_an_engine_for_its_own() {
 /// what is.
 #[test]
 fn devices_that_are_not_there_are_errors_that_list_those_that_are() {
-    let test = "devices_that_are_not_there_are_errors_that_list_those_that_are";
+    let test = "choosing::devices_that_are_not_there_are_errors_that_list_those_that_are";
     let Some(lines) = child(test, "{}", &[("KERAS_BACKEND", "fake"), ("KERAS_DEVICE", "cuda:7")]) else {
         registry::register("fake", |asked| {
             choose_device("fake", asked, &["cuda:0".to_owned(), "cpu".to_owned()])?;

@@ -1,5 +1,7 @@
 //! The same training on every backend that was compiled in.
 
+#[cfg(target_os = "linux")]
+use crate::choosing::{child, report};
 use backend_ndarray::NdArray;
 use keras::backend::{Backend, Engine, IntoRuntime, Runtime};
 use keras::prelude::*;
@@ -130,5 +132,44 @@ fn training_steps_copy_nothing_to_the_host_on_their_way() {
             model.train_on_batch(x, &y).unwrap();
             assert_eq!(runtime.host_copies() - before, 0, "{what} on {}", runtime.name());
         }
+    }
+}
+
+/// Bytes of this process that are in memory.
+#[cfg(target_os = "linux")]
+fn resident() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/statm").unwrap();
+    text.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 4096
+}
+
+/// A process of its own, in which nothing else allocates: 900 steps after the first 100 leave its memory as it is.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_thousand_steps_leave_the_memory_flat() {
+    const SLACK: u64 = 4 << 20;
+    let Some(lines) = child("everywhere::a_thousand_steps_leave_the_memory_flat", "{}", &[]) else {
+        let x = Array::full(&[16, 6, 6, 1], 0.5_f32);
+        let y = Array::from((0..16).map(|i| i % 4).collect::<Vec<i64>>());
+        for runtime in runtimes() {
+            let mut model = Sequential::new();
+            model.add(Conv2D::new(4, [3, 3]).activation("relu").input_shape([6, 6, 1])).unwrap();
+            model.add(MaxPooling2D::new([2, 2])).unwrap();
+            model.add(Dropout::new(0.25)).unwrap();
+            model.add(Flatten::new()).unwrap();
+            model.add(Dense::new(4).activation("softmax")).unwrap();
+            model.compile(Compile::new("adam", "sparse_categorical_crossentropy")).unwrap();
+            model.on(&runtime);
+            let steps = |count| (0..count).for_each(|_| drop(model.train_on_batch(&x, &y).unwrap()));
+            steps(100);
+            let before = resident();
+            steps(900);
+            report(&format!("{} {}", runtime.name(), resident().saturating_sub(before)));
+        }
+        return;
+    };
+    assert_eq!(lines.len(), runtimes().len(), "{lines:?}");
+    for line in &lines {
+        let grown: u64 = line.split_once(' ').unwrap().1.parse().unwrap();
+        assert!(grown < SLACK, "{lines:?}");
     }
 }

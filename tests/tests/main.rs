@@ -8,6 +8,7 @@ mod conformance;
 mod custom_backend;
 mod data;
 mod decomposition;
+mod embedding;
 mod engine;
 mod everywhere;
 mod faq;

@@ -1,5 +1,6 @@
 //! libtorch for the torch backend: an existing one, or one that is fetched.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -27,37 +28,45 @@ pub(crate) fn script(arguments: &[&str]) -> Result<Command> {
     Ok(command)
 }
 
-/// The environment in which cargo builds and runs the torch backend. `LIBTORCH` and `LIBTORCH_USE_PYTORCH` name an
-/// existing libtorch; without them it is fetched.
-pub(crate) fn make(stages: &mut Stages) -> Result<Vec<(&'static str, PathBuf)>> {
+/// The folder of libtorch, if it is not Python's, and that of its libraries. `LIBTORCH` and `LIBTORCH_USE_PYTORCH` name an
+/// existing one; without them it is fetched.
+fn find(stages: &mut Stages) -> Result<(Option<PathBuf>, PathBuf)> {
     // Cargo sets this one where nobody does (.cargo/config.toml).
     let nowhere = root().join("backend-torch").join("no-libtorch");
     let given = std::env::var_os("LIBTORCH").map(PathBuf::from).filter(|given| *given != nowhere);
-    let (libtorch, libraries) = if std::env::var_os("LIBTORCH_USE_PYTORCH").is_some() {
+    if std::env::var_os("LIBTORCH_USE_PYTORCH").is_some() {
         let mut python = Command::new("python3");
         python.args(["-c", OF_PYTHON]);
-        (None, PathBuf::from(output(python)?.trim()))
-    } else if let Some(given) = given {
-        (Some(given.clone()), given.join("lib"))
-    } else {
-        stages.run("libtorch", script(&[])?)?;
-        let folder = folder()?;
-        (Some(folder.clone()), folder.join("lib"))
+        return Ok((None, PathBuf::from(output(python)?.trim())));
+    }
+    let folder = match given {
+        Some(given) => given,
+        None => {
+            stages.run("libtorch", script(&[])?)?;
+            folder()?
+        }
     };
+    Ok((Some(folder.clone()), folder.join("lib")))
+}
+
+/// The environment in which cargo builds and runs the torch backend.
+pub(crate) fn make(stages: &mut Stages) -> Result<Vec<(&'static str, OsString)>> {
+    let (libtorch, libraries) = find(stages)?;
     let mut path = libraries.into_os_string();
     if let Some(rest) = std::env::var_os("LD_LIBRARY_PATH") {
         path.push(":");
         path.push(rest);
     }
-    let libtorch = libtorch.map(|folder| ("LIBTORCH", folder));
-    Ok(libtorch.into_iter().chain([("LD_LIBRARY_PATH", path.into())]).collect())
+    let libtorch = libtorch.map(|folder| ("LIBTORCH", folder.into_os_string()));
+    Ok(libtorch.into_iter().chain([("LD_LIBRARY_PATH", path)]).collect())
 }
 
 /// `cargo xtask libtorch`: the environment on standard output, as lines for a shell.
 pub(crate) fn run() -> Result<()> {
-    let mut stages = Stages::default();
-    for (name, value) in make(&mut stages)? {
-        println!("export {name}='{}'", value.display());
+    let (libtorch, libraries) = find(&mut Stages::default())?;
+    if let Some(folder) = libtorch {
+        println!("export LIBTORCH='{}'", folder.display());
     }
+    println!("export LD_LIBRARY_PATH='{}'\"${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}\"", libraries.display());
     Ok(())
 }

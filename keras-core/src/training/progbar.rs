@@ -1,8 +1,7 @@
 //! [`Progbar`]: Keras's progress bar and its line of metrics.
 
 use super::logs::metric_text;
-use crate::output::Output;
-use indicatif::{ProgressBar, ProgressStyle};
+use crate::output::{Live, Output};
 use std::time::Instant;
 
 /// Characters between the brackets of a bar.
@@ -210,7 +209,7 @@ impl Progbar {
 struct Screen {
     output: Output,
     is_terminal: bool,
-    live: Option<ProgressBar>,
+    live: Option<Live>,
     text: Option<String>,
 }
 
@@ -222,24 +221,17 @@ impl Screen {
 
     fn draw(&mut self, text: String) {
         if self.live.is_none() {
-            self.live = self.output.live_bar();
-            if let Some(bar) = &self.live {
-                // Cut at the right margin while it moves; `keep` writes it whole.
-                bar.set_style(
-                    ProgressStyle::with_template("{wide_msg}")
-                        .unwrap_or_else(|_| ProgressStyle::default_bar()),
-                );
-            }
+            self.live = Live::open(&self.output);
         }
-        if let Some(bar) = &self.live {
-            bar.set_message(text.clone());
+        if let Some(live) = &self.live {
+            live.show(&text);
         }
         self.text = Some(text);
     }
 
     fn keep(&mut self) {
-        if let Some(bar) = self.live.take() {
-            bar.finish_and_clear();
+        if let Some(live) = self.live.take() {
+            live.clear();
         }
         if let Some(text) = self.text.take() {
             self.output.line(&text);
