@@ -25,13 +25,6 @@ const FLAGS: [&str; 7] = [
 /// Builds the targets and runs each for so many seconds, or those of them that are named.
 pub(crate) fn run(named: &[String], seconds: u32) -> Result<()> {
     let mut stages = Stages::default();
-    stage(&mut stages, named, seconds)?;
-    stages.report();
-    Ok(())
-}
-
-/// The same as stages of a longer run.
-pub(crate) fn stage(stages: &mut Stages, named: &[String], seconds: u32) -> Result<()> {
     if let Some(unknown) = named.iter().find(|name| !TARGETS.contains(&name.as_str())) {
         return Err(format!("choosing fuzz targets: expected {}, received {unknown}", TARGETS.join(", ")));
     }
@@ -72,6 +65,7 @@ pub(crate) fn stage(stages: &mut Stages, named: &[String], seconds: u32) -> Resu
             )
         })?;
     }
+    stages.report();
     Ok(())
 }
 

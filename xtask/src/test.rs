@@ -6,7 +6,7 @@
 use std::process::Command;
 
 use crate::stage::{Result, Stages, cargo, output, succeeds};
-use crate::{fuzz, libtorch, oracle};
+use crate::{libtorch, oracle};
 
 /// The tests on candle, which takes long to build: plain `cargo test` leaves them out.
 const CANDLE: [&str; 2] = ["--features", "conformance/candle"];
@@ -14,7 +14,7 @@ const CANDLE: [&str; 2] = ["--features", "conformance/candle"];
 /// Those on libtorch besides.
 const TORCH: [&str; 2] = ["--features", "conformance/candle,conformance/torch,backend-torch/libtorch"];
 
-/// Runs the workspace's tests and doc tests; with `all` the ignored ones and a minute of fuzzing per format, too.
+/// Runs the workspace's tests and doc tests; with `all` the ignored ones too.
 pub(crate) fn run(all: bool) -> Result<()> {
     let mut stages = Stages::default();
     let oracles = if all { Some(oracle::make(&mut stages, &[])?) } else { None };
@@ -48,9 +48,6 @@ pub(crate) fn run(all: bool) -> Result<()> {
         arguments.extend(["--", "--include-ignored"]);
     }
     stages.run("doc tests", prepared(cargo(&arguments)))?;
-    if all {
-        fuzz::stage(&mut stages, &[], 60)?;
-    }
 
     stages.report();
     if !all {
