@@ -1,8 +1,9 @@
 //! Elementwise functions.
 
-use super::{broadcast_shape, broadcast_value, nth, number, op, op_in_trace};
+use super::{broadcast_shape, broadcast_value, nth, number, op};
 use crate::array::DType;
-use crate::graph::{Binary, Compare, Logical, Op, Unary};
+use crate::error::Error;
+use crate::graph::{Binary, Compare, Logical, Op, Type, Unary};
 use crate::tensor::Tensor;
 
 macro_rules! unary {
@@ -154,7 +155,7 @@ pub fn relu(x: &Tensor, alpha: f64, max_value: Option<f64>, threshold: f64) -> T
     let mut y = if alpha == 0.0 && threshold == 0.0 {
         op("relu", &[x], |graph, values| graph.unary(Unary::Relu, nth(values, 0)?))
     } else {
-        let below = if alpha == 0.0 { zeros_like(x) } else { (x - threshold) * alpha };
+        let below = if alpha == 0.0 { number(x, 0.0) } else { (x - threshold) * alpha };
         select(&greater(x, &number(x, threshold)), x, &below)
     };
     if let Some(top) = max_value {
@@ -182,34 +183,63 @@ pub fn hard_sigmoid(x: &Tensor) -> Tensor {
     clip(&(x * 0.2 + 0.5), 0.0, 1.0)
 }
 
-/// Zeros like x.
-#[track_caller]
-pub fn zeros_like(x: &Tensor) -> Tensor {
-    op("zeros_like", &[x], |graph, values| graph.full_like(nth(values, 0)?, 0.0))
+fn filled_like(name: &'static str, x: &Tensor, dtype: Option<DType>, value: f64) -> Tensor {
+    let dtype = dtype.unwrap_or_else(super::floatx);
+    op(name, &[x], move |graph, values| {
+        let shape = graph.shape(nth(values, 0)?).to_vec();
+        graph.full(value, &Type::new(shape, dtype))
+    })
 }
 
-/// Ones like x.
+/// Zeros in the shape of x; the default element type is [`floatx`](super::floatx), whatever that of x.
 #[track_caller]
-pub fn ones_like(x: &Tensor) -> Tensor {
-    op("ones_like", &[x], |graph, values| graph.full_like(nth(values, 0)?, 1.0))
+pub fn zeros_like(x: &Tensor, dtype: impl Into<Option<DType>>) -> Tensor {
+    filled_like("zeros_like", x, dtype.into(), 0.0)
+}
+
+/// Ones in the shape of x; see [`zeros_like`].
+#[track_caller]
+pub fn ones_like(x: &Tensor, dtype: impl Into<Option<DType>>) -> Tensor {
+    filled_like("ones_like", x, dtype.into(), 1.0)
+}
+
+/// x.
+pub fn identity(x: &Tensor) -> Tensor {
+    x.clone()
+}
+
+/// `then` where the condition (a number that is not 0) holds, else `otherwise`. A condition of fewer axes, or none, stands
+/// for the leading axes; both alternatives have one shape. Both are computed.
+///
+/// ```
+/// use keras_core::k;
+/// let x = k::placeholder([None, Some(3)], "x");
+/// let rows = k::greater(&k::sum(&x, &[1], false), &k::number(&x, 0.0));
+/// assert_eq!(k::switch(&rows, &x, &-&x).spec()?, x.spec()?);
+/// # Ok::<(), keras_core::Error>(())
+/// ```
+#[track_caller]
+pub fn switch(condition: &Tensor, then: &Tensor, otherwise: &Tensor) -> Tensor {
+    op("switch", &[condition, then, otherwise], |graph, values| {
+        let (c, a, b) = (nth(values, 0)?, nth(values, 1)?, nth(values, 2)?);
+        let (mut own, shape) = (graph.shape(c).to_vec(), graph.shape(a).to_vec());
+        if graph.shape(b) != shape || own.len() > shape.len() {
+            return Err(Error::shape(
+                "switch",
+                "two alternatives of one shape, and a condition of at most as many axes",
+                format!("{shape:?}, {:?} and a condition {own:?}", graph.shape(b)),
+            ));
+        }
+        own.resize(shape.len(), 1);
+        let c = graph.add(Op::Cast(DType::Bool), &[c])?;
+        let c = graph.reshape(c, &own)?;
+        let c = graph.broadcast(c, &shape)?;
+        graph.add(Op::Select, &[c, a, b])
+    })
 }
 
 /// x, through which no gradient passes.
 #[track_caller]
 pub fn stop_gradient(x: &Tensor) -> Tensor {
     op("stop_gradient", &[x], |graph, values| graph.add(Op::StopGradient, &[nth(values, 0)?]))
-}
-
-/// `x` in training, `alt` otherwise.
-#[track_caller]
-pub fn in_train_phase(x: &Tensor, alt: &Tensor) -> Tensor {
-    op_in_trace("in_train_phase", &[x, alt], |trace, _, values| {
-        nth(values, usize::from(!trace.is_training()))
-    })
-}
-
-/// `x` outside training, `alt` in it.
-#[track_caller]
-pub fn in_test_phase(x: &Tensor, alt: &Tensor) -> Tensor {
-    in_train_phase(alt, x)
 }

@@ -1,19 +1,15 @@
 //! `K.function`, `K.gradients`, `K.eval`, variables and placeholders.
 
+use super::phase::open_phase;
 use crate::array::{Array, DType};
 use crate::backend::{IntoRuntime, ProgramCache, Runtime, Variable, registry};
 use crate::error::{Error, Result};
 use crate::graph::optimize::Passes;
 use crate::graph::{Type, Value, gradients as graph_gradients};
 use crate::random;
-use crate::tensor::record::{LearningPhase, Placeholder, Producer, symbols};
+use crate::tensor::record::{Placeholder, Producer, symbols};
 use crate::tensor::{Phase, Spec, State, Tensor, Trace, TraceOptions};
-use std::sync::{Arc, LazyLock};
-
-/// A variable with that first value; use it as a tensor through [`Tensor::variable`] or `(&v).into()`.
-pub fn variable(value: impl Into<Array>, name: &str) -> Variable {
-    Variable::new(name, value)
-}
+use std::sync::Arc;
 
 /// A Keras tensor that a [`function`] has to be fed; open axes are `None`. Its element type is the default float.
 pub fn placeholder(shape: impl Into<Vec<Option<usize>>>, name: &str) -> Tensor {
@@ -28,27 +24,27 @@ pub fn placeholder_of(spec: Spec, name: &str) -> Tensor {
         .unwrap_or_else(|| Tensor::poisoned(Error::state("placeholder", "a tensor", "none")))
 }
 
-/// The symbolic 0/1 scalar that says whether a program is for training; where it is not fed, it is 0.
-pub fn learning_phase() -> Tensor {
-    static PHASE: LazyLock<Arc<dyn Producer>> = LazyLock::new(|| Arc::new(LearningPhase));
-    symbols(&PHASE, vec![Spec::new([], DType::Bool)])
-        .pop()
-        .unwrap_or_else(|| Tensor::poisoned(Error::state("learning_phase", "a tensor", "none")))
-}
-
-/// Starts the automatic names of this thread anew: the next dense layer is `dense_1`.
+/// Starts the automatic names of this thread anew, so that the next dense layer is `dense_1`, and ends what
+/// [`set_learning_phase`](super::set_learning_phase) said.
 pub fn clear_session() {
+    reset_uids();
+    Phase::say(None);
+}
+
+/// How often that prefix was asked for in this thread, this time included: the numbers in the automatic names of layers.
+///
+/// ```
+/// use keras_core::k;
+/// k::reset_uids();
+/// assert_eq!([k::get_uid("dense"), k::get_uid("lstm"), k::get_uid("dense")], [1, 1, 2]);
+/// ```
+pub fn get_uid(prefix: &str) -> usize {
+    crate::layers::next_number(prefix)
+}
+
+/// Starts the automatic names of this thread anew.
+pub fn reset_uids() {
     crate::layers::reset_names();
-}
-
-/// The current value of a variable.
-pub fn get_value(variable: &Variable) -> Result<Array> {
-    variable.value()
-}
-
-/// Replaces the value of a variable.
-pub fn set_value(variable: &Variable, value: impl Into<Array>) -> Result<()> {
-    variable.set(&value.into())
 }
 
 /// The value of a tensor that needs no feeds.
@@ -155,7 +151,7 @@ fn recorded_gradient(loss: &Tensor, variable: &Tensor) -> Result<Tensor> {
 
 /// A compiled computation from some tensors to others.
 ///
-/// `inputs` are Keras tensors, inner ones too, and [`learning_phase`]; `outputs` anything computed from them.
+/// `inputs` are Keras tensors, inner ones too, and [`learning_phase`](super::learning_phase); `outputs` anything computed from them.
 ///
 /// ```no_run
 /// use keras_core::{Array, k};
@@ -240,7 +236,7 @@ impl Function {
         let mut tensors = Vec::new();
         let mut arrays = Vec::new();
         for (input, array) in self.inputs.iter().zip(feeds) {
-            if input.symbol_id() == learning_phase().symbol_id() {
+            if input.symbol_id() == open_phase().symbol_id() {
                 phase = match array.item() {
                     Ok(0.0) => Phase::Test,
                     Ok(1.0) => Phase::Train,

@@ -1,8 +1,9 @@
 //! Products, convolutions, pooling, softmax.
 
 use super::{nth, op};
+use crate::config::{DataFormat, image_data_format};
 use crate::error::{Error, Result};
-use crate::graph::{ConvSpec, Graph, Op, PoolSpec, Value};
+use crate::graph::{Binary, ConvSpec, Graph, Op, PoolSpec, Value};
 use crate::tensor::Tensor;
 
 /// Keras's `dot`: last axis of `a` with the last but one of `b` (with the only one of a vector).
@@ -72,11 +73,15 @@ pub fn matmul(a: &Tensor, b: &Tensor) -> Tensor {
 }
 
 /// The product along one axis of each operand, sample by sample: axis `axes.0` of `a` with axis `axes.1` of `b`, both
-/// behind the batch axis. The result has a's other axes, then b's; two matrices give `(batch, 1)`.
+/// behind the batch axis. The result has a's other axes, then b's; two matrices give `(batch, 1)`. By default (`None`) the
+/// last axis of `a` meets the last but one of `b`, or the only one of a matrix.
 #[track_caller]
-pub fn batch_dot(a: &Tensor, b: &Tensor, axes: (isize, isize)) -> Tensor {
+pub fn batch_dot(a: &Tensor, b: &Tensor, axes: impl Into<Option<(isize, isize)>>) -> Tensor {
+    let axes = axes.into();
     op("batch_dot", &[a, b], move |graph, values| {
-        batch_product(graph, nth(values, 0)?, nth(values, 1)?, axes)
+        let (a, b) = (nth(values, 0)?, nth(values, 1)?);
+        let axes = axes.unwrap_or_else(|| (-1, if graph.shape(b).len() == 2 { -1 } else { -2 }));
+        batch_product(graph, a, b, axes)
     })
 }
 
@@ -114,10 +119,39 @@ fn batch_product(graph: &mut Graph, a: Value, b: Value, axes: (isize, isize)) ->
     graph.reshape(product, &shape)
 }
 
-/// Adds a bias along the last axis.
+/// Adds a bias to `(batch, …, channels)`: of one axis, one number per channel; of all axes but the batch, one per element,
+/// its channels last in either data format. `channels_first` (the default is that of keras.json) means `(batch, channels, …)`.
+///
+/// ```
+/// use keras_core::config::DataFormat::ChannelsFirst;
+/// use keras_core::k;
+/// let x = k::placeholder([None, Some(8), Some(5), Some(5)], "x");
+/// let bias = k::placeholder([Some(8)], "bias");
+/// assert_eq!(k::bias_add(&x, &bias, ChannelsFirst).spec()?, x.spec()?);
+/// # Ok::<(), keras_core::Error>(())
+/// ```
 #[track_caller]
-pub fn bias_add(x: &Tensor, bias: &Tensor) -> Tensor {
-    super::add(x, bias)
+pub fn bias_add(x: &Tensor, bias: &Tensor, data_format: impl Into<Option<DataFormat>>) -> Tensor {
+    let format = data_format.into().unwrap_or_else(image_data_format);
+    op("bias_add", &[x, bias], move |graph, values| {
+        let (x, bias) = (nth(values, 0)?, nth(values, 1)?);
+        let (shape, own) = (graph.shape(x).to_vec(), graph.shape(bias).to_vec());
+        if own.is_empty() || own.len() != 1 && own.len() + 1 != shape.len() {
+            let expected = format!("a bias of 1 or {} axes", shape.len().saturating_sub(1));
+            return Err(Error::shape("bias_add", expected, format!("{own:?}")));
+        }
+        let mut wide = vec![1; shape.len().saturating_sub(own.len())];
+        wide.extend(own);
+        let bias = graph.reshape(bias, &wide)?;
+        let bias = if format == DataFormat::ChannelsFirst && shape.len() > 2 {
+            let order: Vec<usize> = [0, shape.len() - 1].into_iter().chain(1..shape.len() - 1).collect();
+            graph.permute(bias, &order)?
+        } else {
+            bias
+        };
+        let bias = graph.broadcast(bias, &shape)?;
+        graph.binary(Binary::Add, x, bias)
+    })
 }
 
 /// Softmax along an axis.

@@ -9,29 +9,63 @@
 //! # Ok::<(), keras_core::Error>(())
 //! ```
 
+pub(crate) mod conv_geometry;
+mod crossentropy;
+mod ctc;
 mod custom;
 mod elementwise;
 mod function;
+mod images;
+mod inspect;
 mod linear;
+mod local;
+mod normalization;
+pub(crate) mod options;
+mod phase;
+mod print;
+mod random;
 mod recurrent;
 mod reduction;
 mod steps;
 mod structure;
+mod variables;
+mod windows;
 
+pub use crossentropy::*;
+pub use ctc::{BeamSearch, Sparse, ctc_batch_cost, ctc_decode, ctc_label_dense_to_sparse, to_dense};
 pub use custom::{Host, custom_gradient};
 pub use elementwise::*;
 pub use function::*;
+pub use images::*;
+pub use inspect::*;
 pub use linear::*;
+pub use local::*;
+pub use normalization::*;
+pub use options::{Choice, Named, Padding, PerAxis, Sides};
+pub use phase::{in_test_phase, in_train_phase, learning_phase, set_learning_phase};
+pub use print::print_tensor;
+pub use random::*;
 pub use recurrent::*;
 pub use reduction::*;
 pub(crate) use steps::{Ran, Steps};
 pub use steps::{Rnn, foldl, foldr, map_fn, rnn};
 pub use structure::*;
+pub use variables::*;
+pub use windows::*;
 
-use crate::array::DType;
+pub(crate) use crossentropy::{by_version, class_numbers, label_positions, labels_like, like};
+pub(crate) use images::resized;
+pub(crate) use local::unshared;
+pub(crate) use normalization::{epsilon_in, normalized};
+pub(crate) use random::kept;
+pub(crate) use reduction::among_largest;
+pub(crate) use windows::depthwise;
+
+pub use crate::config::{epsilon, floatx, image_data_format, set_epsilon, set_floatx, set_image_data_format};
+
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Value};
-use crate::tensor::record::apply;
+use crate::tensor::record::{apply, apply_traced};
 use crate::tensor::{Tensor, Trace};
 use std::sync::Arc;
 
@@ -69,6 +103,37 @@ pub(crate) fn op_many(
 ) -> Vec<Tensor> {
     let call = Arc::new(move |_: &Trace, graph: &mut Graph, values: &[Value]| call(graph, values));
     apply(name, inputs, outputs, call)
+}
+
+/// Several results that are themselves written in functions of this module, on traced tensors: every length is known.
+#[track_caller]
+pub(crate) fn composed_many(
+    name: &str,
+    inputs: &[&Tensor],
+    outputs: usize,
+    call: impl Fn(&Trace, &[Tensor]) -> Result<Vec<Tensor>> + Send + Sync + 'static,
+) -> Vec<Tensor> {
+    let call = move |trace: &Trace, tensors: &[Tensor]| {
+        let lifted = tensors.iter().map(|x| Ok(trace.tensor(trace.lift(x)?))).collect::<Result<Vec<_>>>()?;
+        call(trace, &lifted)
+    };
+    apply_traced(name, inputs, outputs, Arc::new(call))
+}
+
+/// One result of that kind.
+#[track_caller]
+pub(crate) fn composed(
+    name: &str,
+    inputs: &[&Tensor],
+    call: impl Fn(&Trace, &[Tensor]) -> Result<Tensor> + Send + Sync + 'static,
+) -> Tensor {
+    let mut results = composed_many(name, inputs, 1, move |trace, tensors| Ok(vec![call(trace, tensors)?]));
+    results.pop().unwrap_or_else(|| Tensor::poisoned(Error::state(name, "a result", "none")))
+}
+
+/// The error of a function that was called on another number of operands than it passes on.
+fn operands(name: &str) -> Result<Tensor> {
+    Err(Error::state(name, "its operands", "another number of them"))
 }
 
 /// The `i`-th operand.
@@ -127,9 +192,4 @@ pub fn number(like: &Tensor, value: f64) -> Tensor {
         Ok(dtype) => Tensor::constant(crate::Array::full_of(dtype, &[], value)),
         Err(error) => Tensor::poisoned(error),
     }
-}
-
-/// The default float type, `floatx` of keras.json; `float32` where that file cannot be read.
-pub fn floatx() -> DType {
-    crate::config::floatx()
 }

@@ -174,9 +174,48 @@ pub fn top_k(x: &Tensor, k: usize) -> (Tensor, Tensor) {
     (results.pop().unwrap_or_else(missing), positions.unwrap_or_else(missing))
 }
 
-/// x / √max(Σx², ε) along an axis, with TensorFlow's ε = 1e-12.
+/// Whether the prediction at a class number `(batch,)` is among the `k` largest of a row of `predictions`
+/// `(batch, classes)`; equals of the k-th count, and what is not finite does not. Class numbers that do not exist are not
+/// among them.
+///
+/// ```
+/// use keras_core::{DType, k};
+/// let p = k::placeholder([None, Some(10)], "p");
+/// let y = k::cast(&k::placeholder([None], "y"), DType::I32);
+/// assert_eq!(k::in_top_k(&p, &y, 5).spec()?.dtype, DType::Bool);
+/// # Ok::<(), keras_core::Error>(())
+/// ```
 #[track_caller]
-pub fn l2_normalize(x: &Tensor, axis: isize) -> Tensor {
-    let total = sum(&super::square(x), &[axis], true);
+pub fn in_top_k(predictions: &Tensor, targets: &Tensor, k: usize) -> Tensor {
+    let classes = predictions.spec().ok().and_then(|spec| spec.shape.last().copied().flatten());
+    match classes {
+        Some(classes) => {
+            let here = super::one_hot_of(targets, classes, DType::Bool);
+            super::logical_and(&any(&here, &[-1], false), &among_largest(predictions, &here, k))
+        }
+        None => Tensor::poisoned(predictions.spec().err().unwrap_or_else(|| {
+            crate::Error::shape("in_top_k", "predictions whose number of classes is known", "an open axis")
+        })),
+    }
+}
+
+/// Whether the element that `here` marks in each row is among the `k` largest of it; equals of the k-th count, and, as in
+/// TensorFlow, what is not finite does not.
+#[track_caller]
+pub(crate) fn among_largest(x: &Tensor, here: &Tensor, k: usize) -> Tensor {
+    let zero = super::number(x, 0.0);
+    let own = sum(&super::select(here, x, &zero), &[-1], true);
+    let larger = super::like(&super::greater(x, &own), x);
+    let fewer = super::less(&sum(&larger, &[-1], true), &super::number(x, k as f64));
+    #[allow(clippy::eq_op, reason = "infinity minus itself is NaN, which equals nothing")]
+    let finite = super::equal(&(&own - &own), &zero);
+    any(&super::logical_and(&fewer, &finite), &[-1], false)
+}
+
+/// x / √max(Σx², ε) along an axis, or of all elements (`None`, Keras's default), with TensorFlow's ε = 1e-12.
+#[track_caller]
+pub fn l2_normalize(x: &Tensor, axis: impl Into<Option<isize>>) -> Tensor {
+    let axes: Vec<isize> = axis.into().into_iter().collect();
+    let total = sum(&super::square(x), &axes, true);
     x * &super::rsqrt(&super::maximum(&total, &super::number(&total, 1e-12)))
 }

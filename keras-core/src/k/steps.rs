@@ -1,6 +1,6 @@
 //! Steps over time: `K.rnn`, `K.map_fn`, `K.foldl`, `K.foldr`.
 
-use super::{permute_dimensions, reshape, reverse, select, slice_axis, stack, zeros_like};
+use super::{number, permute_dimensions, reshape, reverse, select, slice_axis, stack};
 use crate::array::DType;
 use crate::error::{Error, Result};
 use crate::semantics::MaskedOutput;
@@ -205,7 +205,7 @@ impl Steps {
             }
             let first_state = trace.semantics().masked_output == MaskedOutput::FirstState;
             let otherwise = match (self.zero_output_for_mask, first_state) {
-                (true, _) => zeros_like(&output),
+                (true, _) => number(&output, 0.0),
                 (false, true) => match states.first() {
                     Some(state) if state.spec()? == output.spec()? => state.clone(),
                     state => {
@@ -284,7 +284,7 @@ impl Steps {
                 }
                 let before = match &previous {
                     Some(previous) if !self.zero_output_for_mask => previous.clone(),
-                    _ => zeros_like(&output),
+                    _ => number(&output, 0.0),
                 };
                 output = where_mask(&mask, &output, &before)?;
                 previous = Some(output.clone());

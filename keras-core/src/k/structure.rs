@@ -71,6 +71,101 @@ pub fn permute_dimensions(x: &Tensor, order: &[usize]) -> Tensor {
     op("permute", &[x], move |graph, values| graph.permute(nth(values, 0)?, &order))
 }
 
+/// The axes in reverse order.
+///
+/// ```
+/// use keras_core::k;
+/// let x = k::placeholder([Some(2), Some(3), Some(4)], "x");
+/// assert_eq!(k::transpose(&x).spec()?.shape, [Some(4), Some(3), Some(2)]);
+/// # Ok::<(), keras_core::Error>(())
+/// ```
+#[track_caller]
+pub fn transpose(x: &Tensor) -> Tensor {
+    op("transpose", &[x], |graph, values| {
+        let x = nth(values, 0)?;
+        let order: Vec<usize> = (0..graph.shape(x).len()).rev().collect();
+        graph.permute(x, &order)
+    })
+}
+
+/// All elements in one axis.
+#[track_caller]
+pub fn flatten(x: &Tensor) -> Tensor {
+    reshape(x, &[-1])
+}
+
+/// The whole tensor that many times along each axis; of fewer numbers than axes, along the last ones.
+///
+/// ```
+/// use keras_core::k;
+/// let x = k::placeholder([None, Some(3)], "x");
+/// assert_eq!(k::tile(&x, &[2]).spec()?.shape, [None, Some(6)]);
+/// # Ok::<(), keras_core::Error>(())
+/// ```
+#[track_caller]
+pub fn tile(x: &Tensor, n: &[usize]) -> Tensor {
+    let n = n.to_vec();
+    op("tile", &[x], move |graph, values| {
+        let mut x = nth(values, 0)?;
+        let mut shape = graph.shape(x).to_vec();
+        let Some(first) = shape.len().checked_sub(n.len()) else {
+            return Err(Error::shape("tile", format!("at most {} numbers", shape.len()), format!("{n:?}")));
+        };
+        for (axis, &count) in (first..).zip(&n) {
+            // [a, b] as rows (1, a, b) repeated to (count, a, b), then one axis.
+            let (front, back) = shape.split_at(axis);
+            let (front, back) = (front.to_vec(), back.to_vec());
+            let lens = |middle: usize| [front.clone(), vec![middle], back.clone()].concat();
+            let rows = graph.reshape(x, &lens(1))?;
+            let rows = graph.broadcast(rows, &lens(count))?;
+            if let Some(own) = shape.get_mut(axis) {
+                *own = times("tile", *own, count)?;
+            }
+            x = graph.reshape(rows, &shape)?;
+        }
+        Ok(x)
+    })
+}
+
+/// A length times a number, if that can be counted.
+fn times(name: &str, len: usize, count: usize) -> Result<usize> {
+    len.checked_mul(count)
+        .ok_or_else(|| Error::value(name, "an axis that can be counted", format!("{count} times {len}")))
+}
+
+/// The box of `size` elements per axis from `start` on; a size of −1 means the rest of an axis.
+///
+/// ```
+/// use keras_core::k;
+/// let x = k::placeholder([Some(3), Some(4)], "x");
+/// assert_eq!(k::slice(&x, &[1, 0], &[2, -1]).spec()?.shape, [Some(2), Some(4)]);
+/// # Ok::<(), keras_core::Error>(())
+/// ```
+#[track_caller]
+pub fn slice(x: &Tensor, start: &[usize], size: &[isize]) -> Tensor {
+    let (starts, size) = (start.to_vec(), size.to_vec());
+    op("slice", &[x], move |graph, values| {
+        let x = nth(values, 0)?;
+        let shape = graph.shape(x).to_vec();
+        let stop = |((&start, &size), &len): ((&usize, &isize), &usize)| match usize::try_from(size) {
+            Ok(size) => start.checked_add(size).filter(|&stop| stop <= len),
+            Err(_) => (size == -1 && start <= len).then_some(len),
+        };
+        let stops = starts.iter().zip(&size).zip(&shape).map(stop).collect::<Option<Vec<usize>>>();
+        match stops {
+            Some(stops) if stops.len() == shape.len() && starts.len() == size.len() => {
+                let steps = vec![1; stops.len()];
+                graph.add(Op::Slice(SliceSpec { starts: starts.clone(), stops, steps }), &[x])
+            }
+            _ => Err(Error::shape(
+                "slice",
+                format!("a box of {} axes inside {shape:?}", shape.len()),
+                format!("start {starts:?}, size {size:?}"),
+            )),
+        }
+    })
+}
+
 /// A new axis of length 1.
 #[track_caller]
 pub fn expand_dims(x: &Tensor, axis: isize) -> Tensor {
@@ -174,7 +269,7 @@ pub fn repeat_elements(x: &Tensor, count: usize, axis: isize) -> Tensor {
         let mut result = shape;
         if let (Some(w), Some(r)) = (wide.get_mut(axis + 1), result.get_mut(axis)) {
             *w = count;
-            *r *= count;
+            *r = times("repeat_elements", *r, count)?;
         }
         let x = graph.reshape(x, &split)?;
         let x = graph.broadcast(x, &wide)?;

@@ -170,7 +170,7 @@ impl Affine {
         bias: Option<&Tensor>,
         format: DataFormat,
     ) -> Result<Vec<Tensor>> {
-        let y = bias.map_or_else(|| y.clone(), |bias| k::bias_add(&y, bias));
+        let y = bias.map_or_else(|| y.clone(), |bias| k::add(&y, bias));
         let activation = self.activation.resolve()?;
         let elementwise = activation.builtin().is_some_and(|function| function != Function::Softmax);
         // Before the channels move back, where that is the same: the moves of neighbouring layers then cancel.

@@ -311,7 +311,7 @@ pub(super) fn draw(
 /// 1 with probability 1 − `rate`, else 0.
 fn keep(cx: &Call, rate: f64, seed: Option<i64>, shape: &[usize], dtype: DType) -> Result<Tensor> {
     let draw = draw(cx, seed, shape, dtype, Distribution::Uniform)?;
-    Ok(k::cast(&k::greater_equal(&draw, &k::number(&draw, rate)), dtype))
+    Ok(k::kept(&draw, rate, dtype))
 }
 
 /// Dropout with a mask of that shape; outside training, and for rates of 0 and 1, its input.

@@ -10,7 +10,7 @@ use crate::graph::Type;
 use crate::registry::Config;
 use crate::semantics::ActivityPenalty;
 use crate::tensor::record::{Producer, Replayed, masked_symbols};
-use crate::tensor::{Spec, Tensor, Trace, TraceOptions, shape_text};
+use crate::tensor::{Phase, Spec, Tensor, Trace, TraceOptions, shape_text};
 use serde_json::{Map, Value, json};
 use std::any::Any;
 use std::fmt;
@@ -262,7 +262,8 @@ impl LayerRef {
     ) -> Vec<Tensor> {
         let mut nodes = self.nodes();
         let index = nodes.len() + self.first_index();
-        let node = LayerNode { layer: self.clone(), inputs, arguments, outputs: outputs.clone(), index };
+        let (layer, phase) = (self.clone(), Phase::said());
+        let node = LayerNode { layer, inputs, arguments, outputs: outputs.clone(), index, phase };
         let producer: Arc<dyn Producer> = Arc::new(node);
         nodes.push(Arc::downgrade(&producer));
         drop(nodes);

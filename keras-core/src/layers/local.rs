@@ -57,32 +57,6 @@ impl<const N: usize> LocallyConnected<N> {
         }
         Ok(frame)
     }
-
-    /// The windows' cells, `(batch, places, size · channels)`.
-    fn patches(&self, frame: &Frame, x: &Tensor, lens: &[usize]) -> Tensor {
-        let (sizes, strides) = (self.windowed.size.0, self.windowed.strides.0);
-        let mut parts = Vec::new();
-        for cell in 0..sizes.iter().product() {
-            let mut part = x.clone();
-            let mut rest: usize = cell;
-            for axis in (0..N).rev() {
-                let (size, stride) = (sizes.get(axis).copied(), strides.get(axis).copied());
-                let (Some(size), Some(stride), Some(len)) = (size, stride, lens.get(axis)) else { continue };
-                let start = rest % size;
-                rest /= size;
-                part =
-                    k::slice_steps(&part, axis as isize + 1, start, start + (len - 1) * stride + 1, stride);
-            }
-            parts.push(part);
-        }
-        let parts: Vec<&Tensor> = parts.iter().collect();
-        let joined = match frame.format {
-            DataFormat::ChannelsLast => k::concatenate(&parts, -1),
-            DataFormat::ChannelsFirst => k::stack(&parts, -1),
-        };
-        let places: usize = lens.iter().product();
-        k::batch_reshape(&joined, &[places as isize, -1])
-    }
 }
 
 crate::layer_verbs!([const N: usize] LocallyConnected<N>);
@@ -146,17 +120,13 @@ impl<const N: usize> Layer for LocallyConnected<N> {
         let (x, spatial) = frame.enter(inputs)?;
         let open: Vec<Option<usize>> = spatial.into_iter().map(Some).collect();
         let lens: Vec<usize> = frame.windows.output(&frame.class, &open)?.into_iter().flatten().collect();
-        let patches = self.patches(&frame, &x, &lens);
-        let by_place = k::permute_dimensions(&patches, &[1, 0, 2]);
-        let y = k::permute_dimensions(&k::matmul(&by_place, &cx.weight("kernel")?), &[1, 0, 2]);
-        let mut shape: Vec<isize> = lens.iter().map(|&len| len as isize).collect();
-        shape.push(self.filters as isize);
-        let y = k::batch_reshape(&y, &shape);
+        let windows = (self.windowed.size.0.as_slice(), self.windowed.strides.0.as_slice());
+        let y = k::unshared(&x, &cx.weight("kernel")?, windows, &lens, frame.format)?;
         if frame.format == DataFormat::ChannelsLast || !self.affine.use_bias {
             return self.affine.finish(cx, y, frame.format);
         }
         // Keras reads the bias as if it were stored with the filters first.
-        shape.rotate_right(1);
+        let shape: Vec<isize> = [self.filters].iter().chain(&lens).map(|&len| len as isize).collect();
         let order: Vec<usize> = (1..=N).chain([0]).collect();
         let bias = k::permute_dimensions(&k::reshape(&cx.weight("bias")?, &shape), &order);
         self.affine.finish_with(y, Some(&bias), frame.format)

@@ -8,7 +8,6 @@ mod base;
 mod borders;
 mod check;
 mod context;
-mod conv_geometry;
 mod convolutional;
 mod core;
 mod dot;
@@ -28,7 +27,6 @@ mod node;
 mod noise;
 mod normalization;
 mod operation;
-mod options;
 mod pooling;
 mod preprocessing;
 mod recurrent;
@@ -42,6 +40,7 @@ mod windowed;
 mod wrappers;
 
 pub use self::core::{Activation, ActivityRegularization, Dense, Identity, Masking};
+pub use crate::k::Interpolation;
 pub use advanced_activations::{ELU, LeakyReLU, PReLU, ReLU, Softmax, ThresholdedReLU};
 pub use attention::{AdditiveAttention, Attention, ScoreMode};
 pub(crate) use base::read_shape;
@@ -69,6 +68,7 @@ pub use merge::{
     minimum, multiply, subtract,
 };
 pub use multi_head_attention::MultiHeadAttention;
+pub(crate) use names::next_number;
 pub use names::{automatic_name, reset_names, snake_case};
 pub use node::LayerNode;
 pub(crate) use node::{input_argument, input_index};
@@ -94,10 +94,11 @@ pub use separable::{
 };
 pub use shape::{Flatten, Permute, RepeatVector, Reshape};
 pub use transposed::{Conv1DTranspose, Conv2DTranspose, Conv3DTranspose, ConvTranspose};
-pub use upsampling::{Interpolation, UpSampling, UpSampling1D, UpSampling2D, UpSampling3D};
+pub use upsampling::{UpSampling, UpSampling1D, UpSampling2D, UpSampling3D};
 pub use wrappers::{Bidirectional, MergeMode, TimeDistributed};
 
 use crate::error::Result;
+use crate::k::{conv_geometry, options};
 use crate::registry::Config;
 use crate::regularizers::RegularizerRef;
 use crate::tensor::{Spec, Tensor};

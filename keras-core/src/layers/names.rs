@@ -9,10 +9,15 @@ thread_local! {
 
 /// The next name with that prefix in this thread: `dense_1`, `dense_2`, ….
 pub fn automatic_name(prefix: &str) -> String {
+    format!("{prefix}_{}", next_number(prefix))
+}
+
+/// The number in the next name with that prefix in this thread.
+pub(crate) fn next_number(prefix: &str) -> usize {
     COUNTS.with_borrow_mut(|counts| {
         let count = counts.entry(prefix.to_owned()).or_insert(0);
         *count += 1;
-        format!("{prefix}_{count}")
+        *count
     })
 }
 

@@ -3,7 +3,7 @@
 use super::{Arguments, LayerRef};
 use crate::error::Result;
 use crate::tensor::record::{Producer, Replayed};
-use crate::tensor::{Spec, Tensor, Trace};
+use crate::tensor::{Phase, Spec, Tensor, Trace};
 use serde_json::{Value, json};
 
 /// One call of a layer on Keras tensors: its place in the graph of layers.
@@ -15,6 +15,8 @@ pub struct LayerNode {
     pub(crate) outputs: Vec<Spec>,
     /// Which call of the layer it is, from 0.
     pub(crate) index: usize,
+    /// The learning phase that was said when it was recorded; the argument `training` says it once more.
+    pub(crate) phase: Option<Phase>,
 }
 
 impl LayerNode {
@@ -49,7 +51,7 @@ impl Producer for LayerNode {
     }
 
     fn replay(&self, trace: &Trace, inputs: &[Tensor], masks: &[Option<Tensor>]) -> Result<Replayed> {
-        self.layer.replay_with(trace, inputs, masks, &self.arguments)
+        self.layer.replay_with(&trace.in_phase_said(self.phase), inputs, masks, &self.arguments)
     }
 }
 

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::initializers::InitializerSpec;
 use crate::k;
 use crate::registry::{Config, Reader};
-use crate::semantics::{FrozenBatchNormalization, ImageEpsilon, MovingVariance};
+use crate::semantics::{FrozenBatchNormalization, MovingVariance};
 use crate::tensor::{Spec, Tensor};
 
 /// gamma·(x − mean)/√(variance + ε) + beta along an axis (Ioffe and Szegedy, 2015): any shape to the same shape.
@@ -211,9 +211,6 @@ impl Layer for BatchNormalization {
         if let Some(own) = wide.get_mut(axis) {
             *own = len as isize;
         }
-        let image = shape.len() == 4 && axis == 3;
-        let least = image && cx.semantics().image_epsilon == ImageEpsilon::AtLeastKernels;
-        let epsilon = if least { self.epsilon.max(1.001e-5) } else { self.epsilon };
         let weight =
             |name: &str| Ok::<_, Error>(cx.weight_if_any(name)?.map(|weight| k::reshape(&weight, &wide)));
         let (gamma, beta) = (weight("gamma")?, weight("beta")?);
@@ -221,23 +218,15 @@ impl Layer for BatchNormalization {
         let inference = !cx.training() || (frozen_at_rest && !cx.trainable());
 
         if inference {
-            // As one product and one sum whose terms depend on weights alone: they are computed once.
-            let variance = k::reshape(&cx.weight("moving_variance")?, &wide);
-            let mean = k::reshape(&cx.weight("moving_mean")?, &wide);
-            let deviation = k::rsqrt(&(variance + epsilon));
-            let factor = gamma.map_or_else(|| deviation.clone(), |gamma| gamma * &deviation);
-            let offset = -(mean * &factor);
-            let offset = beta.map_or_else(|| offset.clone(), |beta| beta + &offset);
-            return Ok(vec![x * &factor + offset]);
+            let (mean, variance) = (cx.weight("moving_mean")?, cx.weight("moving_variance")?);
+            let (beta, gamma) = (beta.as_ref(), gamma.as_ref());
+            let axis = axis as isize;
+            return Ok(vec![k::batch_normalization(x, &mean, &variance, beta, gamma, axis, self.epsilon)]);
         }
 
         let axes: Vec<isize> = (0..shape.len()).filter(|&i| i != axis).map(|i| i as isize).collect();
-        let mean = k::mean(x, &axes, true);
-        let centred = x - &mean;
-        let variance = k::mean(&k::square(&centred), &axes, true);
-        let deviation = k::rsqrt(&(&variance + epsilon));
-        let y = centred * gamma.map_or_else(|| deviation.clone(), |gamma| gamma * &deviation);
-        let y = beta.map_or_else(|| y.clone(), |beta| &y + &beta);
+        let epsilon = k::epsilon_in(cx.trace(), shape.len(), axis, self.epsilon);
+        let (y, mean, variance) = k::normalized(x, gamma.as_ref(), beta.as_ref(), &axes, epsilon);
 
         let count = shape.iter().product::<usize>() / len.max(1);
         let factor = self.variance_factor(cx, count as f64, shape.len(), axis);

@@ -71,14 +71,9 @@ impl<const N: usize> Depthwise<N> {
         self.kernel.add(cx, "depthwise_kernel", kernel)
     }
 
-    /// Every channel by its own filters: a convolution in as many groups as there are channels.
     fn call(&self, cx: &Call, frame: &Frame, inputs: &[Tensor]) -> Result<Tensor> {
         let (x, spatial) = frame.enter(inputs)?;
-        let channels = x.shape()?.last().copied().unwrap_or_default();
-        let mut shape: Vec<isize> = self.windowed.size.0.iter().map(|&len| len as isize).collect();
-        shape.extend([1, (channels * self.multiplier) as isize]);
-        let kernel = k::reshape(&cx.weight("depthwise_kernel")?, &shape);
-        Ok(k::conv(&x, &kernel, frame.windows.conv(&spatial, channels)))
+        k::depthwise(&frame.class, &x, &cx.weight("depthwise_kernel")?, &frame.windows, &spatial)
     }
 }
 

@@ -2,33 +2,15 @@
 
 use super::check::one;
 use super::conv_geometry::{Image, spatial_axes};
-use super::options::Named;
 use super::registry::Read;
 use super::windowed::default_format;
 use super::{Base, Call, Choice, Layer, PerAxis};
-use crate::array::Array;
 use crate::config::DataFormat;
 use crate::error::{Error, Result};
-use crate::k;
+use crate::k::{self, Interpolation};
 use crate::registry::{Config, Reader};
-use crate::semantics::BilinearGrid;
 use crate::tensor::{Spec, Tensor};
 use serde_json::json;
-
-/// What lies between the cells there are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Interpolation {
-    /// The same cell again.
-    Nearest,
-    /// A mean of both neighbours along each axis; `UpSampling2D` alone has it. Where cells lie is a choice of
-    /// [`Semantics`](crate::semantics::Semantics).
-    Bilinear,
-}
-
-impl Named for Interpolation {
-    const KIND: &'static str = "interpolation";
-    const ALL: &'static [(&'static str, Self)] = &[("nearest", Self::Nearest), ("bilinear", Self::Bilinear)];
-}
 
 /// Each step of `(batch, steps, channels)` repeated.
 pub type UpSampling1D = UpSampling<1>;
@@ -98,41 +80,6 @@ impl<const N: usize> Read for UpSampling<N> {
     }
 }
 
-/// Between each cell and its neighbours along an axis, `size` cells for one. Cell j of those lies `before[j]` of the
-/// way towards the cell in front, or `after[j]` towards the one behind; the first and the last have themselves there.
-fn interpolate(x: &Tensor, axis: usize, size: usize, grid: BilinearGrid) -> Result<Tensor> {
-    let mut shape = x.shape()?;
-    let (rank, len) = (shape.len(), shape.get(axis).copied().unwrap_or_default());
-    let at = |start, stop| k::slice_axis(x, axis as isize, start, stop);
-    let offset = |j: usize| match grid {
-        BilinearGrid::Corners => j as f64 / size as f64,
-        BilinearGrid::HalfPixel => (j as f64 + 0.5) / size as f64 - 0.5,
-    };
-    let wide = |x: &Tensor| k::expand_dims(x, axis as isize + 1);
-    let mut y = k::repeat_elements(&wide(x), size, axis as isize + 1);
-    let join = |a: &Tensor, b: &Tensor| k::concatenate(&[a, b], axis as isize);
-    let neighbours = [
-        (1.0, (len > 1).then(|| join(&at(1, len), &at(len - 1, len)))),
-        (-1.0, (len > 1).then(|| join(&at(0, 1), &at(0, len - 1)))),
-    ];
-    for (direction, neighbour) in neighbours {
-        let weights: Vec<f64> = (0..size).map(|j| (offset(j) * direction).max(0.0)).collect();
-        let (Some(neighbour), true) = (neighbour, weights.iter().any(|&weight| weight > 0.0)) else {
-            continue;
-        };
-        let mut line = vec![1; rank + 1];
-        if let Some(len) = line.get_mut(axis + 1) {
-            *len = size;
-        }
-        let weights = Tensor::constant(Array::from_vec(&line, weights)?.cast(x.dtype()?));
-        y = y + wide(&(&neighbour - x)) * weights;
-    }
-    if let Some(len) = shape.get_mut(axis) {
-        *len *= size;
-    }
-    Ok(k::reshape(&y, &shape.iter().map(|&len| len as isize).collect::<Vec<_>>()))
-}
-
 impl<const N: usize> Layer for UpSampling<N> {
     fn config(&self) -> Config {
         let config = Config::new(Self::class());
@@ -173,16 +120,10 @@ impl<const N: usize> Layer for UpSampling<N> {
     }
 
     fn call(&self, cx: &mut Call, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
-        let mut x = one(&Self::class(), inputs)?.clone();
+        let x = one(&Self::class(), inputs)?;
         self.compute_output_shape(&[x.spec()?])?;
-        let interpolation = self.interpolation.resolve()?;
-        for (axis, size) in spatial_axes(self.data_format.resolve()?, N).zip(self.size.0) {
-            x = match interpolation {
-                _ if size == 1 => x,
-                Interpolation::Nearest => k::repeat_elements(&x, size, axis as isize),
-                Interpolation::Bilinear => interpolate(&x, axis, size, cx.semantics().bilinear_grid)?,
-            };
-        }
-        Ok(vec![x])
+        let sizes = spatial_axes(self.data_format.resolve()?, N).zip(self.size.0);
+        let grid = cx.semantics().bilinear_grid;
+        Ok(vec![k::resized(x, sizes, self.interpolation.resolve()?, grid)?])
     }
 }

@@ -67,14 +67,7 @@ impl<const N: usize> Windowed<N> {
     /// Looks the names up and refuses what does not go together; `size` is what messages call the window's size.
     pub(crate) fn resolve(&self, class: String, size: &str) -> Result<Frame> {
         let (padding, format) = (self.padding.resolve()?, self.data_format.resolve()?);
-        let sizes = self.size.positive(&class, size)?;
-        let strides = self.strides.positive(&class, "strides")?;
-        let dilations = self.dilation_rate.positive(&class, "dilation_rate")?;
-        if strides.0.iter().any(|&n| n > 1) && dilations.0.iter().any(|&n| n > 1) {
-            let received = format!("strides {:?} and dilation_rate {:?}", strides.0, dilations.0);
-            return Err(Error::value(class, "strides of 1 or a dilation_rate of 1", received));
-        }
-        let windows = Windows::new(padding, &sizes.0, &strides.0, &dilations.0);
+        let windows = Windows::checked(&class, padding, (size, self.size), self.strides, self.dilation_rate)?;
         Ok(Frame { class, windows, format })
     }
 }

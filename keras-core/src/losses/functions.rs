@@ -2,16 +2,8 @@
 
 use crate::config::epsilon;
 use crate::k;
+use crate::k::like;
 use crate::tensor::Tensor;
-
-/// Targets in the element type of the predictions, as Keras compares them.
-pub(crate) fn like(y_true: &Tensor, y_pred: &Tensor) -> Tensor {
-    match (y_true.dtype(), y_pred.dtype()) {
-        (Ok(own), Ok(dtype)) if own != dtype => k::cast(y_true, dtype),
-        (Err(error), _) | (_, Err(error)) => Tensor::poisoned(error),
-        _ => y_true.clone(),
-    }
-}
 
 fn mean(x: &Tensor) -> Tensor {
     k::mean(x, &[-1], false)

@@ -19,9 +19,9 @@ pub use classes::*;
 pub use crossentropy::{binary_crossentropy, categorical_crossentropy, sparse_categorical_crossentropy};
 pub use functions::*;
 
+pub(crate) use crate::k::{class_numbers, label_positions, labels_like, like};
 pub(crate) use classes::{binary, categorical, sparse};
-pub(crate) use crossentropy::{class_numbers, label_positions, labels_like};
-pub(crate) use functions::{cosine_similarity_along, like};
+pub(crate) use functions::cosine_similarity_along;
 
 use crate::error::Result;
 use crate::kinds::{function_name, kind};

@@ -55,15 +55,7 @@ pub fn top_k_categorical_accuracy(y_true: &Tensor, y_pred: &Tensor, k: usize) ->
 /// Whether p at position y is among the `k` largest of p; equals of the k-th count.
 #[track_caller]
 pub fn sparse_top_k_categorical_accuracy(y_true: &Tensor, y_pred: &Tensor, k: usize) -> Tensor {
-    let here = losses::label_positions(y_true, y_pred);
-    let zero = k::number(y_pred, 0.0);
-    let own = k::sum(&k::select(&here, y_pred, &zero), &[-1], true);
-    let larger = losses::like(&k::greater(y_pred, &own), y_pred);
-    let fewer = k::less(&k::sum(&larger, &[-1], true), &k::number(y_pred, k as f64));
-    // As TensorFlow: what is not finite is not among the largest.
-    #[allow(clippy::eq_op, reason = "infinity minus itself is NaN, which equals nothing")]
-    let finite = k::equal(&(&own - &own), &zero);
-    truth(&k::any(&k::logical_and(&fewer, &finite), &[-1], false))
+    truth(&k::among_largest(y_pred, &losses::label_positions(y_true, y_pred), k))
 }
 
 /// Σ of the products of y and p, each divided by its length, over the last axis: +1 for equal directions (as a loss it

@@ -1,7 +1,7 @@
 //! [`Loop`]: a step written once as a trace of its own, which becomes a [`Scan`](crate::graph::Scan).
 
 use super::{State, Tensor, Trace};
-use crate::array::DType;
+use crate::array::{Array, DType};
 use crate::backend::Variable;
 use crate::error::{Error, Result};
 use crate::graph::{Distribution, Graph, Op, ScanBuilder, Type, Value};
@@ -97,13 +97,14 @@ impl Outer {
     pub(super) fn random(
         &self,
         inside: &Trace,
+        seed: Option<i64>,
         stream: u64,
         output: &Type,
         distribution: Distribution,
     ) -> Result<Value> {
         let mut all = vec![self.steps];
         all.extend(&output.shape);
-        let drawn = self.trace.random(stream, &Type::new(all, output.dtype), distribution)?;
+        let drawn = self.trace.random_of(seed, stream, &Type::new(all, output.dtype), distribution)?;
         self.rows(inside, self.trace.lift(&drawn)?)
     }
 }
@@ -272,14 +273,26 @@ fn append(
 impl Trace {
     /// Random numbers of a stream, keyed by the trace's seed and step; in a loop, others in every step.
     pub(crate) fn random(&self, stream: u64, output: &Type, distribution: Distribution) -> Result<Tensor> {
+        self.random_of(None, stream, output, distribution)
+    }
+
+    /// The same, of a seed of their own instead of the trace's.
+    pub(crate) fn random_of(
+        &self,
+        seed: Option<i64>,
+        stream: u64,
+        output: &Type,
+        distribution: Distribution,
+    ) -> Result<Tensor> {
         if let Some(outer) = self.outer() {
-            return Ok(self.tensor(outer.random(self, stream, output, distribution)?));
+            return Ok(self.tensor(outer.random(self, seed, stream, output, distribution)?));
         }
         let value = self.with_graph_mut(|graph| {
-            let (seed, step) = match &self.options().random {
+            let (own, step) = match &self.options().random {
                 Some((seed, step)) => (graph.variable(seed), graph.variable(step)),
                 None => (graph.scalar(0.0, DType::I64), graph.scalar(0.0, DType::I64)),
             };
+            let seed = seed.map_or(own, |seed| graph.constant(Array::full(&[], seed)));
             graph.add(Op::Random { distribution, stream, output: output.clone() }, &[seed, step])
         })?;
         Ok(self.tensor(value))

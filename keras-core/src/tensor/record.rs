@@ -1,6 +1,6 @@
 //! Recorded calls on Keras tensors, and how the spec of their results is found.
 
-use super::{Spec, State, Symbol, Tensor, Trace, TraceOptions};
+use super::{Phase, Spec, State, Symbol, Tensor, Trace, TraceOptions};
 use crate::array::DType;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Type, Value};
@@ -45,6 +45,8 @@ pub(crate) struct OpCall {
     name: String,
     inputs: Vec<Tensor>,
     call: TracedCall,
+    /// The learning phase that was said when it was recorded.
+    phase: Option<Phase>,
 }
 
 impl Producer for OpCall {
@@ -57,6 +59,7 @@ impl Producer for OpCall {
     }
 
     fn replay(&self, trace: &Trace, inputs: &[Tensor], _: &[Option<Tensor>]) -> Result<Replayed> {
+        let trace = &trace.in_phase_said(self.phase);
         Ok((self.call)(trace, inputs)?.into_iter().map(|tensor| (tensor, None)).collect())
     }
 }
@@ -108,7 +111,9 @@ fn try_apply(name: &str, inputs: &[&Tensor], call: TracedCall) -> Result<Vec<Ten
         None => {
             let specs = owned.iter().map(Tensor::spec).collect::<Result<Vec<_>>>()?;
             let results = probe(&specs, |trace, values| call(trace, values))?;
-            let producer: Arc<dyn Producer> = Arc::new(OpCall { name: name.to_owned(), inputs: owned, call });
+            let phase = Phase::said();
+            let producer: Arc<dyn Producer> =
+                Arc::new(OpCall { name: name.to_owned(), inputs: owned, call, phase });
             Ok(symbols(&producer, results))
         }
     }

@@ -26,6 +26,23 @@ impl From<bool> for Phase {
     }
 }
 
+thread_local! {
+    static SAID: std::cell::Cell<Option<Phase>> = const { std::cell::Cell::new(None) };
+}
+
+impl Phase {
+    /// The phase of every call that is recorded in this thread from now on, whatever the program is for; none leaves it to
+    /// the program.
+    pub(crate) fn say(phase: Option<Self>) {
+        SAID.set(phase);
+    }
+
+    /// The phase of calls that are recorded now.
+    pub(crate) fn said() -> Option<Self> {
+        SAID.get()
+    }
+}
+
 /// What a trace is made for.
 #[derive(Debug, Clone, Default)]
 pub struct TraceOptions {
@@ -147,6 +164,11 @@ impl Trace {
     /// The same trace in a learning phase of a call's own.
     pub fn in_phase(&self, phase: Phase) -> Self {
         Self { phase, ..self.clone() }
+    }
+
+    /// The same trace as a call sees it for which a phase was said, or none.
+    pub(crate) fn in_phase_said(&self, phase: Option<Phase>) -> Self {
+        phase.map_or_else(|| self.clone(), |phase| self.in_phase(phase))
     }
 
     /// The names of the models around, each followed by a slash.

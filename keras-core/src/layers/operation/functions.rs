@@ -49,8 +49,8 @@ table! {
     unary {
         "identity" = Tensor::clone;
         "stop_gradient" = k::stop_gradient;
-        "zeros_like" = k::zeros_like;
-        "ones_like" = k::ones_like;
+        "zeros_like" = |x| x.dtype().map_or_else(Tensor::poisoned, |dtype| k::zeros_like(x, dtype));
+        "ones_like" = |x| x.dtype().map_or_else(Tensor::poisoned, |dtype| k::ones_like(x, dtype));
         "math.abs" = k::abs;
         "math.negative" = k::neg;
         "math.sign" = k::sign;

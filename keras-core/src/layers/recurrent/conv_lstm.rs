@@ -63,15 +63,8 @@ impl ConvLstm {
         if padding == Padding::Causal {
             return Err(Error::value(class, "padding \"valid\" or \"same\"", "\"causal\""));
         }
-        let sizes = self.kernel_size.positive(class, "kernel_size")?;
-        let strides = self.strides.positive(class, "strides")?;
-        let dilations = self.dilation_rate.positive(class, "dilation_rate")?;
-        if strides.0 != [1, 1] && dilations.0 != [1, 1] {
-            let expected = "strides of 1 together with a dilation_rate";
-            let received = format!("strides {:?} and dilation_rate {:?}", strides.0, dilations.0);
-            return Err(Error::value(class, expected, received));
-        }
-        Ok((Windows::new(padding, &sizes.0, &strides.0, &dilations.0), format))
+        let size = ("kernel_size", self.kernel_size);
+        Ok((Windows::checked(class, padding, size, self.strides, self.dilation_rate)?, format))
     }
 }
 
@@ -207,7 +200,7 @@ impl Kind for ConvLstm {
             ConvSpec { strides: vec![1; 2], dilations: vec![1; 2], pads: same.pads(&spatial), groups: 1 };
         let x = self.convolve(x, &cx.weight("kernel")?, &input_masks, &spec, format)?;
         let x = match cx.weight_if_any("bias")? {
-            Some(bias) => k::bias_add(&x, &bias),
+            Some(bias) => k::add(&x, &bias),
             None => x,
         };
         let z = x + self.convolve(h, &cx.weight("recurrent_kernel")?, &state_masks, &around, format)?;

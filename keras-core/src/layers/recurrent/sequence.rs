@@ -68,7 +68,8 @@ impl Formula {
         let bias = match (self.cell, &self.bias) {
             (RecurrentCell::Gru { reset_after: true }, Some(bias)) => Some(row(bias, 1)),
             (RecurrentCell::Gru { reset_after: true }, None) => {
-                Some(k::zeros_like(&row(&self.recurrent_kernel, 0)))
+                let gates = row(&self.recurrent_kernel, 0);
+                Some(k::zeros_like(&gates, gates.dtype()?))
             }
             _ => None,
         };
@@ -116,8 +117,8 @@ impl Formula {
         };
         let y = match (&self.bias, self.cell) {
             (None, _) => y,
-            (Some(bias), RecurrentCell::Gru { reset_after: true }) => k::bias_add(&y, &row(bias, 0)),
-            (Some(bias), _) => k::bias_add(&y, bias),
+            (Some(bias), RecurrentCell::Gru { reset_after: true }) => k::add(&y, &row(bias, 0)),
+            (Some(bias), _) => k::add(&y, bias),
         };
         y.check()?;
         Ok(y)
@@ -182,7 +183,7 @@ impl Formula {
         let (z, candidate) = if reset_after {
             let inner = self.recur(h, 0, 3);
             let inner = match &self.bias {
-                Some(bias) => k::bias_add(&inner, &row(bias, 1)),
+                Some(bias) => k::add(&inner, &row(bias, 1)),
                 None => inner,
             };
             let gates = gated_pair(self, gated, &(self.range(x, 0, 2) + self.range(&inner, 0, 2)));

@@ -1,6 +1,6 @@
 //! The one place for the arithmetic of windows: padding names, output lengths, where the channels lie.
 
-use super::Padding;
+use super::{Padding, PerAxis};
 use crate::array::DType;
 use crate::config::DataFormat;
 use crate::error::{Error, Result};
@@ -19,7 +19,8 @@ pub(crate) struct Window {
 impl Window {
     /// The cells from its first to its last.
     pub(crate) fn reach(self) -> usize {
-        (self.size - 1) * self.dilation + 1
+        // Beyond all counts is longer than any axis.
+        (self.size - 1).saturating_mul(self.dilation).saturating_add(1)
     }
 
     /// How many results an axis of `len` cells gives.
@@ -38,7 +39,7 @@ impl Window {
             Padding::Causal => (self.reach() - 1, 0),
             Padding::Same => {
                 let last = self.output(padding, len).saturating_sub(1) * self.stride;
-                let total = (last + self.reach()).saturating_sub(len);
+                let total = last.saturating_add(self.reach()).saturating_sub(len);
                 (total / 2, total - total / 2)
             }
         }
@@ -77,6 +78,25 @@ impl Windows {
         let windows = sizes.iter().zip(strides).zip(dilations);
         let windows = windows.map(|((&size, &stride), &dilation)| Window { size, stride, dilation });
         Self { windows: windows.collect(), padding }
+    }
+
+    /// Windows as users give them: every number is at least 1, and not both strides and dilations are above 1. `name` is
+    /// what messages call the window's size.
+    pub(crate) fn checked<const N: usize>(
+        class: &str,
+        padding: Padding,
+        (name, sizes): (&str, PerAxis<N>),
+        strides: PerAxis<N>,
+        dilations: PerAxis<N>,
+    ) -> Result<Self> {
+        let sizes = sizes.positive(class, name)?;
+        let strides = strides.positive(class, "strides")?;
+        let dilations = dilations.positive(class, "dilation_rate")?;
+        if strides.0.iter().any(|&n| n > 1) && dilations.0.iter().any(|&n| n > 1) {
+            let received = format!("strides {:?} and dilation_rate {:?}", strides.0, dilations.0);
+            return Err(Error::value(class, "strides of 1 or a dilation_rate of 1", received));
+        }
+        Ok(Self::new(padding, &sizes.0, &strides.0, &dilations.0))
     }
 
     /// The lengths of the result; an error where no window fits.

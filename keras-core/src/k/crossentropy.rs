@@ -1,0 +1,184 @@
+//! The crossentropies of `K`: of probabilities and of logits, one number per distribution.
+
+use super::{nth, op, op_in_trace};
+use crate::array::DType;
+use crate::config::epsilon;
+use crate::error::{Error, Result};
+use crate::graph::{Compare, Graph, Op, Type, Value};
+use crate::k;
+use crate::semantics::{BinaryCrossentropy, Semantics};
+use crate::tensor::Tensor;
+
+/// Targets in the element type of the predictions, as Keras compares them.
+pub(crate) fn like(target: &Tensor, output: &Tensor) -> Tensor {
+    match (target.dtype(), output.dtype()) {
+        (Ok(own), Ok(dtype)) if own != dtype => k::cast(target, dtype),
+        (Err(error), _) | (_, Err(error)) => Tensor::poisoned(error),
+        _ => target.clone(),
+    }
+}
+
+/// x with an axis moved to the end.
+fn axis_last(x: &Tensor, axis: isize) -> Tensor {
+    if axis == -1 {
+        return x.clone();
+    }
+    op("crossentropy", &[x], move |graph, values| {
+        let x = nth(values, 0)?;
+        let rank = graph.shape(x).len();
+        let axis = super::axis_of(axis, rank)?;
+        let order: Vec<usize> = (0..rank).filter(|&i| i != axis).chain([axis]).collect();
+        graph.permute(x, &order)
+    })
+}
+
+/// −Σ y·ln(p / Σp) along an axis (Keras's default: the last), p/Σp clipped to [ε, 1 − ε]; of logits −Σ y·ln softmax(x). The
+/// axis disappears.
+///
+/// ```
+/// use keras_core::k;
+/// let (y, p) = (k::placeholder([None, Some(4)], "y"), k::placeholder([None, Some(4)], "p"));
+/// assert_eq!(k::categorical_crossentropy(&y, &p, false, -1).spec()?.shape, [None]);
+/// # Ok::<(), keras_core::Error>(())
+/// ```
+#[track_caller]
+pub fn categorical_crossentropy(target: &Tensor, output: &Tensor, from_logits: bool, axis: isize) -> Tensor {
+    let (target, output) = (axis_last(target, axis), axis_last(output, axis));
+    let y = like(&target, &output);
+    if from_logits {
+        return softmax_crossentropy(&y, &output);
+    }
+    let p = &output / k::sum(&output, &[-1], true);
+    let p = k::clip(&p, epsilon(), 1.0 - epsilon());
+    -k::sum(&(y * k::log(&p)), &[-1], false)
+}
+
+/// −Σ y·ln softmax(x) over the last axis. Its gradient is TensorFlow's: softmax(x) − y, also where the y of a sample do
+/// not sum to 1.
+#[track_caller]
+fn softmax_crossentropy(y: &Tensor, logits: &Tensor) -> Tensor {
+    let loss = -k::sum(&(y * k::log_softmax(logits, -1)), &[-1], false);
+    k::custom_gradient("softmax_crossentropy", &loss, &[y, logits], |dloss, operands| {
+        let [y, logits] = operands else { return Vec::new() };
+        let dloss = k::expand_dims(dloss, -1);
+        vec![-&dloss * k::log_softmax(logits, -1), dloss * (k::softmax(logits, -1) - y)]
+    })
+}
+
+/// −ln(p / Σp) at the position y of an axis (Keras's default: the last), p clipped to [ε, 1 − ε]; of logits −ln softmax(x)
+/// there. y holds class numbers, of p's shape without the axis or with 1 at its end.
+///
+/// Running it fails for class numbers that do not exist.
+#[track_caller]
+pub fn sparse_categorical_crossentropy(
+    target: &Tensor,
+    output: &Tensor,
+    from_logits: bool,
+    axis: isize,
+) -> Tensor {
+    let output = axis_last(output, axis);
+    let logits = if from_logits { output } else { k::log(&k::clip(&output, epsilon(), 1.0 - epsilon())) };
+    let here = label_positions(target, &logits);
+    let logarithms = k::log_softmax(&logits, -1);
+    // Not a product with 0 and 1: the logarithms elsewhere may be infinite.
+    -k::sum(&k::select(&here, &logarithms, &k::number(&logarithms, 0.0)), &[-1], false)
+}
+
+/// −y·ln p − (1 − y)·ln(1 − p), elementwise, p clipped to [ε, 1 − ε]; of logits the crossentropy of y and sigmoid(x). Keras
+/// 2.3 adds ε to the arguments of the logarithms; 2.2 goes through the logits ([`Semantics::binary_crossentropy`]).
+#[track_caller]
+pub fn binary_crossentropy(target: &Tensor, output: &Tensor, from_logits: bool) -> Tensor {
+    let y = like(target, output);
+    if from_logits {
+        return sigmoid_crossentropy(&y, output);
+    }
+    let p = k::clip(output, epsilon(), 1.0 - epsilon());
+    let hit = &y * k::log(&(&p + epsilon()));
+    let miss = (1.0 - &y) * k::log(&((1.0 - &p) + epsilon()));
+    let logits = k::log(&(&p / (1.0 - &p)));
+    by_version(&-(hit + miss), &sigmoid_crossentropy(&y, &logits))
+}
+
+/// max(x, 0) − x·y + ln(1 + e^−|x|).
+#[track_caller]
+fn sigmoid_crossentropy(y: &Tensor, logits: &Tensor) -> Tensor {
+    let zero = k::number(logits, 0.0);
+    // Chosen, not computed as max and abs, so that the gradient at 0 is ½ − y.
+    let positive = k::greater_equal(logits, &zero);
+    let top = k::select(&positive, logits, &zero);
+    let below = k::select(&positive, &-logits, logits);
+    top - logits * y + k::softplus(&below)
+}
+
+/// `now` as Keras 2.3 computes crossentropies, `before` as 2.2 did: always from clipped probabilities.
+#[track_caller]
+pub(crate) fn by_version(now: &Tensor, before: &Tensor) -> Tensor {
+    let clipped = |semantics: Semantics| semantics.binary_crossentropy == BinaryCrossentropy::ClippedLogits;
+    op_in_trace("crossentropy", &[now, before], move |trace, _, values| {
+        nth(values, usize::from(clipped(trace.semantics())))
+    })
+}
+
+/// Truth values of the predictions' shape: whether the position along the last axis is the label's.
+#[track_caller]
+pub(crate) fn label_positions(y_true: &Tensor, y_pred: &Tensor) -> Tensor {
+    op("class numbers", &[y_true, y_pred], |graph, values| {
+        let (labels, predictions) = (nth(values, 0)?, nth(values, 1)?);
+        let shape = graph.shape(predictions).to_vec();
+        let Some((&classes, leading)) = shape.split_last() else {
+            return Err(Error::shape("class numbers", "predictions (batch, classes)", "a scalar"));
+        };
+        let labels = numbers_of(graph, labels, leading)?;
+        let (labels, numbers) = looked_up(graph, labels, classes)?;
+        let column: Vec<usize> = leading.iter().copied().chain([1]).collect();
+        let labels = graph.reshape(labels, &column)?;
+        let labels = graph.broadcast(labels, &shape)?;
+        let mut line = vec![1; shape.len()];
+        if let Some(last) = line.last_mut() {
+            *last = classes;
+        }
+        let numbers = graph.reshape(numbers, &line)?;
+        let numbers = graph.broadcast(numbers, &shape)?;
+        graph.compare(Compare::Eq, labels, numbers)
+    })
+}
+
+/// Class numbers (int64) in the shape of `found`, which has one element for each.
+#[track_caller]
+pub(crate) fn labels_like(y_true: &Tensor, found: &Tensor) -> Tensor {
+    op("class numbers", &[y_true, found], |graph, values| {
+        let shape = graph.shape(nth(values, 1)?).to_vec();
+        numbers_of(graph, nth(values, 0)?, &shape)
+    })
+}
+
+/// Class numbers (int64) in one row, each below `classes`: another one fails when it runs.
+#[track_caller]
+pub(crate) fn class_numbers(x: &Tensor, classes: usize) -> Tensor {
+    op("class numbers", &[x], move |graph, values| {
+        let x = nth(values, 0)?;
+        let count = graph.ty(x).len();
+        let labels = numbers_of(graph, x, &[count])?;
+        Ok(looked_up(graph, labels, classes)?.0)
+    })
+}
+
+fn numbers_of(graph: &mut Graph, labels: Value, shape: &[usize]) -> Result<Value> {
+    if graph.ty(labels).len() != shape.iter().product::<usize>() {
+        return Err(Error::shape(
+            "class numbers",
+            format!("one per prediction, of shape {shape:?} (a last axis of length 1 may follow)"),
+            format!("{:?}", graph.shape(labels)),
+        )
+        .advice("use categorical_crossentropy and categorical_accuracy for one-hot targets"));
+    }
+    let labels = graph.add(Op::Cast(DType::I64), &[labels])?;
+    graph.reshape(labels, shape)
+}
+
+/// The labels, and the numbers of all classes. Looking the labels up among them makes one outside an error instead of
+/// a loss of 0.
+fn looked_up(graph: &mut Graph, labels: Value, classes: usize) -> Result<(Value, Value)> {
+    let numbers = graph.add(Op::Iota(Type::new([classes], DType::I64), 0), &[])?;
+    Ok((graph.add(Op::Gather(0), &[numbers, labels])?, numbers))
+}
