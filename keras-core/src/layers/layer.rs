@@ -337,9 +337,20 @@ impl LayerRef {
 
     /// The shapes that its calls gave, as Keras prints them; `multiple` if they differ.
     pub fn output_shape_text(&self) -> String {
+        self.shape_text_of(outputs_of)
+    }
+
+    /// The shapes that it was called on, as Keras prints them; `multiple` if they differ. An input layer's is its own.
+    pub fn input_shape_text(&self) -> String {
+        self.shape_text_of(
+            |node| if node.inputs().is_empty() { outputs_of(node) } else { node.inputs().to_vec() },
+        )
+    }
+
+    fn shape_text_of(&self, tensors: impl Fn(&Arc<dyn Producer>) -> Vec<Tensor>) -> String {
         let mut shapes: Vec<String> = Vec::new();
         for node in self.nodes().iter().filter_map(Weak::upgrade) {
-            let specs: Vec<String> = outputs_of(&node)
+            let specs: Vec<String> = tensors(&node)
                 .iter()
                 .filter_map(|tensor| tensor.spec().ok())
                 .map(|spec| shape_text(&spec.shape))

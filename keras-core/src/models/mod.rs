@@ -1,6 +1,7 @@
 //! Models: graphs of layers that are compiled, trained, evaluated and asked.
 
 mod config;
+mod connections;
 mod model;
 mod network;
 mod sequential;
@@ -9,6 +10,7 @@ mod summary;
 pub use crate::saving::{clone_model, load_model, model_from_json, model_from_yaml};
 pub(crate) use config::layer_from_config;
 pub use config::model_from_config;
+pub use connections::Connection;
 pub use model::Model;
 pub(crate) use model::lock;
 pub use network::{Kind, Network};
