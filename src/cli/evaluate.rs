@@ -48,35 +48,8 @@ impl Evaluate {
             .metrics_names()?
             .into_iter()
             .zip(values)
-            .map(|(name, value)| (name, number(value)))
+            .map(|(name, value)| (name, output::number(value)))
             .collect();
         Ok(output::print(&format!("{}\n", Value::Object(named)))?)
-    }
-}
-
-/// The shortest decimal that reads back equal; what JSON has no number for is a string.
-fn number(value: f64) -> Value {
-    if value.is_nan() {
-        "NaN".into()
-    } else if value.is_infinite() {
-        if value > 0.0 { "Infinity" } else { "-Infinity" }.into()
-    } else {
-        value.into()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::number;
-
-    #[test]
-    fn numbers_read_back_equal() {
-        let line = |value| number(value).to_string();
-        assert_eq!(
-            [0.0712, 1.0, 1e-7, 0.1 + 0.2].map(line),
-            ["0.0712", "1.0", "1e-7", "0.30000000000000004"]
-        );
-        let infinities = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY].map(line);
-        assert_eq!(infinities, ["\"NaN\"", "\"Infinity\"", "\"-Infinity\""]);
     }
 }

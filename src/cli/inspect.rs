@@ -10,7 +10,7 @@ use std::path::PathBuf;
 /// Show versions, configuration and weights of a model or weight file
 #[derive(Debug, Args)]
 pub(crate) struct Inspect {
-    /// An HDF5 file or a .keras archive; JSON of an architecture
+    /// HDF5, a .keras archive or .npz arrays; JSON or YAML of an architecture
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// Print one JSON object instead of tables
@@ -28,7 +28,24 @@ impl Inspect {
                 })?;
                 described(&Inspection::of_text(&what, &text)?)
             }
-            _ => described(&inspect(&self.file)?),
+            Content::Hdf5 => described(&inspect(&self.file)?),
+            Content::Zip => {
+                // An archive without a config holds arrays, and nothing but arrays.
+                let found = inspect(&self.file);
+                let arrays = || keras::npy::read_npz(&self.file).ok().filter(|arrays| !arrays.is_empty());
+                match found {
+                    Ok(found) => described(&found),
+                    Err(error) => described(&Inspection::of_arrays(&arrays().ok_or(error)?)),
+                }
+            }
+            other => {
+                return Err(keras::Error::file(
+                    what,
+                    "a model or weights: HDF5, .keras, .npz, JSON or YAML",
+                    other.describe(),
+                )
+                .into());
+            }
         };
         let text = if self.json { format!("{object}\n") } else { tables(&object) };
         Ok(output::print(&text)?)
@@ -42,7 +59,8 @@ fn described(found: &Inspection) -> Value {
         .map(|weight| {
             json!({
                 "path": weight.path, "shape": weight.shape, "dtype": weight.dtype,
-                "min": weight.min, "max": weight.max, "mean": weight.mean, "std": weight.std,
+                "min": output::number(weight.min), "max": output::number(weight.max),
+                "mean": output::number(weight.mean), "std": output::number(weight.std),
             })
         })
         .collect();
@@ -70,7 +88,10 @@ fn tables(object: &Value) -> String {
     let weights = object["weights"].as_array().map(Vec::as_slice).unwrap_or_default();
     if !weights.is_empty() {
         let header = ["weight", "shape", "type", "min", "max", "mean", "std"].map(str::to_owned).to_vec();
-        let number = |value: &Value| format!("{:.6}", value.as_f64().unwrap_or(f64::NAN));
+        let number = |value: &Value| match value {
+            Value::String(text) => text.clone(),
+            value => format!("{:.6}", value.as_f64().unwrap_or(f64::NAN)),
+        };
         let row = |weight: &Value| {
             let word = |key: &str| weight[key].as_str().unwrap_or_default().to_owned();
             let mut row = vec![word("path"), weight["shape"].to_string(), word("dtype")];

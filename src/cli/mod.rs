@@ -68,9 +68,10 @@ pub(crate) type Outcome<T = ()> = Result<T, Failure>;
 /// Does what the arguments say, the program's name first.
 pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     keras::init();
-    let outcome = match options::CommandLine::try_parse_from(arguments) {
+    let arguments: Vec<OsString> = arguments.collect();
+    let outcome = match options::CommandLine::try_parse_from(&arguments) {
         Ok(line) => line.run(),
-        Err(error) => usage::answer(&error),
+        Err(error) => usage::answer(&error, &arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

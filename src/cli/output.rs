@@ -1,6 +1,7 @@
 //! The two streams: results on stdout, everything else on stderr.
 
 use keras::{Error, Result};
+use serde_json::Value;
 use std::io::{ErrorKind, Write};
 
 /// Writes a result to stdout. A reader that has gone (`| head`) has what it wanted.
@@ -47,4 +48,31 @@ pub(crate) fn table(rows: &[Vec<String>]) -> String {
         text.push('\n');
     }
     text
+}
+
+/// The shortest decimal that reads back equal; what JSON has no number for is a string.
+pub(crate) fn number(value: f64) -> Value {
+    if value.is_nan() {
+        "NaN".into()
+    } else if value.is_infinite() {
+        if value > 0.0 { "Infinity" } else { "-Infinity" }.into()
+    } else {
+        value.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::number;
+
+    #[test]
+    fn numbers_read_back_equal() {
+        let line = |value| number(value).to_string();
+        assert_eq!(
+            [0.0712, 1.0, 1e-7, 0.1 + 0.2].map(line),
+            ["0.0712", "1.0", "1e-7", "0.30000000000000004"]
+        );
+        let infinities = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY].map(line);
+        assert_eq!(infinities, ["\"NaN\"", "\"Infinity\"", "\"-Infinity\""]);
+    }
 }

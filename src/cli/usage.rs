@@ -6,11 +6,12 @@ use clap::CommandFactory;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use keras::Error;
 use std::error::Error as _;
+use std::ffi::OsString;
 
 /// Help and version were asked for: they are results. Everything else is wrong usage.
-pub(crate) fn answer(error: &clap::Error) -> Outcome {
+pub(crate) fn answer(error: &clap::Error, arguments: &[OsString]) -> Outcome {
     if error.use_stderr() {
-        return Err(Failure::Usage(explain(error)));
+        return Err(Failure::Usage(explain(error, arguments)));
     }
     match error.print() {
         Err(failed) if failed.kind() != std::io::ErrorKind::BrokenPipe => {
@@ -20,8 +21,8 @@ pub(crate) fn answer(error: &clap::Error) -> Outcome {
     }
 }
 
-fn explain(error: &clap::Error) -> Error {
-    let command = command(error);
+fn explain(error: &clap::Error, arguments: &[OsString]) -> Error {
+    let command = command(error, arguments);
     let doing = format!("command line of `{command}`");
     let argument = || text(error, ContextKind::InvalidArg);
     let (expected, received) = match error.kind() {
@@ -68,12 +69,20 @@ fn explain(error: &clap::Error) -> Error {
     Error::value(doing, expected, received).advice(advice)
 }
 
-/// `keras`, or `keras predict`: the words in front of the usage line's options.
-fn command(error: &clap::Error) -> String {
+/// `keras`, or `keras predict`: the words in front of the usage line's options, else the first argument that is a command.
+fn command(error: &clap::Error, arguments: &[OsString]) -> String {
     let usage = text(error, ContextKind::Usage);
     let words = usage.split_whitespace().skip_while(|word| *word != "keras");
     let words: Vec<&str> = words.take_while(|word| word.chars().all(|c| c.is_ascii_lowercase())).collect();
-    if words.is_empty() { "keras".to_owned() } else { words.join(" ") }
+    if words.len() > 1 {
+        return words.join(" ");
+    }
+    let line = CommandLine::command();
+    let known = |argument: &OsString| argument.to_str().and_then(|word| line.find_subcommand(word));
+    match arguments.iter().skip(1).find_map(known) {
+        Some(command) => format!("keras {}", command.get_name()),
+        None => "keras".to_owned(),
+    }
 }
 
 fn commands() -> String {

@@ -13,7 +13,7 @@ use std::path::Path;
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Inspection {
-    /// `HDF5 model`, `HDF5 weights`, `.keras archive`.
+    /// `HDF5 model`, `HDF5 weights`, `.keras archive`, `.npz arrays`, `JSON architecture`, `YAML architecture`.
     pub format: String,
     /// The version of Keras that it names.
     pub keras_version: Option<String>,
@@ -108,6 +108,19 @@ pub fn inspect(path: impl AsRef<Path>) -> Result<Inspection> {
 }
 
 impl Inspection {
+    /// Of named arrays: those of a `.npz` file.
+    ///
+    /// ```
+    /// use keras_core::{Array, saving::Inspection};
+    /// let found = Inspection::of_arrays(&[("arr_0".into(), Array::from_vec(&[2], vec![1.0_f32, 3.0])?)]);
+    /// assert_eq!((found.weights[0].path.as_str(), found.weights[0].mean), ("arr_0", 2.0));
+    /// # Ok::<(), keras_core::Error>(())
+    /// ```
+    pub fn of_arrays(arrays: &[(String, Array)]) -> Self {
+        let weights = arrays.iter().map(|(name, array)| InspectedWeight::of(name.clone(), array));
+        Self { weights: weights.collect(), ..empty(".npz arrays") }
+    }
+
     /// Of the JSON or YAML text of an architecture.
     ///
     /// # Errors
@@ -163,19 +176,28 @@ fn tree(node: &Node, path: &str, depth: usize, found: &mut Vec<InspectedWeight>)
 }
 
 fn weight(path: String, stored: &Stored) -> Result<InspectedWeight> {
-    let array: Array = stored.read()?;
-    let values: Vec<f64> = array.to_vec();
-    let count = values.len().max(1) as f64;
-    let mean = values.iter().sum::<f64>() / count;
-    let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / count;
-    let limit = |pick: fn(f64, f64) -> f64| values.iter().copied().reduce(pick).unwrap_or(0.0);
-    Ok(InspectedWeight {
-        path,
-        shape: array.shape().to_vec(),
-        dtype: array.dtype().name().to_owned(),
-        min: limit(f64::min),
-        max: limit(f64::max),
-        mean,
-        std: variance.sqrt(),
-    })
+    Ok(InspectedWeight::of(path, &stored.read()?))
+}
+
+impl InspectedWeight {
+    fn of(path: String, array: &Array) -> Self {
+        let values: Vec<f64> = array.to_vec();
+        let count = values.len().max(1) as f64;
+        let mean = values.iter().sum::<f64>() / count;
+        let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / count;
+        // A NaN among the elements is the smallest and the largest, as in numpy.
+        let limit = |better: fn(&f64, &f64) -> bool| {
+            let pick = |a: f64, b: f64| if a.is_nan() || better(&a, &b) { a } else { b };
+            values.iter().copied().reduce(pick).unwrap_or(0.0)
+        };
+        Self {
+            path,
+            shape: array.shape().to_vec(),
+            dtype: array.dtype().name().to_owned(),
+            min: limit(f64::lt),
+            max: limit(f64::gt),
+            mean,
+            std: variance.sqrt(),
+        }
+    }
 }

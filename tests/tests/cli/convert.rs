@@ -59,6 +59,9 @@ fn what_cannot_be_converted_is_an_error() {
 fn a_file_is_inspected_without_making_a_model_of_it() {
     let place = line();
     let found: Value = serde_json::from_str(&place.result(&["inspect", "m.h5", "--json"])).unwrap();
+    let keys = |object: &Value| object.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ");
+    assert_eq!(keys(&found), "format keras_version backend model_config training_config weights");
+    assert_eq!(keys(&found["weights"][0]), "path shape dtype min max mean std");
     assert_eq!((&found["format"], &found["backend"]), (&"HDF5 model".into(), &"tensorflow".into()));
     assert_eq!(found["model_config"]["class_name"], "Sequential");
     let kernel = &found["weights"][0];
@@ -73,10 +76,27 @@ fn a_file_is_inspected_without_making_a_model_of_it() {
     let table = place.result(&["inspect", "m.h5"]);
     assert!(table.contains("line/line/kernel:0") && table.contains("30.000000"), "{table}");
     place.result(&["convert", "m.h5", "w.weights.h5"]);
-    for file in ["w.weights.h5", "model.json"] {
-        assert!(place.result(&["inspect", file]).contains("format"));
+    for file in ["a.keras", "a.yaml"] {
+        place.result(&["convert", "m.h5", file]);
     }
-    place.fails(1, &["inspect", "x.npy"], &["x.npy"]);
+    for (file, weights) in [("w.weights.h5", 2), ("a.keras", 2), ("model.json", 0), ("a.yaml", 0)] {
+        assert!(place.result(&["inspect", file]).contains("format"));
+        let found: Value = serde_json::from_str(&place.result(&["inspect", file, "--json"])).unwrap();
+        assert_eq!(found["weights"].as_array().unwrap().len(), weights, "{file}");
+        assert_eq!(found["model_config"].is_null(), file == "w.weights.h5", "{file}");
+    }
+    place.fails(1, &["inspect", "x.npy"], &["x.npy", ".npz, JSON or YAML", "a .npy array"]);
+    place.put_npz::<f32>(
+        "w.npz",
+        &[("a", &[2], &[f32::NAN, 1.0]), ("b", &[3], &[f32::INFINITY, 1.0, -2.0]), ("c", &[0], &[])],
+    );
+    let found: Value = serde_json::from_str(&place.result(&["inspect", "w.npz", "--json"])).unwrap();
+    assert_eq!(found["format"], ".npz arrays");
+    let limits = |i: usize| (found["weights"][i]["min"].clone(), found["weights"][i]["max"].clone());
+    let expected: [(Value, Value); 3] =
+        [("NaN".into(), "NaN".into()), ((-2.0).into(), "Infinity".into()), (0.0.into(), 0.0.into())];
+    assert_eq!([0, 1, 2].map(limits), expected);
+    assert!(place.result(&["inspect", "w.npz"]).contains("Infinity"));
 }
 
 #[test]
