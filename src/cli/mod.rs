@@ -19,6 +19,8 @@ mod model;
 mod operations;
 mod options;
 mod output;
+#[cfg(feature = "plot")]
+mod plot;
 mod predict;
 mod summary;
 mod training;

@@ -32,6 +32,8 @@ enum Command {
     Fit(Box<fit::Fit>),
     Convert(convert::Convert),
     Inspect(inspect::Inspect),
+    #[cfg(feature = "plot")]
+    Plot(super::plot::Plot),
     Config(config::Config),
     Backends(backends::Backends),
     Compare(Box<compare::Compare>),
@@ -68,6 +70,8 @@ impl CommandLine {
             Command::Fit(command) => command.run(&self.global),
             Command::Convert(command) => command.run(&self.global),
             Command::Inspect(command) => command.run(),
+            #[cfg(feature = "plot")]
+            Command::Plot(command) => command.run(),
             Command::Config(command) => command.run(&self.global),
             Command::Backends(command) => command.run(),
             Command::Compare(command) => command.run(&self.global),

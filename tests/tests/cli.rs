@@ -7,6 +7,7 @@ mod evaluate;
 mod files;
 mod fit;
 mod model;
+mod plot;
 mod predict;
 mod streams;
 mod tables;

@@ -71,9 +71,17 @@ fn an_embedded_model_brings_no_command_line_and_no_other_backend() {
     project(folder.path());
     let needed = needs(folder.path(), &[]);
     assert!(needed.iter().any(|name| name == "backend-ndarray"), "{needed:?}");
-    for name in
-        ["candle-core", "backend-candle", "tch", "backend-torch", "clap", "indicatif", "plotters", "ureq"]
-    {
+    for name in [
+        "candle-core",
+        "backend-candle",
+        "tch",
+        "backend-torch",
+        "clap",
+        "indicatif",
+        "plotters",
+        "tiny-skia",
+        "ureq",
+    ] {
         assert!(!needed.iter().any(|needed| needed == name), "{name} among {needed:?}");
     }
 }

@@ -306,6 +306,13 @@ fn saving_is_by_extension() {
         train(&place, &["--save", file]);
         assert!(keras_core::saving::load_model(place.path(file)).unwrap().optimizer().is_ok(), "{file}");
     }
+    train(&place, &["--seed", "5", "--save", "w.npz"]);
+    train(&place, &["--seed", "5", "--save", "w.weights.h5"]);
+    for (weights, out) in [("w.npz", "a.npy"), ("w.weights.h5", "b.npy")] {
+        let line = ["predict", "model.json", "--weights", weights, "--input", "x.npy", "--output", out];
+        place.result(&line);
+    }
+    assert_eq!(place.get("a.npy"), place.get("b.npy"), "the same weights");
 }
 
 #[test]

@@ -81,8 +81,18 @@ fn output_files_stay_as_they_were_where_their_folder_takes_none() {
 #[test]
 fn a_closed_stdout_is_no_panic() {
     let place = line();
-    for arguments in [&["backends"][..], &["summary", "model.json"], &["config"], &["--help"], &["--version"]]
-    {
+    let lines = [
+        &["backends"][..],
+        &["backends", "--json"],
+        &["summary", "model.json"],
+        &["summary", "model.json", "--json"],
+        &["inspect", "model.json"],
+        &["config"],
+        &["fit", "--help"],
+        &["--help"],
+        &["--version"],
+    ];
+    for arguments in lines {
         let mut child =
             place.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         drop(child.stdout.take());
@@ -107,18 +117,30 @@ fn exit_codes_are_0_done_1_failed_2_wrong_usage() {
     let place = line();
     place.result(&PREDICT);
     place.fails(1, &["summary", "missing.json"], &["missing.json", "no such file"]);
-    place.fails(2, &[], &["summary, predict, evaluate, fit, convert, inspect, config, backends, compare"]);
+    place.fails(
+        2,
+        &[],
+        &["summary, predict, evaluate, fit, convert, inspect, plot, config, backends, compare"],
+    );
     place.fails(2, &["train"], &["`train`"]);
     place.fails(2, &["sumary", "model.json"], &["did you mean summary"]);
     place.fails(2, &["summary"], &["<MODEL>", "keras summary"]);
     place.fails(2, &["summary", "model.json", "--speed"], &["`--speed`"]);
     place.fails(2, &["predict", "model.json", "--inputs", "x.npy"], &["did you mean --input"]);
-    place.fails(2, &[&PREDICT[..], &["--batch-size", "0"]].concat(), &["a whole number from 1", "`0`"]);
+    place.fails(
+        2,
+        &[&PREDICT[..], &["--batch-size", "0"]].concat(),
+        &["`keras predict`: ", "a whole number from 1", "`0`"],
+    );
     place.fails(2, &[&PREDICT[..], &["--batch-size", "2", "--batch-size", "3"]].concat(), &["once"]);
     place.fails(2, &[&PREDICT[..], &["--batch-size"]].concat(), &["a value after"]);
     place.fails(2, &["backends", "model.json"], &["`model.json`"]);
     let help = place.result(&["--help"]);
-    for command in ["summary", "predict", "evaluate", "fit", "config", "backends"] {
+    let commands = [
+        "predict", "evaluate", "fit", "convert", "inspect", "plot", "config", "backends", "compare",
+        "summary",
+    ];
+    for command in commands {
         assert!(help.contains(command), "{help}");
         assert!(place.result(&[command, "--help"]).contains("--backend"), "{command}");
     }

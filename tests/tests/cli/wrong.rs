@@ -5,8 +5,13 @@ use super::Place;
 use super::files::floats;
 
 /// The commands that read files, each with the places in its line where a file stands.
-const COMMANDS: [(&[&str], &[usize]); 4] = [
+const COMMANDS: [(&[&str], &[usize]); 9] = [
     (&["summary", "model.json", "--weights", "weights.npz"], &[1, 3]),
+    (&["summary", "model.h5"], &[1]),
+    (&["inspect", "model.h5"], &[1]),
+    (&["inspect", "model.json"], &[1]),
+    (&["convert", "model.json", "--weights", "weights.npz", "out.keras"], &[1, 3]),
+    (&["plot", "model.json", "out.svg"], &[1]),
     (
         &["predict", "model.json", "--weights", "weights.npz", "--input", "x.npy", "--output", "out.npy"],
         &[1, 3, 5],
@@ -62,6 +67,8 @@ fn place() -> Place {
     place.put("x.npy", floats(&[4, 3], &[0.5; 12]));
     place.put_npz::<f32>("y.npz", &[("line", &[4, 2], &[1.0; 8])]);
     place.put("w.npy", floats(&[4], &[1.0; 4]));
+    let model = keras_core::saving::model_from_json(&String::from_utf8(place.get("model.json")).unwrap());
+    model.unwrap().save(place.path("model.h5")).unwrap();
     place
 }
 
