@@ -1,7 +1,7 @@
 //! Speed of training and of one prediction, as one JSON line; the counterpart of `scripts/bench_keras.py`, which
 //! `cargo xtask bench` runs in turn with it.
 //!
-//! `cargo run --release --example bench_train -- mlp|cnn|lstm|latency|startup|compile|load`
+//! `cargo run --release --example bench_train -- mlp|cnn|lstm|vgg16|resnet50|latency|startup|compile|load`
 
 use keras::layers::Lstm;
 use keras::prelude::*;
@@ -20,13 +20,15 @@ fn main() -> Result<()> {
             report("cnn", "samples_per_second", train(&cnn()?, &pictures(&[28, 28, 1], 6_400)?, 640, 128)?);
         }
         Some("lstm") => report("lstm", "samples_per_second", train(&lstm()?, &words(6_400)?, 640, 32)?),
+        Some("vgg16") => report("vgg16", "samples_per_second", predict(&vgg16()?)?),
+        Some("resnet50") => report("resnet50", "samples_per_second", predict(&resnet50()?)?),
         Some("latency") => report("latency", "milliseconds", latency(&mlp()?)?),
         Some("startup") => report("startup", "milliseconds", startup()?),
         Some("compile") => report("compile", "milliseconds", compile()?),
         Some("load") => report("load", "milliseconds", load()?),
         Some("first") => drop(mlp()?.predict_on_batch(Array::full(&[1, 784], 0.5_f32))?),
         other => {
-            let expected = "mlp, cnn, lstm, latency, startup, compile or load";
+            let expected = "mlp, cnn, lstm, vgg16, resnet50, latency, startup, compile or load";
             return Err(Error::value("bench_train", expected, format!("{other:?}")));
         }
     }
@@ -71,6 +73,51 @@ fn lstm() -> Result<Sequential> {
     Ok(model)
 }
 
+/// `keras.applications.VGG16` with random weights.
+fn vgg16() -> Result<Model> {
+    let input = Input::new([224, 224, 3]).tensor()?;
+    let mut x = input.clone();
+    for (filters, layers) in [(64, 2), (128, 2), (256, 3), (512, 3), (512, 3)] {
+        for _ in 0..layers {
+            x = Conv2D::new(filters, [3, 3]).padding("same").activation("relu").call(&x)?;
+        }
+        x = MaxPooling2D::new([2, 2]).call(&x)?;
+    }
+    x = Flatten::new().call(&x)?;
+    for _ in 0..2 {
+        x = Dense::new(4096).activation("relu").call(&x)?;
+    }
+    Model::new(&input, &Dense::new(1000).activation("softmax").call(&x)?)
+}
+
+/// `keras.applications.ResNet50` with random weights.
+fn resnet50() -> Result<Model> {
+    let normalized =
+        |conv: Conv2D, x: &Tensor| BatchNormalization::new().epsilon(1.001e-5).call(&conv.call(x)?);
+    let relu = |x: Tensor| Activation::new("relu").call(&x);
+    let input = Input::new([224, 224, 3]).tensor()?;
+    let mut x = ZeroPadding2D::new(3).call(&input)?;
+    x = relu(normalized(Conv2D::new(64, [7, 7]).strides([2, 2]), &x)?)?;
+    x = ZeroPadding2D::new(1).call(&x)?;
+    x = MaxPooling2D::new([3, 3]).strides([2, 2]).call(&x)?;
+    for (filters, blocks, stride) in [(64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2)] {
+        for block in 0..blocks {
+            let strides = if block == 0 { [stride; 2] } else { [1; 2] };
+            let shortcut = if block == 0 {
+                normalized(Conv2D::new(4 * filters, [1, 1]).strides(strides), &x)?
+            } else {
+                x.clone()
+            };
+            x = relu(normalized(Conv2D::new(filters, [1, 1]).strides(strides), &x)?)?;
+            x = relu(normalized(Conv2D::new(filters, [3, 3]).padding("same"), &x)?)?;
+            x = normalized(Conv2D::new(4 * filters, [1, 1]), &x)?;
+            x = relu(Add::new().call([&shortcut, &x])?)?;
+        }
+    }
+    x = GlobalAveragePooling2D::new().call(&x)?;
+    Model::new(&input, &Dense::new(1000).activation("softmax").call(&x)?)
+}
+
 fn pictures(shape: &[usize], samples: usize) -> Result<(Array, Array)> {
     let full: Vec<usize> = std::iter::once(samples).chain(shape.iter().copied()).collect();
     let mut pixels = vec![0.0_f32; full.iter().product()];
@@ -99,6 +146,20 @@ fn train(model: &Sequential, (x, y): &(Array, Array), warm_up: usize, batch: usi
     let start = Instant::now();
     model.fit(x, y, options())?;
     Ok(samples as f64 / start.elapsed().as_secs_f64())
+}
+
+/// Samples per second of `predict_on_batch` on 8 pictures, by the median of 10 calls after 2 to warm up.
+fn predict(model: &Model) -> Result<f64> {
+    let (x, _) = pictures(&[224, 224, 3], 8)?;
+    let mut times = Vec::new();
+    for i in 0..12 {
+        let start = Instant::now();
+        model.predict_on_batch(&x)?;
+        if i >= 2 {
+            times.push(start.elapsed().as_secs_f64());
+        }
+    }
+    Ok(8.0 / median(times))
 }
 
 /// Median milliseconds of `predict_on_batch` on one sample.

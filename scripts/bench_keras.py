@@ -1,4 +1,4 @@
-"""Speed of Keras 2.15 on TensorFlow, for cargo xtask bench: bench_keras.py mlp|cnn|lstm|latency|startup|compile|load prints one JSON line.
+"""Speed of Keras 2.15 on TensorFlow, for cargo xtask bench: bench_keras.py mlp|cnn|lstm|vgg16|resnet50|latency|startup|compile|load prints one JSON line.
 
 Run by the environment tf-2.15 of scripts/oracle.sh, on two threads. Random data, seed 0; `fit` with metrics=["accuracy"],
 verbose=0, shuffling. The example bench_train measures the same in Rust:
@@ -10,6 +10,9 @@ verbose=0, shuffling. The example bench_train measures the same in Rust:
     lstm     Keras's imdb_lstm without dropout: Embedding 20000 x 128 of 80 words, LSTM 128, Dense 1 sigmoid; Adam; binary
              crossentropy; batch 32. One epoch of 640 samples to warm up, then one epoch of 6,400, timed. {"name": "lstm",
              "samples_per_second": ..}
+    vgg16    predict_on_batch of keras.applications.VGG16 with random weights on 8 pictures of 224 x 224: 2 calls to warm up, then the
+             median of 10. {"name": "vgg16", "samples_per_second": ..}
+    resnet50 The same of ResNet50. {"name": "resnet50", "samples_per_second": ..}
     latency  predict_on_batch of the MLP on one sample: 500 calls to warm up, then the median of 2,000. {"name": "latency",
              "milliseconds": ..}
     startup  a process that makes the MLP, predicts one sample and ends, median. {"name": "startup", "milliseconds": ..}
@@ -76,6 +79,16 @@ def training(model, data, warm_up, batch=128):
     return {"samples_per_second": samples / (time.perf_counter() - start)}
 
 
+def predict(model):
+    x, _ = pictures((224, 224, 3), 8)
+    times = []
+    for i in range(12):
+        start = time.perf_counter()
+        model.predict_on_batch(x)
+        times.append(time.perf_counter() - start)
+    return {"samples_per_second": 8 / float(np.median(times[2:]))}
+
+
 def latency(model):
     x = np.random.default_rng(0).random((1, 784), dtype="float32")
     for _ in range(500):
@@ -130,6 +143,8 @@ WORKLOADS = {
     "mlp": lambda: training(mlp(), pictures((784,), 60000), 6400),
     "cnn": lambda: training(cnn(), pictures((28, 28, 1), 6400), 640),
     "lstm": lambda: training(lstm(), words(6400), 640, 32),
+    "vgg16": lambda: predict(keras.applications.VGG16(weights=None)),
+    "resnet50": lambda: predict(keras.applications.ResNet50(weights=None)),
     "latency": lambda: latency(mlp()),
     "startup": startup,
     "compile": compile_step,

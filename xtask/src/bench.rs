@@ -17,6 +17,10 @@ pub(crate) enum Workload {
     Cnn,
     /// Training an LSTM on sequences of words, samples per second
     Lstm,
+    /// Prediction of 8 pictures by VGG16, samples per second
+    Vgg16,
+    /// Prediction of 8 pictures by ResNet50, samples per second
+    Resnet50,
     /// One sample through the MLP by `predict_on_batch`, milliseconds
     Latency,
     /// A process that makes the MLP and predicts one sample, milliseconds
@@ -33,6 +37,8 @@ impl Workload {
             Self::Mlp => "mlp",
             Self::Cnn => "cnn",
             Self::Lstm => "lstm",
+            Self::Vgg16 => "vgg16",
+            Self::Resnet50 => "resnet50",
             Self::Latency => "latency",
             Self::Startup => "startup",
             Self::Compile => "compile",
@@ -42,17 +48,14 @@ impl Workload {
 
     fn key(self) -> &'static str {
         match self {
-            Self::Mlp | Self::Cnn | Self::Lstm => "samples_per_second",
+            Self::Mlp | Self::Cnn | Self::Lstm | Self::Vgg16 | Self::Resnet50 => "samples_per_second",
             Self::Latency | Self::Startup | Self::Compile | Self::Load => "milliseconds",
         }
     }
 
     /// How many times as fast as Keras this project is.
     fn ratio(self, ours: f64, keras: f64) -> f64 {
-        match self {
-            Self::Mlp | Self::Cnn | Self::Lstm => ours / keras,
-            Self::Latency | Self::Startup | Self::Compile | Self::Load => keras / ours,
-        }
+        if self.key() == "milliseconds" { keras / ours } else { ours / keras }
     }
 }
 
