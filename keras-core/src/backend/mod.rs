@@ -215,6 +215,21 @@ pub trait Backend: Send + Sync + 'static {
         self.upload(&random_array(ty, distribution, stream)?)
     }
 
+    /// Operand `operand` of a contraction with something computed from it in advance, such as packed panels: it stands for
+    /// that operand in this operation on operands of those types, and nowhere else. `None`: there is nothing that would
+    /// pay. Programs without updates ask once per value of a variable and keep the result, which may share the
+    /// operand's memory.
+    fn prepack(
+        &self,
+        op: &Op,
+        types: &[&Type],
+        operand: usize,
+        tensor: &Self::Tensor,
+    ) -> Result<Option<Self::Tensor>> {
+        let _ = (op, types, operand, tensor);
+        Ok(None)
+    }
+
     /// Runs a fused kernel; called only if `supports_kernel` agreed.
     fn kernel(
         &self,

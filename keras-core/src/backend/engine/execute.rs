@@ -56,6 +56,20 @@ impl<B: Backend> Program<B> {
                 let value = environment.scalars[*scalar];
                 vec![Some(Held::Device(self.engine.backend.full(&node.outputs[0], value)?))]
             }
+            (Action::Prepack(i), op) => {
+                let Held::Device(tensor) = self.operand(running, 0, environment)? else {
+                    return Err(defect("operands with elements"));
+                };
+                let op = if let Op::Epilogue(op, _) = op { op } else { op };
+                let types: Vec<&Type> = node.inputs.iter().map(|&value| plan.graph.ty(value)).collect();
+                // Not worth it where the result is not kept.
+                let prepared = if step.fixed {
+                    self.engine.backend.prepack(op, &types[..2], *i, &tensor)?
+                } else {
+                    None
+                };
+                vec![Some(Held::Device(prepared.unwrap_or(tensor)))]
+            }
             (Action::Loop(body), Op::Scan(scan)) => {
                 let operands = self.operands(running, environment)?;
                 self.scan(scan, body, operands, &step.wanted, &node.outputs)?

@@ -100,6 +100,7 @@ impl Aliases {
                         aliases.view(step.first, source);
                     }
                 }
+                Action::Prepack(_) => sources().for_each(|source| aliases.view(step.first, source)),
                 // A body may hand through what it was given.
                 Action::Loop(body) => {
                     let Op::Scan(scan) = op else { continue };
@@ -213,8 +214,8 @@ fn keep<B: Backend>(plan: &mut Plan<B>, aliases: &Aliases, uses: &mut Uses, fixe
     let mut kept = Vec::new();
     let (mut bytes, mut sources) = (0, 0);
     for step in plan.compute.iter().filter(|step| step.fixed) {
-        let types = &plan.graph.nodes()[step.node].outputs;
-        for (slot, ty) in step.outputs(&plan.graph).zip(types).filter(|(slot, _)| read[*slot]) {
+        let outputs = step.outputs(&plan.graph).zip(step.types(&plan.graph));
+        for (slot, ty) in outputs.filter(|(slot, _)| read[*slot]) {
             bytes += ty.bytes();
             kept.push(slot);
         }

@@ -38,6 +38,9 @@ pub(super) enum Action<B: Backend> {
     Host,
     /// Random numbers, from seed and step.
     Random,
+    /// What the backend computes in advance from an operand of the contraction that is the node: the number of the
+    /// operand.
+    Prepack(usize),
     /// By definition, on the host: an operand or a result is empty, or the backend has nothing for it.
     Reference,
 }
@@ -61,10 +64,20 @@ pub(super) struct Step<B: Backend> {
 }
 
 impl<B: Backend> Step<B> {
+    /// The types of its results.
+    pub(super) fn types<'g>(&self, graph: &'g Graph) -> &'g [Type] {
+        let Some(node) = graph.nodes().get(self.node) else { return &[] };
+        match self.action {
+            Action::Prepack(i) => {
+                node.inputs.get(i).map_or(&[], |&value| std::slice::from_ref(graph.ty(value)))
+            }
+            _ => &node.outputs,
+        }
+    }
+
     /// The slots of its results.
     pub(super) fn outputs(&self, graph: &Graph) -> std::ops::Range<usize> {
-        let count = graph.nodes().get(self.node).map_or(0, |node| node.outputs.len());
-        self.first..self.first + count
+        self.first..self.first + self.types(graph).len()
     }
 }
 
@@ -262,11 +275,40 @@ impl<'a, B: Backend> Planner<'a, B> {
                         let tensor = backend.upload(&literal.0)?;
                         self.literals.push(Literal { slot: self.first[i], tensor });
                     }
-                    _ => steps.push(self.step(backend, passes, i)?),
+                    _ => {
+                        let mut step = self.step(backend, passes, i)?;
+                        steps.extend(self.prepack(&mut step));
+                        steps.push(step);
+                    }
                 }
             }
         }
         Ok(steps)
+    }
+
+    /// The step that prepares the right-hand side of a contraction, where only variables and literals are behind it.
+    fn prepack(&mut self, step: &mut Step<B>) -> Option<Step<B>> {
+        let node = &self.graph.nodes()[step.node];
+        let op = if let Op::Epilogue(op, _) = &node.op { op } else { &node.op };
+        let contraction = matches!(op, Op::MatMul { .. } | Op::Conv(_)) && matches!(step.action, Action::Run);
+        let fixed = node.inputs.get(1).is_some_and(|value| self.fixed[value.node as usize]);
+        if !contraction || step.fixed || !fixed || !self.graph.updates().is_empty() {
+            return None;
+        }
+        let operand = step.operands.get_mut(1).filter(|operand| operand.slot().is_some())?;
+        let operand = std::mem::replace(operand, Operand::Slot(self.slots));
+        self.slots += 1;
+        Some(Step {
+            node: step.node,
+            action: Action::Prepack(1),
+            operands: vec![operand],
+            last: Vec::new(),
+            writable: Vec::new(),
+            scalars: Vec::new(),
+            first: self.slots - 1,
+            wanted: Vec::new(),
+            fixed: true,
+        })
     }
 
     fn host_node(&mut self, i: usize) -> Result<()> {

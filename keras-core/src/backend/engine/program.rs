@@ -1,7 +1,7 @@
 //! [`Program`]: a plan and the way it runs: snapshot, compute, commit.
 
 use super::execute::{Environment, Held, Running};
-use super::plan::{Operand, Plan};
+use super::plan::{Action, Operand, Plan};
 use super::scalars::to_array;
 use super::snapshot::Kept;
 use super::{Engine, defect};
@@ -32,7 +32,8 @@ impl<B: Backend> Program<B> {
 
     /// How many operations a run performs.
     pub fn steps(&self) -> usize {
-        self.plan.compute.len() + self.plan.commit.len()
+        let steps = self.plan.compute.iter().chain(&self.plan.commit);
+        steps.filter(|step| !matches!(step.action, Action::Prepack(_))).count()
     }
 
     /// Runs it: one array per input of the graph in, one per output out. Variables change only if everything
