@@ -8,7 +8,7 @@ use crate::number::Convert;
 use crate::parallel::{Shared, Threads};
 use crate::pool::Pool;
 use crate::run::{self, Site};
-use crate::tensor::{Out, Tensor, with_storage};
+use crate::tensor::{Out, Prepared, Tensor, with_storage};
 use crate::{along, conv, indexing, matmul, movement, plan, pooling, recurrent};
 use keras_core::array::Element;
 use keras_core::backend::{Arg, Backend, Scalar, Support, random_array, unsupported};
@@ -125,7 +125,7 @@ impl NdArray {
         let product = unsafe { Shared::<T>::from_raw(start.cast(), kernel.len()) };
         match op {
             Op::MatMul { trans_a, trans_b } => {
-                let sizes = Sizes::of(a, b, *trans_a, *trans_b)?;
+                let sizes = Sizes::of(a.shape(), b.shape(), *trans_a, *trans_b)?;
                 expect_len(op, sizes.batch * sizes.m * sizes.n, &kernel)?;
                 matmul::into::<T>(
                     self.site(),
@@ -472,6 +472,22 @@ impl Backend for NdArray {
             _ => return self.upload(&random_array(ty, distribution, stream)?),
         }
         Ok(out.finish())
+    }
+
+    fn prepack(&self, op: &Op, types: &[&Type], operand: usize, tensor: &Tensor) -> Result<Option<Tensor>> {
+        let ([a, b], 1) = (types, operand) else { return Ok(None) };
+        let prepared = match op {
+            Op::MatMul { trans_a, trans_b } => {
+                let sizes = Sizes::of(&a.shape, &b.shape, *trans_a, *trans_b)?;
+                matmul::prepare(self.site(), sizes, tensor, *trans_b)?.map(Prepared::Panels)
+            }
+            Op::Conv(spec) => {
+                let conv = conv::Conv::new(spec, &a.shape, &b.shape)?;
+                conv::prepare(self.site(), &conv, tensor)?
+            }
+            _ => None,
+        };
+        Ok(prepared.map(|prepared| tensor.with(prepared)))
     }
 
     fn kernel(&self, kernel: &Kernel, inputs: Vec<Arg<Tensor>>, scalars: &[Scalar]) -> Result<Vec<Tensor>> {

@@ -2,6 +2,7 @@
 
 use crate::fused::{Session, Worker};
 use crate::loops::Loops;
+use crate::panels::Product;
 use crate::parallel::Shared;
 use crate::plan::TILE;
 use crate::simd::{Level, Task, dispatch};
@@ -12,6 +13,8 @@ use std::ops::Range;
 pub(crate) trait Gemm: Loops {
     /// `a · b + c`.
     fn fma<L: Level>(a: Self, b: Self, c: Self) -> Self;
+    /// Computes a product with a packed right-hand side.
+    fn multiply(product: Product<'_, Self>);
     /// The elements, if they are `f32`.
     fn singles(x: &[Self]) -> Option<&[f32]> {
         let _ = x;
@@ -29,6 +32,9 @@ impl Gemm for f32 {
     fn fma<L: Level>(a: Self, b: Self, c: Self) -> Self {
         L::fma32(a, b, c)
     }
+    fn multiply(product: Product<'_, Self>) {
+        product.run();
+    }
     fn singles(x: &[Self]) -> Option<&[f32]> {
         Some(x)
     }
@@ -41,6 +47,9 @@ impl Gemm for f64 {
     #[inline(always)]
     fn fma<L: Level>(a: Self, b: Self, c: Self) -> Self {
         L::fma64(a, b, c)
+    }
+    fn multiply(product: Product<'_, Self>) {
+        product.run();
     }
 }
 
@@ -66,7 +75,7 @@ impl<'a, T> Matrix<'a, T> {
         Self { data: &self.data[start..], ..self }
     }
 
-    fn holds(&self, m: usize, n: usize) -> bool {
+    pub(crate) fn holds(&self, m: usize, n: usize) -> bool {
         m > 0 && n > 0 && (m - 1) * self.rows + (n - 1) * self.columns < self.data.len()
     }
 }

@@ -38,6 +38,7 @@ mod math;
 mod matmul;
 mod movement;
 mod number;
+mod panels;
 mod parallel;
 mod plan;
 mod pool;

@@ -3,6 +3,7 @@
 use crate::fused::Session;
 use crate::gemm::{Epilogue, Gemm, Matrix, Target, product, rank_error, whole_vectors, with_float};
 use crate::movement::permute;
+use crate::panels::{self, Packed};
 use crate::parallel::{Shared, pieces_per_task};
 use crate::run::{Site, tree};
 use crate::tensor::{Out, Tensor};
@@ -35,14 +36,20 @@ struct Blocks {
 }
 
 impl Sizes {
-    pub(crate) fn of(a: &Tensor, b: &Tensor, trans_a: bool, trans_b: bool) -> Result<Self> {
-        let last = |x: &Tensor, trans: bool| match *x.shape() {
+    /// Of operands of those shapes.
+    pub(crate) fn of(a: &[usize], b: &[usize], trans_a: bool, trans_b: bool) -> Result<Self> {
+        let last = |shape: &[usize], trans: bool| match *shape {
             [rows, columns] | [_, rows, columns] => Ok(if trans { (columns, rows) } else { (rows, columns) }),
-            _ => rank_error("matmul", x.shape()),
+            _ => rank_error("matmul", shape),
         };
         let ((m, k), (_, n)) = (last(a, trans_a)?, last(b, trans_b)?);
-        let batch = if a.shape().len() == 3 { a.shape()[0] } else { 1 };
+        let batch = if let [batch, _, _] = *a { batch } else { 1 };
         Ok(Self { batch, m, n, k })
+    }
+
+    /// Whether the right-hand side goes through panels. One row reads it once, as it lies.
+    fn packs(&self) -> bool {
+        self.batch == 1 && self.m > 1 && self.work() > 1 << 16 && self.blocks().chunks == 1
     }
 
     fn work(&self) -> usize {
@@ -54,11 +61,18 @@ impl Sizes {
         if self.work() < 2 * GRAIN || self.batch >= 16 {
             return whole;
         }
-        let n = if self.n <= 512 { self.n } else { whole_vectors(self.n.div_ceil(self.n.div_ceil(256))) };
+        let n = if self.n <= 512 {
+            self.n
+        } else {
+            self.n.div_ceil(self.n.div_ceil(256)).next_multiple_of(panels::WIDTH)
+        };
         let least = if n * self.k > 1 << 18 { 32 } else { 16 };
         let m = whole_vectors(GRAIN.div_ceil(2 * n * self.k)).clamp(least, 128).min(self.m);
-        let n =
-            if self.m <= m { whole_vectors(GRAIN.div_ceil(2 * m * self.k)).clamp(64, 256).min(n) } else { n };
+        let n = if self.m <= m {
+            GRAIN.div_ceil(2 * m * self.k).next_multiple_of(panels::WIDTH).clamp(64, 256).min(n)
+        } else {
+            n
+        };
         let count = self.m.div_ceil(m) * self.n.div_ceil(n);
         if count < 4 && self.k >= LONG {
             let k = GRAIN.div_ceil(2 * self.m * self.n).max(LONG / 2).max(self.k.div_ceil(64));
@@ -68,8 +82,21 @@ impl Sizes {
     }
 }
 
+/// The panels of `b` for products of those sizes; none where they would not be used.
+pub(crate) fn prepare(site: Site<'_>, sizes: Sizes, b: &Tensor, trans_b: bool) -> Result<Option<Packed>> {
+    let Sizes { n, k, .. } = sizes;
+    if !sizes.packs() {
+        return Ok(None);
+    }
+    with_float!("prepack", b.dtype(), T => {
+        let data = b.slice::<T>();
+        let matrix = if trans_b { Matrix { data, rows: 1, columns: k } } else { Matrix::new(data, n) };
+        Packed::new(site, matrix, k, n).map(Some)
+    })
+}
+
 pub(crate) fn matmul(site: Site<'_>, a: &Tensor, b: &Tensor, trans_a: bool, trans_b: bool) -> Result<Tensor> {
-    let sizes = Sizes::of(a, b, trans_a, trans_b)?;
+    let sizes = Sizes::of(a.shape(), b.shape(), trans_a, trans_b)?;
     let mut shape = a.shape()[..a.shape().len() - 2].to_vec();
     shape.extend([sizes.m, sizes.n]);
     let mut out = Out::new(site.pool, &shape, a.dtype())?;
@@ -89,15 +116,15 @@ pub(crate) fn into<T: Gemm>(
     out: &Shared<'_, T>,
     session: Option<&Session<'_>>,
 ) -> Result<()> {
-    if trans_b && sizes.m > 1 && sizes.work() > 1 << 16 {
-        // Packing panels out of a transposed operand misses the cache at every element; a blocked transposition
-        // before it costs a tenth.
+    if trans_b && !sizes.packs() && sizes.m > 1 && sizes.work() > 1 << 16 {
+        // A product in general packs a transposed operand badly; a blocked transposition before it costs a tenth.
         let perm: &[usize] = if b.shape().len() == 3 { &[0, 2, 1] } else { &[1, 0] };
         let b = permute(site, b, perm)?;
         return into(site, sizes, (a, trans_a), (&b, false), out, session);
     }
     let Sizes { batch, m, n, k } = sizes;
-    let (a, b) = (a.slice::<T>(), b.slice::<T>());
+    let (a, b_tensor) = (a.slice::<T>(), b);
+    let b = b_tensor.slice::<T>();
     let a_at = |i: usize| {
         let data = &a[i * m * k..(i + 1) * m * k];
         if trans_a { Matrix { data, rows: 1, columns: m } } else { Matrix::new(data, k) }
@@ -110,6 +137,15 @@ pub(crate) fn into<T: Gemm>(
     if blocks.chunks > 1 {
         return chunked(site, sizes, blocks, a_at, b_at, out, session);
     }
+    let made;
+    let packed = match b_tensor.panels().filter(|packed| packed.suits::<T>(k, n)) {
+        _ if !sizes.packs() => None,
+        Some(packed) => Some(packed),
+        None => {
+            made = Packed::new(site, b_at(0), k, n)?;
+            Some(&made)
+        }
+    };
     let (rows, columns) = (m.div_ceil(blocks.m), n.div_ceil(blocks.n));
     let units = batch * rows * columns;
     let step = pieces_per_task(2 * blocks.m * blocks.n * k, GRAIN);
@@ -120,10 +156,15 @@ pub(crate) fn into<T: Gemm>(
             let (row, column) = (row * blocks.m, column * blocks.n);
             let (height, width) = (blocks.m.min(m - row), blocks.n.min(n - column));
             let target = Target { start: out.as_ptr().wrapping_add((i * m + row) * n + column), rows: n };
-            let (a, b) = (a_at(i).at(row, 0), b_at(i).at(0, column));
+            let a = a_at(i).at(row, 0);
             // SAFETY: the blocks of different units are disjoint parts of the output.
             unsafe {
-                product((height, width, k), &target, false, a, b);
+                match packed {
+                    Some(packed) => {
+                        panels::product((height, width, k), &target, false, a, packed.at(column));
+                    }
+                    None => product((height, width, k), &target, false, a, b_at(i).at(0, column)),
+                }
                 epilogue.run(i * m + row..i * m + row + height, column..column + width, n);
             }
         }

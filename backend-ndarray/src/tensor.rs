@@ -1,5 +1,6 @@
 //! [`Tensor`]: a shared contiguous row-major buffer under a shape; [`Out`]: one that is being written.
 
+use crate::panels::Packed;
 use crate::pool::{Buffer, Plain, Pool};
 use keras_core::graph::Type;
 use keras_core::{DType, Result};
@@ -11,6 +12,15 @@ pub struct Tensor {
     buffer: Arc<Buffer>,
     shape: Vec<usize>,
     dtype: DType,
+    prepared: Option<Arc<Prepared>>,
+}
+
+/// What was computed from a tensor in advance, for an operation whose right-hand side it is.
+#[derive(Debug)]
+pub(crate) enum Prepared {
+    Panels(Packed),
+    /// The panels of the 36 points of a transformed kernel.
+    Winograd(Tensor),
 }
 
 impl Tensor {
@@ -34,6 +44,25 @@ impl Tensor {
         self.len() == 0
     }
 
+    /// The same tensor with something computed from it.
+    pub(crate) fn with(&self, prepared: Prepared) -> Self {
+        Self { prepared: Some(Arc::new(prepared)), ..self.clone() }
+    }
+
+    pub(crate) fn panels(&self) -> Option<&Packed> {
+        match self.prepared.as_deref() {
+            Some(Prepared::Panels(packed)) => Some(packed),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn winograd(&self) -> Option<&Tensor> {
+        match self.prepared.as_deref() {
+            Some(Prepared::Winograd(kernel)) => Some(kernel),
+            _ => None,
+        }
+    }
+
     pub(crate) fn type_of(&self) -> Type {
         Type::new(self.shape.clone(), self.dtype)
     }
@@ -52,15 +81,15 @@ impl Tensor {
 
     /// The same memory under another shape of as many elements.
     pub(crate) fn with_shape(&self, shape: &[usize]) -> Self {
-        Self { buffer: Arc::clone(&self.buffer), shape: shape.to_vec(), dtype: self.dtype }
+        Self { buffer: Arc::clone(&self.buffer), shape: shape.to_vec(), dtype: self.dtype, prepared: None }
     }
 
     /// The tensor's memory, if nothing else holds it.
     pub(crate) fn into_out(self) -> Result<Out, Self> {
-        let Self { buffer, shape, dtype } = self;
+        let Self { buffer, shape, dtype, prepared } = self;
         match Arc::try_unwrap(buffer) {
             Ok(buffer) => Ok(Out { buffer, shape, dtype }),
-            Err(buffer) => Err(Self { buffer, shape, dtype }),
+            Err(buffer) => Err(Self { buffer, shape, dtype, prepared }),
         }
     }
 }
@@ -99,7 +128,7 @@ impl Out {
     }
 
     pub(crate) fn finish(self) -> Tensor {
-        Tensor { buffer: Arc::new(self.buffer), shape: self.shape, dtype: self.dtype }
+        Tensor { buffer: Arc::new(self.buffer), shape: self.shape, dtype: self.dtype, prepared: None }
     }
 }
 

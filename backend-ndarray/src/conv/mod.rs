@@ -15,10 +15,11 @@ use crate::gemm::{Epilogue, Gemm, Matrix, Target, product, rank_error, whole_vec
 use crate::geometry::Windows;
 use crate::loops::Loops;
 use crate::matmul::dtype_of;
+use crate::panels::{self, Packed, WIDTH};
 use crate::parallel::{Shared, pieces_per_task};
 use crate::run::{Site, tree};
 use crate::scratch::Scratch;
-use crate::tensor::{Out, Tensor};
+use crate::tensor::{Out, Prepared, Tensor};
 use keras_core::graph::{ConvSpec, Reduce};
 use keras_core::{DType, Result};
 use patches::Patches;
@@ -95,7 +96,8 @@ pub(crate) fn into<T: Gemm>(
     session: Option<&Session<'_>>,
 ) -> Result<()> {
     let patches = Patches::forward(&conv.windows);
-    let (x, kernel) = (x.slice::<T>(), kernel.slice::<T>());
+    let (x, tensor) = (x.slice::<T>(), kernel);
+    let kernel = tensor.slice::<T>();
     if conv.is_depthwise() {
         depthwise::forward(site, &patches, x, kernel, conv.filters, out, session);
         return Ok(());
@@ -108,23 +110,43 @@ pub(crate) fn into<T: Gemm>(
         return Ok(());
     }
     let (filters, each) = (conv.filters, conv.filters / conv.groups);
-    let kernel_of = |group: usize| Matrix::new(kernel, filters).at(0, group * each);
-    if try_winograd(site, &patches, conv.groups, x, kernel, filters, out, session)? {
+    let kernels = (kernel, tensor.winograd());
+    if try_winograd(site, &patches, conv.groups, x, kernels, filters, out, session)? {
         return Ok(());
     }
-    correlate(site, &patches, conv.groups, x, kernel_of, filters, out, session);
-    Ok(())
+    let kernel_of = |group: usize| Matrix::new(kernel, filters).at(0, group * each);
+    correlate(site, &patches, conv.groups, x, (kernel_of, tensor.panels()), filters, out, session)
+}
+
+/// What [`into`] computes from the kernel alone.
+pub(crate) fn prepare(site: Site<'_>, conv: &Conv, kernel: &Tensor) -> Result<Option<Prepared>> {
+    let patches = Patches::forward(&conv.windows);
+    let single = kernel.dtype() == DType::F32;
+    if conv.groups > 1 || (single && narrow::suits(&patches, conv.groups)) {
+        return Ok(None);
+    }
+    if single
+        && let Some(plan) = Winograd::new(&patches, conv.groups, conv.filters)
+        && let Some(transformed) = plan.transform_kernel(site, kernel.slice())?
+    {
+        return Ok(Some(Prepared::Winograd(transformed)));
+    }
+    with_float!("prepack", kernel.dtype(), T => {
+        let matrix = Matrix::new(kernel.slice::<T>(), conv.filters);
+        let packed = Packed::new(site, matrix, patches.taps() * patches.channels, conv.filters)?;
+        Ok(Some(Prepared::Panels(packed)))
+    })
 }
 
 /// Runs Winograd's algorithm where it is the better one; says whether it did. `kernel` has the taps of the patches
-/// in their order, `[taps, channels, out_channels]`.
+/// in their order, `[taps, channels, out_channels]`; it may have been transformed before.
 #[allow(clippy::too_many_arguments, reason = "one call for the convolution, one for its gradient")]
 fn try_winograd<T: Gemm>(
     site: Site<'_>,
     patches: &Patches,
     groups: usize,
     source: &[T],
-    kernel: &[T],
+    (kernel, transformed): (&[T], Option<&Tensor>),
     out_channels: usize,
     out: &Shared<'_, T>,
     session: Option<&Session<'_>>,
@@ -135,26 +157,14 @@ fn try_winograd<T: Gemm>(
     else {
         return Ok(false);
     };
-    if !weights.iter().all(|weight| weight.is_finite()) {
-        return Ok(false);
-    }
-    let mut memory = Out::new(site.pool, &[plan.kernel_len()], DType::F32)?;
-    let transformed = memory.slice::<f32>();
-    let size = patches.channels * out_channels;
-    let shared = Shared::new(&mut *transformed);
-    let step = pieces_per_task(out_channels * 100, GRAIN);
-    site.threads.run(patches.channels.div_ceil(step), |task| {
-        for channel in task * step..patches.channels.min((task + 1) * step) {
-            let mut rows: Vec<&mut [f32]> = (0..plan.kernel_len() / size)
-                .map(|point| {
-                    let start = point * size + channel * out_channels;
-                    // SAFETY: every channel has rows of its own.
-                    unsafe { shared.range(start, start + out_channels) }
-                })
-                .collect();
-            plan.transform_kernel(weights, channel, &mut rows);
-        }
-    });
+    let made;
+    let transformed = if let Some(transformed) = transformed.filter(|kernel| plan.suits(kernel)) {
+        transformed.slice()
+    } else {
+        let Some(kernel) = plan.transform_kernel(site, weights)? else { return Ok(false) };
+        made = kernel;
+        made.slice()
+    };
     let depth = patches.taps() * patches.channels;
     let step = pieces_per_task(2 * plan.block_work(), GRAIN);
     site.threads.run(plan.blocks().div_ceil(step), |task| {
@@ -220,11 +230,11 @@ fn grad_input<T: Gemm>(
             swap(&kernel[first..], *filters, channels, each, target);
         });
         let swapped = memory.slice::<T>();
-        if try_winograd(site, &patches, *groups, grad, swapped, windows.channels, out, None)? {
+        if try_winograd(site, &patches, *groups, grad, (swapped, None), windows.channels, out, None)? {
             continue;
         }
         let kernel_of = |group: usize| Matrix::new(&swapped[group * taps.len() * block..], channels);
-        correlate(site, &patches, *groups, grad, kernel_of, windows.channels, out, None);
+        correlate(site, &patches, *groups, grad, (kernel_of, None), windows.channels, out, None)?;
     }
     Ok(())
 }
@@ -260,7 +270,7 @@ impl Blocks {
         }
         let count = positions.div_ceil(block);
         let columns = if work > 8 * GRAIN && count < 8 && columns >= 128 && groups == 1 {
-            whole_vectors(columns.div_ceil(8 / count)).max(64).min(columns)
+            columns.div_ceil(8 / count).next_multiple_of(WIDTH).max(64).min(columns)
         } else {
             columns
         };
@@ -275,11 +285,11 @@ fn correlate<'a, T: Gemm>(
     patches: &Patches,
     groups: usize,
     source: &[T],
-    kernel_of: impl Fn(usize) -> Matrix<'a, T> + Sync,
+    (kernel_of, prepared): (impl Fn(usize) -> Matrix<'a, T> + Sync, Option<&Packed>),
     out_channels: usize,
     out: &Shared<'_, T>,
     session: Option<&Session<'_>>,
-) {
+) -> Result<()> {
     let (positions, each) = (patches.len(), out_channels / groups);
     let channels = patches.channels / groups;
     let depth = patches.taps() * channels;
@@ -288,6 +298,16 @@ fn correlate<'a, T: Gemm>(
     let units = positions.div_ceil(blocks.positions) * strips;
     let step = pieces_per_task(2 * blocks.positions * blocks.columns * depth * groups, GRAIN);
     let (identity, dense) = (patches.is_identity(), patches.is_dense());
+    let made;
+    // The kernels of groups are too narrow for panels.
+    let packed = match prepared.filter(|packed| packed.suits::<T>(depth, each)) {
+        _ if groups > 1 || depth == 0 => None,
+        Some(packed) => Some(packed),
+        None => {
+            made = Packed::new(site, kernel_of(0), depth, each)?;
+            Some(&made)
+        }
+    };
     site.threads.run(units.div_ceil(step), |task| {
         let mut matrix = Scratch::of::<T>(if identity { 0 } else { blocks.positions * depth });
         let mut result = Scratch::of::<T>(if dense { 0 } else { blocks.positions * blocks.columns });
@@ -305,7 +325,10 @@ fn correlate<'a, T: Gemm>(
                     patches.gather(source, group * channels..(group + 1) * channels, range.clone(), matrix);
                     Matrix::new(&*matrix, depth)
                 };
-                let right = kernel_of(group).at(0, column);
+                let right = packed.map_or_else(
+                    || Right::Plain(kernel_of(group).at(0, column)),
+                    |packed| Right::Panels(packed.at(column)),
+                );
                 let columns = group * each + column..group * each + column + width;
                 let sizes = (range.len(), width, depth);
                 // SAFETY: units have disjoint positions or columns, and groups disjoint columns.
@@ -327,6 +350,14 @@ fn correlate<'a, T: Gemm>(
             }
         }
     });
+    Ok(())
+}
+
+/// The right-hand side of a product.
+#[derive(Clone, Copy)]
+enum Right<'a, T> {
+    Plain(Matrix<'a, T>),
+    Panels(&'a [T]),
 }
 
 /// A product, or zeros where the sum has no terms.
@@ -337,11 +368,16 @@ unsafe fn write<T: Gemm>(
     sizes: (usize, usize, usize),
     target: &Target<T>,
     a: Matrix<'_, T>,
-    b: Matrix<'_, T>,
+    b: Right<'_, T>,
 ) {
     if sizes.2 > 0 {
         // SAFETY: the caller's promise.
-        unsafe { product(sizes, target, false, a, b) };
+        unsafe {
+            match b {
+                Right::Plain(b) => product(sizes, target, false, a, b),
+                Right::Panels(panels) => panels::product(sizes, target, false, a, panels),
+            }
+        }
         return;
     }
     for row in 0..sizes.0 {

@@ -6,8 +6,13 @@
 //! which blocks hold one, and computes them directly.
 
 use super::patches::Patches;
-use crate::gemm::{Matrix, Target, product};
+use crate::gemm::{Matrix, Target};
+use crate::panels::{self, WIDTH};
+use crate::parallel::Shared;
+use crate::run::Site;
 use crate::scratch::Scratch;
+use crate::tensor::{Out, Tensor};
+use keras_core::{DType, Result};
 use pulp::{Arch, Simd, WithSimd};
 use std::ops::Range;
 
@@ -57,9 +62,9 @@ impl<'a> Winograd<'a> {
         })
     }
 
-    /// Elements of the transformed kernel.
-    pub(super) fn kernel_len(&self) -> usize {
-        POINTS * self.channels * self.filters
+    /// Elements of the panels of one point of the transformed kernel.
+    fn point_len(&self) -> usize {
+        self.channels * self.filters.next_multiple_of(WIDTH)
     }
 
     /// Rows of tiles, over all samples.
@@ -96,12 +101,30 @@ impl<'a> Winograd<'a> {
         first * width..(last + count) * width
     }
 
-    /// Transforms the part of a kernel `[9, channels, filters]` that one input channel reads, into
-    /// `[36, channels, filters]`; `taps` are its nine rows.
-    pub(super) fn transform_kernel(&self, kernel: &[f32], channel: usize, target: &mut [&mut [f32]]) {
-        let row = |tap: usize| &kernel[(tap * self.channels + channel) * self.filters..][..self.filters];
-        let taps: [&[f32]; 9] = std::array::from_fn(row);
-        Arch::new().dispatch(KernelTransform { taps, target });
+    /// Transforms a kernel `[9, channels, filters]`: 36 matrices of `channels × filters`, each in panels. `None` if the
+    /// kernel is not finite.
+    pub(super) fn transform_kernel(&self, site: Site<'_>, kernel: &[f32]) -> Result<Option<Tensor>> {
+        if !kernel.iter().all(|weight| weight.is_finite()) {
+            return Ok(None);
+        }
+        let mut out = Out::new(site.pool, &[POINTS, self.point_len()], DType::F32)?;
+        let shared = Shared::new(out.slice::<f32>());
+        let arch = Arch::new();
+        site.threads.run(self.filters.div_ceil(WIDTH), |panel| {
+            let start = panel * WIDTH * self.channels;
+            let points: [&mut [f32]; POINTS] = std::array::from_fn(|point| {
+                let start = point * self.point_len() + start;
+                // SAFETY: every panel has its own part of each point.
+                unsafe { shared.range(start, start + WIDTH * self.channels) }
+            });
+            arch.dispatch(KernelTransform { plan: self, kernel, first: panel * WIDTH, points });
+        });
+        Ok(Some(out.finish()))
+    }
+
+    /// Whether a transformed kernel is one of this convolution.
+    pub(super) fn suits(&self, kernel: &Tensor) -> bool {
+        kernel.shape() == [POINTS, self.point_len()]
     }
 
     /// Computes a block of results into `rows`, those of [`positions`](Self::positions). Returns whether the block
@@ -120,21 +143,23 @@ impl<'a> Winograd<'a> {
         }
         for point in 0..POINTS {
             let a = Matrix::new(&left[point * inputs..(point + 1) * inputs], self.channels);
-            let size = self.channels * self.filters;
-            let b = Matrix::new(&kernel[point * size..(point + 1) * size], self.filters);
+            let panels = &kernel[point * self.point_len()..(point + 1) * self.point_len()];
             let target = &mut right[point * results..(point + 1) * results];
             let target = Target { start: target.as_mut_ptr(), rows: self.filters };
             // SAFETY: the target is this block's own scratch memory, of `count × filters` elements.
-            unsafe { product((count, self.filters, self.channels), &target, false, a, b) };
+            unsafe { panels::product((count, self.filters, self.channels), &target, false, a, panels) };
         }
         arch.dispatch(OutputTransform { plan: self, tile_rows, points: &right[..POINTS * results], rows });
         false
     }
 }
 
-struct KernelTransform<'a, 'b> {
-    taps: [&'a [f32]; 9],
-    target: &'a mut [&'b mut [f32]],
+/// The transformation of the filters from `first` on that a panel holds.
+struct KernelTransform<'a, 'p> {
+    plan: &'a Winograd<'p>,
+    kernel: &'a [f32],
+    first: usize,
+    points: [&'a mut [f32]; POINTS],
 }
 
 impl WithSimd for KernelTransform<'_, '_> {
@@ -142,16 +167,26 @@ impl WithSimd for KernelTransform<'_, '_> {
 
     #[inline(always)]
     #[allow(clippy::needless_range_loop, reason = "several arrays are indexed alike")]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let taps = self.taps.map(|tap| S::as_simd_f32s(tap).0);
-        for i in 0..taps[0].len() {
-            let columns: [[S::f32s; REACH]; 3] =
-                std::array::from_fn(|j| kernel_line(simd, [taps[j][i], taps[3 + j][i], taps[6 + j][i]]));
-            for row in 0..REACH {
-                let points = kernel_line(simd, [columns[0][row], columns[1][row], columns[2][row]]);
-                for (column, point) in points.into_iter().enumerate() {
-                    S::as_mut_simd_f32s(self.target[row * REACH + column]).0[i] = point;
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        let Winograd { channels, filters, .. } = *self.plan;
+        let width = WIDTH.min(filters - self.first);
+        for channel in 0..channels {
+            let taps: [&[S::f32s]; 9] = std::array::from_fn(|tap| {
+                S::as_simd_f32s(&self.kernel[(tap * channels + channel) * filters + self.first..][..width]).0
+            });
+            for i in 0..width / S::F32_LANES {
+                let columns: [[S::f32s; REACH]; 3] =
+                    std::array::from_fn(|j| kernel_line(simd, [taps[j][i], taps[3 + j][i], taps[6 + j][i]]));
+                for row in 0..REACH {
+                    let points = kernel_line(simd, [columns[0][row], columns[1][row], columns[2][row]]);
+                    for (column, point) in points.into_iter().enumerate() {
+                        let rows = S::as_mut_simd_f32s(self.points[row * REACH + column]).0;
+                        rows[channel * (WIDTH / S::F32_LANES) + i] = point;
+                    }
                 }
+            }
+            for point in &mut self.points {
+                point[channel * WIDTH + width..(channel + 1) * WIDTH].fill(0.0);
             }
         }
     }

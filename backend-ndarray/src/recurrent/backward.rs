@@ -1,9 +1,8 @@
 //! Backward through all steps.
 
 use super::gates::{add, add_product, candidate, multiply, scale, slope, update_gate};
-use super::product::Panels;
 use super::{Kernel, Layout, Room, Rows};
-use crate::gemm::{Matrix, Target, product};
+use crate::gemm::{Gemm, Matrix, Target, product};
 use crate::matmul::dtype_of;
 use crate::parallel::Shared;
 use crate::run::{self, Site, tree};
@@ -15,7 +14,7 @@ use keras_core::{Error, Result};
 /// Rows of a partial sum of the kernel's gradient: enough that packing them pays.
 const CHUNK: usize = 256;
 
-pub(super) fn run<T: Panels>(
+pub(super) fn run<T: Gemm>(
     site: Site<'_>,
     spec: RecurrentSpec,
     operands: &RecurrentOperands<'_, Tensor>,
@@ -87,7 +86,7 @@ pub(super) fn run<T: Panels>(
 }
 
 /// `Σ readᵀ · grads` over all samples and steps, in chunks that are added in a tree.
-fn kernel_gradient<T: Panels>(
+fn kernel_gradient<T: Gemm>(
     site: Site<'_>,
     layout: &Layout<'_, T>,
     kernel: &Kernel,
@@ -152,7 +151,7 @@ struct Work<T> {
     spare: Room<T>,
 }
 
-impl<'a, T: Panels> Backward<'a, T> {
+impl<'a, T: Gemm> Backward<'a, T> {
     /// Takes some samples through all steps.
     fn samples(&self, first: usize, rows: usize) {
         let Layout { time, units, .. } = *self.layout;

@@ -1,8 +1,8 @@
 //! Forward through all steps.
 
 use super::gates::{activate, add, cell, mix, multiply, scale};
-use super::product::Panels;
 use super::{Kernel, Layout, Room, Rows};
+use crate::gemm::Gemm;
 use crate::parallel::Shared;
 use crate::run::Site;
 use crate::simd::prefetch;
@@ -10,7 +10,7 @@ use crate::tensor::Tensor;
 use keras_core::Result;
 use keras_core::graph::{MaskedOutput, RecurrentCell, RecurrentOperands, RecurrentSpec};
 
-pub(super) fn run<T: Panels>(
+pub(super) fn run<T: Gemm>(
     site: Site<'_>,
     spec: RecurrentSpec,
     operands: &RecurrentOperands<'_, Tensor>,
@@ -73,7 +73,7 @@ struct Work<T> {
     kept: Room<T>,
 }
 
-impl<T: Panels> Forward<'_, T> {
+impl<T: Gemm> Forward<'_, T> {
     /// Takes some samples through all steps.
     fn samples(&self, first: usize, rows: usize) {
         let Layout { time, units, width, spec, .. } = *self.layout;
@@ -256,7 +256,7 @@ impl<T: Panels> Forward<'_, T> {
 }
 
 /// Writes a row of a tensor, if it is wanted.
-fn write<T: Panels>(target: Option<Shared<'_, T>>, place: usize, row: &[T]) {
+fn write<T: Gemm>(target: Option<Shared<'_, T>>, place: usize, row: &[T]) {
     if let Some(target) = target {
         // SAFETY: a task alone has the rows of its samples.
         unsafe { target.range(place * row.len(), (place + 1) * row.len()) }.copy_from_slice(row);

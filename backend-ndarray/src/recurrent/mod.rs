@@ -7,9 +7,9 @@
 mod backward;
 mod forward;
 mod gates;
-mod product;
 
 use crate::gemm::{Gemm, Matrix};
+use crate::panels::Packed;
 use crate::parallel::Shared;
 use crate::pool::Plain;
 use crate::run::Site;
@@ -17,7 +17,6 @@ use crate::scratch::Scratch;
 use crate::tensor::{Out, Tensor};
 use keras_core::graph::{Op, RecurrentCell, RecurrentDropout, RecurrentOperands, RecurrentSpec};
 use keras_core::{DType, Error, Result};
-use product::{Packed, Panels};
 
 /// Samples of a task: as many rows as a product takes at once.
 const ROWS: usize = 8;
@@ -58,7 +57,7 @@ struct Layout<'a, T> {
     dropout: Option<&'a [T]>,
 }
 
-impl<'a, T: Panels> Layout<'a, T> {
+impl<'a, T: Gemm> Layout<'a, T> {
     fn new(spec: RecurrentSpec, operands: &RecurrentOperands<'a, Tensor>) -> Result<Self> {
         let &[batch, time, width] = operands.x.shape() else {
             return crate::gemm::rank_error("recurrent", operands.x.shape());
@@ -135,7 +134,7 @@ struct Kernel {
 
 impl Kernel {
     /// For `h · U`, or for `d · Uᵀ` if transposed.
-    fn new<T: Panels>(site: Site<'_>, layout: &Layout<'_, T>, transposed: bool) -> Result<Self> {
+    fn new<T: Gemm>(site: Site<'_>, layout: &Layout<'_, T>, transposed: bool) -> Result<Self> {
         let (units, width) = (layout.units, layout.width);
         let mut stride = 0;
         let mut groups = Vec::new();

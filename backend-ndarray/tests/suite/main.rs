@@ -124,8 +124,13 @@ pub(crate) fn check_terms(op: &Op, inputs: &[Array], terms: usize) -> Vec<Array>
     let sums = run(&Reference, op, &sums).unwrap();
     let mut first: Option<Vec<Array>> = None;
     for backend in &*BACKENDS {
-        let results = run(backend, op, &upload(backend, inputs)).unwrap();
+        let operands = upload(backend, inputs);
+        let results = run(backend, op, &operands).unwrap();
         let results: Vec<Array> = results.iter().map(|x| backend.download(x).unwrap()).collect();
+        if let Some(prepared) = prepacked(backend, op, &operands) {
+            let result = backend.download(&run(backend, op, &prepared).unwrap()[0]).unwrap();
+            assert!(result.same_bits(&results[0]), "{} of a prepared operand", op.name());
+        }
         assert_eq!(results.len(), expected.len());
         for ((received, expected), sums) in results.iter().zip(&expected).zip(&sums) {
             assert_close(op.name(), received, expected, Some((sums, terms as f64)));
@@ -138,6 +143,14 @@ pub(crate) fn check_terms(op: &Op, inputs: &[Array], terms: usize) -> Vec<Array>
         );
     }
     first.unwrap()
+}
+
+/// The operands with the second one prepared, where the backend does that.
+fn prepacked(backend: &NdArray, op: &Op, operands: &[Tensor]) -> Option<Vec<Tensor>> {
+    let types: Vec<_> = operands.iter().map(|x| backend.type_of(x)).collect();
+    let right = operands.get(1)?;
+    let prepared = backend.prepack(op, &types.iter().collect::<Vec<_>>(), 1, right).unwrap()?;
+    Some(vec![operands[0].clone(), prepared])
 }
 
 pub(crate) fn check(op: &Op, inputs: &[Array]) -> Vec<Array> {
