@@ -37,6 +37,12 @@ impl H5 {
         let what = path.display().to_string();
         let size = std::fs::metadata(path).map_err(|error| unreadable(&what, &error))?.len();
         let file = File::open_streaming(path).map_err(|error| unreadable(&what, &error))?;
+        // As the C library: what was cut off may be what nobody has asked for yet.
+        let whole = file.superblock().eof_address;
+        if size < whole {
+            let expected = format!("a whole HDF5 file, of {whole} bytes");
+            return Err(Error::file(format!("reading {what}"), expected, format!("its first {size}")));
+        }
         Ok(Self { file: Arc::new(file), what: what.into(), size })
     }
 
