@@ -217,9 +217,7 @@ impl Backend for Candle {
 
     fn concat(&self, parts: &[CandleTensor], axis: usize) -> Result<CandleTensor> {
         let Some(first) = parts.first() else { return Err(declined(&Op::Concat(axis))) };
-        let joined: candle_core::Result<Vec<Tensor>> =
-            parts.iter().map(|part| part.tensor.contiguous()).collect();
-        joined.and_then(|parts| Tensor::cat(&parts, axis)).typed(first.dtype)
+        movement::concat(&parts.iter().map(|part| &part.tensor).collect::<Vec<_>>(), axis).typed(first.dtype)
     }
 
     fn reverse(&self, x: &CandleTensor, axes: &[usize]) -> Result<CandleTensor> {

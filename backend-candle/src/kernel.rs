@@ -5,7 +5,7 @@ use crate::reduce::reduce;
 use crate::tensor::{CandleTensor, Raw, full};
 use candle_core::{Device, Error, Tensor};
 use keras_core::backend::Scalar;
-use keras_core::graph::{Instr, Kernel};
+use keras_core::graph::{Binary, Instr, Kernel};
 
 /// Runs a kernel: inputs and registers have the rank of the iteration space, or none.
 pub(crate) fn run(
@@ -31,8 +31,21 @@ pub(crate) fn run(
             Instr::Const(value) => full(&[], Scalar::Float(value), dtype, device)?,
             Instr::Unary(function, x) => elementwise::unary(function, get(x)?)?,
             Instr::Binary(function, a, b) => {
-                let [a, b] = alike([get(a)?, get(b)?])?;
-                elementwise::binary(function, &a, &b)?
+                let literal = |register: usize| literal(kernel, register, scalars);
+                match (literal(a), literal(b)) {
+                    (None, Some(by)) => scaled(function, get(a)?, by).transpose()?,
+                    (Some(by), None) if matches!(function, Binary::Add | Binary::Mul) => {
+                        scaled(function, get(b)?, by).transpose()?
+                    }
+                    _ => None,
+                }
+                .map_or_else(
+                    || {
+                        let [a, b] = alike([get(a)?, get(b)?])?;
+                        elementwise::binary(function, &a, &b)
+                    },
+                    Ok,
+                )?
             }
             Instr::Compare(function, a, b) => {
                 let [a, b] = alike([get(a)?, get(b)?])?;
@@ -61,6 +74,25 @@ pub(crate) fn run(
         }
     };
     kernel.outputs.iter().map(store).collect()
+}
+
+/// The number that a register holds everywhere, if it is a float.
+fn literal(kernel: &Kernel, register: usize, scalars: &[Scalar]) -> Option<f64> {
+    match kernel.code.get(register)? {
+        (Instr::Const(value), dtype) if dtype.is_float() => Some(*value),
+        (Instr::Scalar(i), dtype) if dtype.is_float() => Some(scalars.get(*i)?.to_f64()),
+        _ => None,
+    }
+}
+
+/// A sum, difference or product with a number in one pass, to the bit: adding a negative zero changes nothing.
+fn scaled(function: Binary, x: &Tensor, by: f64) -> Option<Raw> {
+    match function {
+        Binary::Add => Some(x.affine(1.0, by)),
+        Binary::Sub => Some(x.affine(1.0, -by)),
+        Binary::Mul => Some(x.affine(by, -0.0)),
+        _ => None,
+    }
 }
 
 /// Whether a register holds a tensor that only one output shows.

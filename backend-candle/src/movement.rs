@@ -1,7 +1,7 @@
 //! Boxes, padding, rows by index.
 
 use crate::tensor::Raw;
-use candle_core::{DType, Device, Error, Tensor, bail};
+use candle_core::{DType, Device, Error, Layout, Storage, Tensor, WithDType, bail};
 use keras_core::graph::SliceSpec;
 
 fn positions(places: impl Iterator<Item = usize>, device: &Device) -> Raw {
@@ -98,6 +98,68 @@ pub(crate) fn pad(x: &Tensor, pads: &[(usize, usize)]) -> Raw {
     pads.iter().enumerate().try_fold(x.clone(), |x, (axis, &(before, after))| {
         if (before, after) == (0, 0) { Ok(x) } else { x.pad_with_zeros(axis, before, after) }
     })
+}
+
+/// Parts side by side along an axis.
+pub(crate) fn concat(parts: &[&Tensor], axis: usize) -> Raw {
+    let Some(first) = parts.first() else { bail!("nothing to join") };
+    // candle copies views by themselves before it joins them; the windows of a convolution are many.
+    if first.device().is_cpu() && parts.iter().any(|part| !part.is_contiguous()) {
+        match first.dtype() {
+            DType::F32 => return joined::<f32>(parts, axis),
+            DType::F64 => return joined::<f64>(parts, axis),
+            _ => {}
+        }
+    }
+    let dense: candle_core::Result<Vec<Tensor>> = parts.iter().map(|part| part.contiguous()).collect();
+    Tensor::cat(&dense?, axis)
+}
+
+/// The same with each element copied once, from wherever the part has it.
+#[allow(clippy::indexing_slicing, reason = "the shape rule fixed rank and axis")]
+fn joined<T: WithDType>(parts: &[&Tensor], axis: usize) -> Raw {
+    let Some(first) = parts.first() else { bail!("nothing to join") };
+    let held: Vec<_> = parts.iter().map(|part| part.storage_and_layout()).collect();
+    let mut sources = Vec::with_capacity(parts.len());
+    for (storage, layout) in &held {
+        let Storage::Cpu(storage) = &**storage else { bail!("a tensor that is not on the CPU") };
+        sources.push((T::cpu_storage_as_slice(storage)?, *layout));
+    }
+    let mut shape = first.dims().to_vec();
+    shape[axis] = parts.iter().map(|part| part.dims()[axis]).sum();
+    let mut values = Vec::with_capacity(shape.iter().product());
+    let rows: usize = shape[..axis].iter().product();
+    // The index of a row, and where each part has it.
+    let mut index = vec![0; axis];
+    let mut starts: Vec<usize> = sources.iter().map(|(_, layout)| layout.start_offset()).collect();
+    for _ in 0..rows {
+        for ((source, layout), &start) in sources.iter().zip(&starts) {
+            append(&mut values, source, layout, axis, start);
+        }
+        for at in (0..axis).rev() {
+            index[at] += 1;
+            let back = if index[at] == shape[at] { std::mem::take(&mut index[at]) } else { 0 };
+            for ((_, layout), start) in sources.iter().zip(&mut starts) {
+                *start = *start + layout.stride()[at] - back * layout.stride()[at];
+            }
+            if back == 0 {
+                break;
+            }
+        }
+    }
+    Tensor::from_vec(values, shape, first.device())
+}
+
+/// Appends the elements over the axes from `axis` on.
+#[allow(clippy::indexing_slicing, reason = "a layout's strides stay within its storage")]
+fn append<T: WithDType>(values: &mut Vec<T>, source: &[T], layout: &Layout, axis: usize, start: usize) {
+    match (layout.dims()[axis..].split_first(), layout.stride()[axis..].first()) {
+        (Some((&len, [])), Some(1)) => values.extend_from_slice(&source[start..start + len]),
+        (Some((&len, _)), Some(&stride)) => {
+            (0..len).for_each(|i| append(values, source, layout, axis + 1, start + i * stride));
+        }
+        _ => values.push(source[start]),
+    }
 }
 
 /// Flat int64 indices; an error if one is not below `len`. candle takes the largest for "no row".
