@@ -17,6 +17,7 @@ mod fixtures;
 mod functions;
 mod gradients;
 mod hostile;
+mod k;
 mod keras_layers;
 mod loops;
 mod model;

@@ -119,8 +119,9 @@ fn batch_product(graph: &mut Graph, a: Value, b: Value, axes: (isize, isize)) ->
     graph.reshape(product, &shape)
 }
 
-/// Adds a bias to `(batch, …, channels)`: of one axis, one number per channel; of all axes but the batch, one per element,
-/// its channels last in either data format. `channels_first` (the default is that of keras.json) means `(batch, channels, …)`.
+/// Adds a bias to `(batch, …, channels)`: of one axis, one number per channel; of all axes but the batch, one per element.
+/// `channels_first` (the default is that of keras.json) means `(batch, channels, …)`; a bias per element has its channels
+/// last there too, and as in Keras its numbers are read as if they stood in front.
 ///
 /// ```
 /// use keras_core::config::DataFormat::ChannelsFirst;
@@ -142,13 +143,10 @@ pub fn bias_add(x: &Tensor, bias: &Tensor, data_format: impl Into<Option<DataFor
         }
         let mut wide = vec![1; shape.len().saturating_sub(own.len())];
         wide.extend(own);
+        if let (DataFormat::ChannelsFirst, Some((_, rest))) = (format, wide.split_first_mut()) {
+            rest.rotate_right(1.min(rest.len()));
+        }
         let bias = graph.reshape(bias, &wide)?;
-        let bias = if format == DataFormat::ChannelsFirst && shape.len() > 2 {
-            let order: Vec<usize> = [0, shape.len() - 1].into_iter().chain(1..shape.len() - 1).collect();
-            graph.permute(bias, &order)?
-        } else {
-            bias
-        };
         let bias = graph.broadcast(bias, &shape)?;
         graph.binary(Binary::Add, x, bias)
     })

@@ -82,7 +82,8 @@ pub fn arange(
 ) -> Tensor {
     let (start, stop) = stop.into().map_or_else(|| (0.0, start.max(0.0)), |stop| (start, stop));
     let count = ((stop - start) / step).ceil().max(0.0);
-    if !(count <= f64::from(i32::MAX) && step != 0.0 && start.is_finite() && step.is_finite()) {
+    let finite = start.is_finite() && step.is_finite() && !stop.is_nan();
+    if !(finite && step != 0.0 && count <= f64::from(i32::MAX)) {
         let received = format!("{start} to {stop} by {step}");
         return Tensor::poisoned(Error::value(
             "arange",
