@@ -51,8 +51,16 @@ fn main() {
     let mut shim = cc::Build::new();
     shim.cpp(true).warnings(false).includes(&includes).flag_if_supported("-std=c++17").file("shim.cpp");
     shim.define("_GLIBCXX_USE_CXX11_ABI", abi.as_str());
+    // libtorch's threads are those of OpenMP; where the compiler has others, the shim runs on one.
+    let openmp = cfg!(target_os = "linux") && shim.try_get_compiler().is_ok_and(|tool| tool.is_like_gnu());
+    if openmp {
+        shim.flag("-fopenmp");
+    }
     if let Err(error) = shim.try_compile("keras_torch_shim") {
         advise(&format!("a C++ compiler that fails ({error})"));
+    }
+    if openmp {
+        println!("cargo:rustc-link-lib=gomp");
     }
     for library in libraries {
         println!("cargo:rustc-link-arg=-Wl,-rpath,{}", library.display());

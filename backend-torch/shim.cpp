@@ -1,11 +1,19 @@
 // What tch 0.26 binds no function for.
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 #include <cstring>
 #include <exception>
 #include <vector>
 
 extern "C" {
+// Runs tasks 0 to tasks - 1 on libtorch's threads and waits for them.
+void keras_parallel(int64_t tasks, void (*run)(void *, int64_t), void *context) {
+  at::parallel_for(0, tasks, 1, [=](int64_t first, int64_t last) {
+    for (int64_t task = first; task < last; ++task) run(context, task);
+  });
+}
+
 // The gradient of a convolution for its input (which = 0) or its kernel (which = 1). Returns null, or a message to free.
 char *keras_convolution_backward(void **result, const void *grad, const void *input, const void *kernel,
                                  const int64_t *strides, const int64_t *pads, const int64_t *dilations, int axes,

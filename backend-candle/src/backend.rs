@@ -3,7 +3,7 @@
 use crate::tensor::{CandleTensor, Raw, Typed, error, full};
 use crate::{device, elementwise, kernel, movement, reduce, support, tensor};
 use candle_core::{D, Device, Tensor};
-use keras_core::backend::{Arg, Backend, Scalar, Support, unsupported};
+use keras_core::backend::{Arg, Backend, Lack, Scalar, Support, unsupported};
 use keras_core::graph::{
     ArgReduce, Binary, Compare, ConvSpec, Cumulative, Kernel, Logical, Op, PoolSpec, Reduce, SliceSpec, Type,
     Unary,
@@ -44,6 +44,10 @@ impl Backend for Candle {
 
     fn supports(&self, op: &Op, inputs: &[&Type]) -> Support {
         support::support(op, inputs)
+    }
+
+    fn lacks(&self) -> Vec<Lack> {
+        support::lacks()
     }
 
     fn supports_kernel(&self, kernel: &Kernel) -> bool {

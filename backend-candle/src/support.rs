@@ -1,5 +1,6 @@
 //! What runs natively, what by decomposition, and what by way of the host.
 
+use keras_core::backend::Lack;
 use keras_core::backend::Support::{self, Decomposed, Host, Native};
 use keras_core::graph::{Binary, Instr, Kernel, Op, Reduce, Type, Unary};
 
@@ -26,6 +27,41 @@ pub(crate) fn support(op: &Op, inputs: &[&Type]) -> Support {
         | Op::RecurrentGrad(..) => Decomposed,
         _ => Native,
     }
+}
+
+/// Every operation for which [`support`] says anything but native.
+pub(crate) fn lacks() -> Vec<Lack> {
+    const CONV: &str =
+        "candle has one stride, one padding and no volumes, and is slower than slices and a product";
+    const POOL: &str = "candle pools without padding, without positions and without gradients";
+    const LACKS: &str = "candle lacks it";
+    const NAN: &str = "candle has another value for NaN";
+    const INTEGERS: &str = "candle's integers panic on overflow and on division by zero in debug builds";
+
+    let lacking =
+        ["softmax", "log_softmax", "recurrent", "recurrent_grad", "prod", "cumprod", "expm1", "log1p"];
+    let functions = ["rsqrt", "tan", "sinh", "cosh", "sigmoid", "softplus"];
+    let integers =
+        ["neg", "abs", "add", "sub", "mul", "div", "sum", "prod", "cumsum", "cumprod", "scatter_add"];
+    [
+        Lack::all(Decomposed, CONV, &["conv", "conv_grad_input", "conv_grad_kernel"]),
+        Lack::all(Decomposed, POOL, &["max_pool", "max_pool_grad", "avg_pool", "avg_pool_grad"]),
+        Lack::all(Decomposed, LACKS, &lacking),
+        Lack::all(Decomposed, LACKS, &functions),
+        Lack::all(
+            Decomposed,
+            "candle's is a product with a triangle: quadratic, and NaN reaches every element",
+            &["cumsum"],
+        ),
+        Lack::all(Decomposed, NAN, &["sign"]),
+        Lack::all(Decomposed, "candle's halves go away from zero", &["round"]),
+        Lack::all(Decomposed, INTEGERS, &["square"]),
+        Lack::all(Host, LACKS, &["asin", "acos", "atan", "atan2", "mod"]),
+        Lack::all(Host, "candle's is a rounded logarithm and an exponential", &["pow"]),
+        Lack::all(Host, "candle's sort has no place for NaN", &["top_k"]),
+        Lack::all(Host, INTEGERS, &integers),
+    ]
+    .concat()
 }
 
 fn unary(function: Unary, float: bool) -> Support {

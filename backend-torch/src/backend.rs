@@ -3,10 +3,11 @@
 use crate::elementwise;
 use crate::kernel::{self, Bias};
 use crate::movement;
+use crate::recurrent;
 use crate::tensor::{self, Operand, Own, Raw, TorchTensor, copied, error, ints, kind};
 use crate::window::{self, Pooling, pad_list};
 use keras_core::backend::registry::choose_device;
-use keras_core::backend::{Arg, Backend, Scalar, Support, unsupported};
+use keras_core::backend::{Arg, Backend, Lack, Scalar, Support, unsupported};
 use keras_core::graph::{
     ArgReduce, Binary, Compare, ConvSpec, Cumulative, Kernel, Logical, Op, PoolSpec, Reduce, SliceSpec, Type,
     Unary,
@@ -16,6 +17,9 @@ use std::num::NonZeroUsize;
 use tch::{Cuda, Device, Kind, Tensor};
 
 const THREADS: &str = "KERAS_NUM_THREADS";
+
+const PADS: &str = "libtorch pads both sides alike, by at most half the window, and pools no integers";
+const GATES: &str = "libtorch has neither Keras's masks over time nor its dropout of states";
 
 /// libtorch on one device.
 #[derive(Debug, Clone)]
@@ -106,10 +110,19 @@ impl Backend for Torch {
                 pooled(spec, &x.shape.iter().skip(1).take(inner).copied().collect::<Vec<_>>())
             }),
             Op::MaxPoolGrad(spec, size) | Op::AvgPoolGrad(spec, size) => pooled(spec, size),
-            Op::Recurrent(_) | Op::RecurrentGrad(..) => false,
+            Op::Recurrent(spec) | Op::RecurrentGrad(spec, _) => recurrent::runs(*spec),
             _ => true,
         };
         if native { Support::Native } else { Support::Decomposed }
+    }
+
+    fn lacks(&self) -> Vec<Lack> {
+        let decomposed = |reason, operations: &[_]| Lack::all(Support::Decomposed, reason, operations);
+        [
+            decomposed(PADS, &["max_pool", "max_pool_grad", "avg_pool", "avg_pool_grad"]),
+            decomposed(GATES, &["recurrent", "recurrent_grad"]),
+        ]
+        .concat()
     }
 
     fn supports_dtype(&self, dtype: DType) -> bool {
@@ -353,13 +366,25 @@ impl Backend for Torch {
         Ok(vec![run().own()?])
     }
 
-    fn composite(&self, op: &Op, inputs: &[TorchTensor], _: &[bool]) -> Result<Vec<Option<TorchTensor>>> {
-        let result = match (op, inputs) {
-            (Op::Softmax, [x]) => x.0.f_softmax(-1, None::<Kind>),
-            (Op::LogSoftmax, [x]) => x.0.f_log_softmax(-1, None::<Kind>),
+    fn composite(
+        &self,
+        op: &Op,
+        inputs: &[TorchTensor],
+        wanted: &[bool],
+    ) -> Result<Vec<Option<TorchTensor>>> {
+        let one = |result: Raw| result.map(|result| vec![Some(result)]);
+        let tensors = || inputs.iter().map(|input| input.0.shallow_clone()).collect::<Vec<_>>();
+        let results = match (op, inputs) {
+            (Op::Softmax, [x]) => one(x.0.f_softmax(-1, None::<Kind>)),
+            (Op::LogSoftmax, [x]) => one(x.0.f_log_softmax(-1, None::<Kind>)),
+            (Op::Recurrent(spec), _) => recurrent::forward(*spec, &tensors(), wanted),
+            (Op::RecurrentGrad(spec, sequence), _) => {
+                recurrent::backward(*spec, *sequence, &tensors(), wanted)
+            }
             _ => return Err(unsupported("torch", op.name())),
         };
-        Ok(vec![Some(result.own()?)])
+        let results = results.map_err(|reason| error(&reason))?;
+        Ok(results.into_iter().map(|result| result.map(TorchTensor)).collect())
     }
 }
 
@@ -383,6 +408,7 @@ mod tests {
 
     #[test]
     fn libtorch_takes_the_number_of_threads() {
+        let _turn = crate::TURN.lock();
         for threads in [3, 1, 2] {
             Torch::with_threads("cpu", NonZeroUsize::new(threads).unwrap()).unwrap();
             assert_eq!(tch::get_num_threads(), threads as i32);

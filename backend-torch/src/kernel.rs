@@ -1,7 +1,8 @@
-//! Fused kernels, instruction by instruction on whole tensors: host scalars and broadcasts stay as small as they are, and
-//! registers are overwritten after their last use.
+//! Fused kernels: arithmetic on the CPU in blocks ([`fused`]), all others by libtorch's functions on whole tensors, where host
+//! scalars and broadcasts stay as small as they are, and registers are overwritten after their last use.
 
 use crate::elementwise;
+use crate::fused;
 use crate::movement::reduce;
 use crate::tensor::{Operand, Raw, copied, ints, kind, number};
 use keras_core::DType;
@@ -24,12 +25,12 @@ struct Run<'a> {
     device: Device,
 }
 
-fn missing() -> TchError {
+pub(crate) fn missing() -> TchError {
     TchError::Torch("a kernel that reads what it does not have".into())
 }
 
 /// The registers that an instruction reads.
-fn operands(instruction: Instr) -> [Option<usize>; 3] {
+pub(crate) fn operands(instruction: Instr) -> [Option<usize>; 3] {
     match instruction {
         Instr::Load(_) | Instr::Scalar(_) | Instr::Const(_) => [None; 3],
         Instr::Unary(_, x) | Instr::Cast(x) => [Some(x), None, None],
@@ -42,6 +43,19 @@ fn operands(instruction: Instr) -> [Option<usize>; 3] {
 
 /// Runs a kernel: inputs and registers have the rank of the iteration space, or none.
 pub(crate) fn run(
+    kernel: &Kernel,
+    inputs: Vec<Operand>,
+    scalars: &[Scalar],
+    device: Device,
+) -> Result<Vec<Tensor>, TchError> {
+    if device == Device::Cpu && fused::runs(kernel) {
+        return fused::run(kernel, inputs, scalars);
+    }
+    by_functions(kernel, inputs, scalars, device)
+}
+
+/// Instruction by instruction on whole tensors.
+pub(crate) fn by_functions(
     kernel: &Kernel,
     inputs: Vec<Operand>,
     scalars: &[Scalar],

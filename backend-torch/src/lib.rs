@@ -9,10 +9,16 @@
 
 mod backend;
 mod elementwise;
+mod fused;
 mod kernel;
 mod movement;
+mod recurrent;
 mod tensor;
 mod window;
 
 pub use backend::Torch;
 pub use tensor::TorchTensor;
+
+/// Tests of libtorch's number of threads, which is that of the process, take turns.
+#[cfg(test)]
+static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());

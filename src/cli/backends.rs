@@ -3,7 +3,7 @@
 use super::operations::operations;
 use super::{Outcome, output};
 use clap::Args;
-use keras::backend::{Runtime, registry};
+use keras::backend::{Lack, Runtime, registry};
 use keras::{DType, Result};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -32,6 +32,11 @@ impl Entry {
         self.opened.iter().map(|runtime| runtime.device()).collect()
     }
 
+    /// What has no kernel of its own, with the reason.
+    fn lacks(&self) -> Vec<Lack> {
+        self.opened.as_ref().map(|runtime| runtime.lacks()).unwrap_or_default()
+    }
+
     /// Every operation with `native`, `decomposed` or `host`.
     fn operations(&self) -> Vec<(&'static str, &'static str)> {
         let Ok(runtime) = &self.opened else { return Vec::new() };
@@ -58,6 +63,13 @@ fn object(entries: &[Entry]) -> Value {
     let one = |entry: &Entry| {
         let operations: Map<String, Value> =
             entry.operations().into_iter().map(|(op, support)| (op.to_owned(), support.into())).collect();
+        let lacks: Vec<Value> = entry
+            .lacks()
+            .iter()
+            .map(|lack| {
+                json!({"operation": lack.operation, "instead": lack.instead.name(), "reason": lack.reason})
+            })
+            .collect();
         json!({
             "name": entry.name,
             "available": entry.opened.is_ok(),
@@ -65,6 +77,7 @@ fn object(entries: &[Entry]) -> Value {
             "devices": entry.devices(),
             "dtypes": entry.dtypes(),
             "operations": operations,
+            "lacks": lacks,
         })
     };
     json!({"default": entries.first().map(|entry| &entry.name), "backends": entries.iter().map(one).collect::<Vec<_>>()})
@@ -97,5 +110,18 @@ fn tables(entries: &[Entry]) -> String {
             }
         }
     }
-    format!("{}\n{}", output::table(&backends), output::table(&operations))
+    let mut lacks = vec![["operation", "on", "instead", "because"].map(str::to_owned).to_vec()];
+    for entry in open {
+        lacks.extend(entry.lacks().iter().map(|lack| {
+            [lack.operation, entry.name.as_str(), lack.instead.name(), lack.reason]
+                .map(str::to_owned)
+                .to_vec()
+        }));
+    }
+    let tables: Vec<String> = [backends, operations, lacks]
+        .iter()
+        .filter(|rows| rows.len() > 1)
+        .map(|rows| output::table(rows))
+        .collect();
+    tables.join("\n")
 }

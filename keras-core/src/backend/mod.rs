@@ -87,6 +87,24 @@ impl Support {
     }
 }
 
+/// An operation that a backend runs without a kernel of its own, on all operands or on some.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lack {
+    /// The operation's name.
+    pub operation: &'static str,
+    /// What is done instead.
+    pub instead: Support,
+    /// Why, in a line.
+    pub reason: &'static str,
+}
+
+impl Lack {
+    /// Several operations that are treated alike for one reason.
+    pub fn all(instead: Support, reason: &'static str, operations: &[&'static str]) -> Vec<Self> {
+        operations.iter().map(|&operation| Self { operation, instead, reason }).collect()
+    }
+}
+
 /// Tensor operations on some device: all that a backend has to provide.
 ///
 /// Operands have the types that the graph's shape rules demand, and are never empty: the engine answers operations
@@ -109,6 +127,11 @@ pub trait Backend: Send + Sync + 'static {
     }
     /// Whether it has a kernel for the operation on operands of those types. Asked while a program is compiled.
     fn supports(&self, op: &Op, inputs: &[&Type]) -> Support;
+    /// All operations for which `supports` says anything but native, if only for some operands. `keras backends` prints
+    /// them, and the conformance suite's report has no others.
+    fn lacks(&self) -> Vec<Lack> {
+        Vec::new()
+    }
     /// Whether kernels may hold that element type at all.
     fn supports_dtype(&self, dtype: DType) -> bool {
         let _ = dtype;

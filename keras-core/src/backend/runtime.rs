@@ -1,6 +1,6 @@
 //! The object-safe face of an engine: how models hold one chosen at run time.
 
-use super::{Backend, Engine, Support};
+use super::{Backend, Engine, Lack, Support};
 use crate::array::{Array, DType};
 use crate::error::Result;
 use crate::graph::optimize::Passes;
@@ -19,6 +19,8 @@ pub trait Runtime: Send + Sync {
     fn supports_dtype(&self, dtype: DType) -> bool;
     /// Whether an operation runs natively or by decomposition.
     fn supports(&self, op: &Op, inputs: &[&Type]) -> Support;
+    /// The operations without kernels of the backend's own; see [`Backend::lacks`].
+    fn lacks(&self) -> Vec<Lack>;
     /// How often a program carried something between device and host on its way; see [`Engine::host_copies`].
     fn host_copies(&self) -> u64;
     /// Makes a graph runnable.
@@ -76,6 +78,10 @@ impl<B: Backend> Runtime for Engine<B> {
 
     fn supports(&self, op: &Op, inputs: &[&Type]) -> Support {
         self.backend().supports(op, inputs)
+    }
+
+    fn lacks(&self) -> Vec<Lack> {
+        self.backend().lacks()
     }
 
     fn host_copies(&self) -> u64 {
