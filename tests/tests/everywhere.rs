@@ -64,6 +64,21 @@ pub(crate) fn convolutional(optimizer: &str) -> Sequential {
     model
 }
 
+/// Keras's `mnist_cnn`.
+fn mnist_cnn() -> Sequential {
+    let mut model = Sequential::new();
+    model.add(Conv2D::new(32, [3, 3]).activation("relu").input_shape([28, 28, 1])).unwrap();
+    model.add(Conv2D::new(64, [3, 3]).activation("relu")).unwrap();
+    model.add(MaxPooling2D::new([2, 2])).unwrap();
+    model.add(Dropout::new(0.25)).unwrap();
+    model.add(Flatten::new()).unwrap();
+    model.add(Dense::new(128).activation("relu")).unwrap();
+    model.add(Dropout::new(0.5)).unwrap();
+    model.add(Dense::new(10).activation("softmax")).unwrap();
+    model.compile(Compile::new("adadelta", "sparse_categorical_crossentropy").metrics(["accuracy"])).unwrap();
+    model
+}
+
 /// Classifies the rows of a digit, one after the other.
 fn recurrent() -> Sequential {
     let mut model = Sequential::new();
@@ -123,13 +138,18 @@ fn the_first_gradients_are_the_same() {
 fn training_steps_copy_nothing_to_the_host_on_their_way() {
     let (x, y) = digits();
     let (x, y) = (x.rows(0, 32).unwrap(), y.rows(0, 32).unwrap());
-    let rows = x.reshape(&[32, 8, 8]).unwrap();
+    let (rows, large) = (x.reshape(&[32, 8, 8]).unwrap(), Array::full(&[4, 28, 28, 1], 0.5_f32));
+    let few = y.rows(0, 4).unwrap();
     for runtime in runtimes() {
-        for (what, model, x) in [("convolutions", convolutional("adam"), &x), ("LSTM", recurrent(), &rows)] {
+        for (what, model, x, y) in [
+            ("digits", convolutional("adam"), &x, &y),
+            ("mnist_cnn", mnist_cnn(), &large, &few),
+            ("LSTM", recurrent(), &rows, &y),
+        ] {
             model.on(&runtime);
-            model.train_on_batch(x, &y).unwrap();
+            model.train_on_batch(x, y).unwrap();
             let before = runtime.host_copies();
-            model.train_on_batch(x, &y).unwrap();
+            model.train_on_batch(x, y).unwrap();
             assert_eq!(runtime.host_copies() - before, 0, "{what} on {}", runtime.name());
         }
     }
@@ -137,7 +157,7 @@ fn training_steps_copy_nothing_to_the_host_on_their_way() {
 
 /// Bytes of this process that are in memory.
 #[cfg(target_os = "linux")]
-fn resident() -> u64 {
+pub(crate) fn resident() -> u64 {
     let text = std::fs::read_to_string("/proc/self/statm").unwrap();
     text.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 4096
 }

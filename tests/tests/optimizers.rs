@@ -1,5 +1,6 @@
 //! Every optimizer against 20 steps of Keras 2.2.4, and its config and state against 2.3.1's.
 
+use crate::everywhere::runtimes;
 use crate::fixtures::Fixture;
 use keras_core::backend::reference::Reference;
 use keras_core::backend::{Engine, Runtime, Variable};
@@ -22,7 +23,12 @@ fn assert_close(got: &Array, want: &Array, name: &str) {
 }
 
 /// The fixture's model: a tanh layer, a linear layer, mean squared error.
-fn train(fixture: &Fixture, case: &Value, dtype: DType) -> (OptimizerState, Vec<Variable>, Vec<f64>) {
+fn train(
+    fixture: &Fixture,
+    case: &Value,
+    dtype: DType,
+    runtime: &Arc<dyn Runtime>,
+) -> (OptimizerState, Vec<Variable>, Vec<f64>) {
     let weights: Vec<Variable> = (0..4)
         .map(|i| Variable::new(format!("w{i}"), fixture.array(&format!("initial/weight_{i}")).cast(dtype)))
         .collect();
@@ -44,7 +50,6 @@ fn train(fixture: &Fixture, case: &Value, dtype: DType) -> (OptimizerState, Vec<
         graph.set_outputs(vec![loss]);
         graph.set_updates(updates);
     });
-    let runtime: Arc<dyn Runtime> = Arc::new(Engine::new(Reference).unwrap());
     let step = trace.with_graph(|graph| runtime.compile(graph, Passes::default())).unwrap();
     let (x, y) = (fixture.array("data/x"), fixture.array("data/y"));
     let losses = (0..20)
@@ -59,16 +64,26 @@ fn train(fixture: &Fixture, case: &Value, dtype: DType) -> (OptimizerState, Vec<
 
 #[test]
 fn twenty_steps_are_keras_s() {
+    twenty_steps_on(&(Arc::new(Engine::new(Reference).unwrap()) as Arc<dyn Runtime>));
+}
+
+#[test]
+fn twenty_steps_are_keras_s_on_every_backend() {
+    runtimes().iter().for_each(twenty_steps_on);
+}
+
+fn twenty_steps_on(runtime: &Arc<dyn Runtime>) {
     let fixture = Fixture::load("optimizers_2_2_4");
     assert!(fixture.cases().len() >= 70, "{} cases", fixture.cases().len());
     for case in fixture.cases() {
         let name = case["name"].as_str().unwrap();
+        let place = format!("{name} on {}", runtime.name());
         let dtype = DType::from_name(case["floatx"].as_str().unwrap()).unwrap();
-        let (state, weights, losses) = train(&fixture, case, dtype);
-        assert_close(&Array::from(losses).cast(dtype), fixture.array(&format!("{name}/loss")), name);
+        let (state, weights, losses) = train(&fixture, case, dtype, runtime);
+        assert_close(&Array::from(losses).cast(dtype), fixture.array(&format!("{name}/loss")), &place);
         for (i, weight) in weights.iter().enumerate() {
             let want = fixture.array(&format!("{name}/weight_{i}"));
-            assert_close(&weight.value().unwrap(), want, &format!("{name}, weight {i}"));
+            assert_close(&weight.value().unwrap(), want, &format!("{place}, weight {i}"));
         }
         assert_eq!(state.iterations().unwrap(), 20);
         // The recorded state, read by a fresh optimizer, is the state that was reached, as far as 2.2.4 saves it.
@@ -91,7 +106,7 @@ fn twenty_steps_are_keras_s() {
                 assert_close(
                     &reached.value().unwrap().cast(want.dtype()),
                     &want,
-                    &format!("{name}, {}", reached.name()),
+                    &format!("{place}, {}", reached.name()),
                 );
             }
         }

@@ -156,10 +156,21 @@ fn states_are_carried_on_ndarray_too() {
     carries_states(NdArray::new().unwrap());
 }
 
-/// Sums and products round at 2⁻⁵³; the largest of some hundred terms is below 10.
+#[cfg(feature = "candle")]
 #[test]
-fn in_double_precision_values_and_gradients_are_exact() {
-    let engine = Engine::new(NdArray::new().unwrap()).unwrap();
+fn states_are_carried_on_candle_too() {
+    carries_states(backend_candle::Candle::new("cpu").unwrap());
+}
+
+#[cfg(feature = "torch")]
+#[test]
+fn states_are_carried_on_torch_too() {
+    carries_states(backend_torch::Torch::new("cpu").unwrap());
+}
+
+/// Sums and products round at 2⁻⁵³; the largest of some hundred terms is below 10.
+fn is_exact<B: Backend>(backend: B) {
+    let engine = Engine::new(backend).unwrap();
     let mut seen = 0;
     for case in RECURRENT.cases().iter().map(|json| Case::of(&RECURRENT, json)) {
         if case.json["config"]["dtype"] != "float64" {
@@ -196,6 +207,23 @@ fn in_double_precision_values_and_gradients_are_exact() {
         }
     }
     assert!(seen >= 10, "only {seen}");
+}
+
+#[test]
+fn in_double_precision_values_and_gradients_are_exact() {
+    is_exact(NdArray::new().unwrap());
+}
+
+#[cfg(feature = "candle")]
+#[test]
+fn in_double_precision_candle_is_exact() {
+    is_exact(backend_candle::Candle::new("cpu").unwrap());
+}
+
+#[cfg(feature = "torch")]
+#[test]
+fn in_double_precision_torch_is_exact() {
+    is_exact(backend_torch::Torch::new("cpu").unwrap());
 }
 
 /// The values of tests/oracle/recurrent_2_3_1.py's function of that name.

@@ -31,6 +31,18 @@ fn the_same_on_ndarray() {
     agrees(NdArray::new().unwrap(), cases());
 }
 
+#[cfg(feature = "candle")]
+#[test]
+fn the_same_on_candle() {
+    agrees(backend_candle::Candle::new("cpu").unwrap(), cases());
+}
+
+#[cfg(feature = "torch")]
+#[test]
+fn the_same_on_torch() {
+    agrees(backend_torch::Torch::new("cpu").unwrap(), cases());
+}
+
 #[test]
 fn weights_have_tf_keras_s_names_shapes_and_order() {
     for_every(cases(), has_names_shapes_and_order);
