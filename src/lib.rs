@@ -46,15 +46,25 @@ pub mod prelude {
     pub use keras_core::error::{Error, Result};
     pub use keras_core::k;
     pub use keras_core::layers::{
-        Activation, ActivityRegularization, Add, Average, AveragePooling1D, AveragePooling2D,
-        AveragePooling3D, BatchNormalization, Build, Call, Concatenate, Conv1D, Conv2D, Conv3D, Dense,
-        Dropout, Embedding, Flatten, GlobalAveragePooling1D, GlobalAveragePooling2D, GlobalAveragePooling3D,
-        GlobalMaxPooling1D, GlobalMaxPooling2D, GlobalMaxPooling3D, Input, Lambda, Layer, LayerRef, Masking,
-        MaxPooling1D, MaxPooling2D, MaxPooling3D, Maximum, Minimum, Multiply, Permute, RepeatVector, Reshape,
-        Subtract, ZeroPadding1D, ZeroPadding2D, ZeroPadding3D,
+        Activation, ActivityRegularization, Add, AdditiveAttention, AlphaDropout, Attention, Average,
+        AveragePooling1D, AveragePooling2D, AveragePooling3D, BatchNormalization, Bidirectional, Build, Call,
+        Concatenate, Conv1D, Conv1DTranspose, Conv2D, Conv2DTranspose, Conv3D, Conv3DTranspose, ConvLSTM2D,
+        Cropping1D, Cropping2D, Cropping3D, Dense, DepthwiseConv1D, DepthwiseConv2D, Dot, Dropout, ELU,
+        Embedding, Flatten, GRU, GRUCell, GaussianDropout, GaussianNoise, GlobalAveragePooling1D,
+        GlobalAveragePooling2D, GlobalAveragePooling3D, GlobalMaxPooling1D, GlobalMaxPooling2D,
+        GlobalMaxPooling3D, Gru, Input, LSTM, LSTMCell, Lambda, Layer, LayerNormalization, LayerRef,
+        LeakyReLU, LocallyConnected1D, LocallyConnected2D, Lstm, Masking, MaxPooling1D, MaxPooling2D,
+        MaxPooling3D, Maximum, Minimum, MultiHeadAttention, Multiply, Normalization, PReLU, Permute, RNN,
+        ReLU, RepeatVector, Rescaling, Reshape, SeparableConv1D, SeparableConv2D, SimpleRNN, SimpleRNNCell,
+        Softmax, SpatialDropout1D, SpatialDropout2D, SpatialDropout3D, StackedRNNCells, Subtract,
+        ThresholdedReLU, TimeDistributed, UpSampling1D, UpSampling2D, UpSampling3D, ZeroPadding1D,
+        ZeroPadding2D, ZeroPadding3D,
     };
-    pub use keras_core::models::{Model, Sequential, model_from_json};
+    pub use keras_core::models::{
+        Model, Sequential, clone_model, load_model, model_from_json, model_from_yaml,
+    };
     pub use keras_core::optimizers::{Adadelta, Adagrad, Adam, Adamax, Nadam, RMSprop, SGD};
+    pub use keras_core::saving::{HDF5Matrix, LoadWeights, Save};
     pub use keras_core::tensor::{Spec, Tensor};
     pub use keras_core::training::{
         Callback, ClassWeight, Compile, Context, Data, Evaluate, Fit, Logs, Predict, SampleWeight, Shuffle,

@@ -25,7 +25,7 @@ pub(crate) fn child(test: &str, json: &str, variables: &[(&str, &str)]) -> Optio
     let home = tempfile::tempdir().unwrap();
     std::fs::write(home.path().join("keras.json"), json).unwrap();
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args([test, "--exact", "--nocapture"]).env(CHILD, "1");
+    command.args([test, "--exact", "--nocapture", "--include-ignored"]).env(CHILD, "1");
     for name in ["KERAS_BACKEND", "KERAS_DEVICE", "KERAS_FLOATX"] {
         command.env_remove(name);
     }

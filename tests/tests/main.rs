@@ -20,6 +20,7 @@ mod hostile;
 mod k;
 mod keras_layers;
 mod loops;
+mod mnist;
 mod model;
 mod observed;
 mod optimizers;
