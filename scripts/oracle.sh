@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Makes the Python environments that hold the real Keras, outside the repository; does nothing when they are there.
 #
-#   scripts/oracle.sh [--list] [NAME...]     NAME: keras-2.3.1 keras-2.2.4 tf-2.15 (default: all three)
+#   scripts/oracle.sh [--list] [NAME...]     NAME: keras-2.3.1 keras-2.2.4 tf-2.15 keras-3 (default: all four)
 #
 # KERAS_ORACLE_DIR   where they live (default ~/.cache/keras-oracle)
 # KERAS_PYTHON36     a Python 3.6 for keras-2.3.1 and keras-2.2.4 (default: python3.6 on PATH, else one of pyenv's)
-# KERAS_PYTHON311    a Python 3.11 for tf-2.15 (likewise)
+# KERAS_PYTHON311    a Python 3.11 for tf-2.15 and keras-3 (likewise)
 #
 # Each is pinned to the last package by tests/oracle/requirements/NAME.txt; a change of that file rebuilds it.
 set -euo pipefail
@@ -16,7 +16,8 @@ dir=${KERAS_ORACLE_DIR:-$HOME/.cache/keras-oracle}
 # name  Python  download MB  on disk MB  import test
 table="keras-2.3.1 3.6 175 680 keras
 keras-2.2.4 3.6 140 570 keras
-tf-2.15 3.11 295 1250 tensorflow"
+tf-2.15 3.11 295 1250 tensorflow
+keras-3 3.11 160 690 keras"
 
 row() {
     awk -v name="$1" '$1 == name' <<<"$table"
@@ -65,7 +66,7 @@ make() {
     # pip as Python 3.6 brings it knows no manylinux2014 wheels and would build them from source.
     "$dir/$name/bin/python" -m pip install --quiet --disable-pip-version-check "pip==21.3.1" "wheel==0.37.1" 2>/dev/null
     "$dir/$name/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --requirement "$requirements"
-    "$dir/$name/bin/python" -W ignore -c "import $module, h5py" 2>/dev/null ||
+    env $([[ $name == keras-3 ]] && echo KERAS_BACKEND=jax) "$dir/$name/bin/python" -W ignore -c "import $module, h5py" 2>/dev/null ||
         { echo "error: importing $module in $dir/$name failed; run $dir/$name/bin/python -c 'import $module'" >&2; return 1; }
     echo "$stamp" >"$dir/$name/.ready"
     echo "oracle $name: ready, $(du -sm "$dir/$name" | cut -f1) MB"
@@ -81,12 +82,12 @@ for argument in "$@"; do
         exit 0
         ;;
     *)
-        [[ -n $(row "$argument") ]] || { echo "error: expected keras-2.3.1, keras-2.2.4 or tf-2.15, received $argument" >&2; exit 2; }
+        [[ -n $(row "$argument") ]] || { echo "error: expected keras-2.3.1, keras-2.2.4, tf-2.15 or keras-3, received $argument" >&2; exit 2; }
         names+=("$argument")
         ;;
     esac
 done
-((${#names[@]})) || names=(keras-2.3.1 keras-2.2.4 tf-2.15)
+((${#names[@]})) || names=(keras-2.3.1 keras-2.2.4 tf-2.15 keras-3)
 
 mkdir -p "$dir"
 # Two runs at once would install into each other's folder.

@@ -23,6 +23,8 @@ pub enum BinaryCrossentropy {
     ShiftedLogarithms,
     /// Through the logits of clipped p (up to 2.2).
     ClippedLogits,
+    /// −y·ln(p) − (1 − y)·ln(1 − p) on clipped p (Keras 3).
+    ClippedLogarithms,
 }
 
 /// Which variance feeds BatchNormalization's moving average; N values are averaged, ε is the layer's epsilon.
@@ -33,6 +35,8 @@ pub enum MovingVariance {
     Keras23,
     /// Times N/(N − 1) for 4-D and 5-D input along its channels, the batch variance otherwise, as tf.keras.
     TfKeras,
+    /// The batch variance (Keras 3).
+    Batch,
 }
 
 /// What a BatchNormalization layer with `trainable = false` does in training.
@@ -85,6 +89,16 @@ pub enum MetricNames {
     Resolved,
 }
 
+/// Where RMSprop and Adagrad add their epsilon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OptimizerEpsilon {
+    /// Behind the root: g/(√a + ε) (Keras 2, tf.keras up to 2.10 and its legacy optimizers).
+    BehindRoot,
+    /// Below it: g/√(a + ε) (tf.keras from 2.11 on, Keras 3).
+    BelowRoot,
+}
+
 /// What a recurrent layer gives at a masked step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -123,6 +137,8 @@ pub struct Semantics {
     pub metric_names: MetricNames,
     /// What a recurrent layer gives at a masked step.
     pub masked_output: MaskedOutput,
+    /// The epsilon of RMSprop and Adagrad.
+    pub optimizer_epsilon: OptimizerEpsilon,
 }
 
 impl Semantics {
@@ -149,6 +165,7 @@ impl Semantics {
             bilinear_grid: BilinearGrid::Corners,
             metric_names: MetricNames::AsGiven,
             masked_output: MaskedOutput::Previous,
+            optimizer_epsilon: OptimizerEpsilon::BehindRoot,
         }
     }
 
@@ -162,6 +179,22 @@ impl Semantics {
             activity_penalty: ActivityPenalty::PerSample,
             bilinear_grid: BilinearGrid::HalfPixel,
             ..Self::keras_2_3()
+        }
+    }
+
+    /// Whether they are tf.keras's, with either place of the optimizer's epsilon.
+    pub(crate) fn is_tf_keras(self) -> bool {
+        let epsilon = Self::tf_keras().optimizer_epsilon;
+        Self { optimizer_epsilon: epsilon, ..self } == Self::tf_keras()
+    }
+
+    /// Keras 3.
+    pub const fn keras_3() -> Self {
+        Self {
+            binary_crossentropy: BinaryCrossentropy::ClippedLogarithms,
+            moving_variance: MovingVariance::Batch,
+            optimizer_epsilon: OptimizerEpsilon::BelowRoot,
+            ..Self::tf_keras()
         }
     }
 }

@@ -3,14 +3,14 @@
 use super::files::Content;
 use super::{Outcome, output};
 use clap::Args;
-use keras::saving::{Inspection, inspect};
+use keras::saving::{Inspection, inspect, is_layers_model};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
 /// Show versions, configuration and weights of a model or weight file
 #[derive(Debug, Args)]
 pub(crate) struct Inspect {
-    /// HDF5, a .keras archive or .npz arrays; JSON or YAML of an architecture
+    /// HDF5, a .keras archive, model.json of TensorFlow.js or .npz arrays; JSON or YAML of an architecture
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// Print one JSON object instead of tables
@@ -26,7 +26,11 @@ impl Inspect {
                 let text = std::fs::read_to_string(&self.file).map_err(|error| {
                     keras::Error::file(&what, "a readable text file", super::files::reason(&error))
                 })?;
-                described(&Inspection::of_text(&what, &text)?)
+                if is_layers_model(&text) {
+                    described(&inspect(&self.file)?)
+                } else {
+                    described(&Inspection::of_text(&what, &text)?)
+                }
             }
             Content::Hdf5 => described(&inspect(&self.file)?),
             Content::Zip => {

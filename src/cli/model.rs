@@ -4,14 +4,14 @@ use super::files::Content;
 use clap::Args;
 use keras::backend::Variable;
 use keras::models::Model;
-use keras::saving::{LoadWeights, load_model, model_from_json, model_from_yaml};
+use keras::saving::{LoadWeights, is_layers_model, load_model, model_from_json, model_from_yaml};
 use keras::{Array, Error, Result, npy};
 use std::path::{Path, PathBuf};
 
 /// A model on the command line.
 #[derive(Debug, Args)]
 pub(crate) struct ModelFiles {
-    /// The model: a whole model (.h5, .keras), or JSON or YAML of its architecture, as this library or Keras wrote it
+    /// The model: a whole model (.h5, .keras, model.json of TensorFlow.js), or JSON or YAML of its architecture, as this library or Keras wrote it
     #[arg(value_name = "MODEL")]
     model: PathBuf,
     /// Its weights: HDF5 (.h5), or a .npz of `np.savez(path, *model.get_weights())` or with weight names as keys
@@ -61,11 +61,19 @@ fn read_model(path: &Path) -> Result<(Model, bool)> {
         Content::Hdf5 | Content::Zip => Ok((load_model(path)?, true)),
         // Some editors put a byte order mark in front.
         Content::Json | Content::Pipe => {
-            let model = model_from_json(text()?.trim_start_matches('\u{FEFF}'));
+            let text = text()?;
+            if is_layers_model(&text) {
+                return Ok((load_model(path)?, true));
+            }
+            let model = model_from_json(text.trim_start_matches('\u{FEFF}'));
             Ok((model.map_err(|error| error.within(what))?, false))
         }
         Content::Yaml => Ok((model_from_yaml(&text()?).map_err(|error| error.within(what))?, false)),
-        other => Err(Error::file(what, "a model: HDF5, .keras, JSON or YAML", other.describe())),
+        other => Err(Error::file(
+            what,
+            "a model: HDF5, .keras, JSON, YAML or model.json of TensorFlow.js",
+            other.describe(),
+        )),
     }
 }
 

@@ -2,10 +2,12 @@
 //! `fixtures/files.json` what they predicted from them (scripts in `oracle/files`).
 
 mod damaged;
+mod keras_3;
 mod large;
 mod oracle;
 mod read;
 mod text;
+mod tfjs;
 mod written;
 
 use backend_ndarray::NdArray;
@@ -19,13 +21,15 @@ use std::sync::OnceLock;
 /// The folder with the unpacked files.
 fn folder() -> &'static Path {
     static FOLDER: OnceLock<tempfile::TempDir> = OnceLock::new();
-    let folder = FOLDER.get_or_init(|| {
-        let folder = tempfile::tempdir().unwrap();
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/files.zip");
-        zip::ZipArchive::new(std::fs::File::open(path).unwrap()).unwrap().extract(folder.path()).unwrap();
-        folder
-    });
-    folder.path()
+    FOLDER.get_or_init(|| unpacked("files.zip")).path()
+}
+
+/// The files of an archive among the fixtures.
+fn unpacked(name: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name);
+    zip::ZipArchive::new(std::fs::File::open(path).unwrap()).unwrap().extract(folder.path()).unwrap();
+    folder
 }
 
 fn path(name: &str) -> PathBuf {

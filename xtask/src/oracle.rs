@@ -16,7 +16,7 @@ pub(crate) fn folder() -> Result<PathBuf> {
     })
 }
 
-/// Makes the named environments (none named: all three), printing what each downloads before it does.
+/// Makes the named environments (none named: all of them), printing what each downloads before it does.
 pub(crate) fn make(stages: &mut Stages, names: &[&str]) -> Result<PathBuf> {
     let folder = folder()?;
     let script = root().join("scripts").join("oracle.sh");

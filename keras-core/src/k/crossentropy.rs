@@ -85,7 +85,8 @@ pub fn sparse_categorical_crossentropy(
 }
 
 /// −y·ln p − (1 − y)·ln(1 − p), elementwise, p clipped to [ε, 1 − ε]; of logits the crossentropy of y and sigmoid(x). Keras
-/// 2.3 adds ε to the arguments of the logarithms; 2.2 goes through the logits ([`Semantics::binary_crossentropy`]).
+/// 2.3 adds ε to the arguments of the logarithms, Keras 3 does not; 2.2 goes through the logits
+/// ([`Semantics::binary_crossentropy`]).
 #[track_caller]
 pub fn binary_crossentropy(target: &Tensor, output: &Tensor, from_logits: bool) -> Tensor {
     let y = like(target, output);
@@ -93,10 +94,21 @@ pub fn binary_crossentropy(target: &Tensor, output: &Tensor, from_logits: bool) 
         return sigmoid_crossentropy(&y, output);
     }
     let p = k::clip(output, epsilon(), 1.0 - epsilon());
-    let hit = &y * k::log(&(&p + epsilon()));
-    let miss = (1.0 - &y) * k::log(&((1.0 - &p) + epsilon()));
-    let logits = k::log(&(&p / (1.0 - &p)));
-    by_version(&-(hit + miss), &sigmoid_crossentropy(&y, &logits))
+    let of_logarithms = |shift: f64| {
+        let hit = &y * k::log(&(&p + shift));
+        let miss = (1.0 - &y) * k::log(&((1.0 - &p) + shift));
+        -(hit + miss)
+    };
+    let logits = sigmoid_crossentropy(&y, &k::log(&(&p / (1.0 - &p))));
+    let forms = [&of_logarithms(epsilon()), &logits, &of_logarithms(0.0)];
+    op_in_trace("binary_crossentropy", &forms, |trace, _, values| {
+        let form = match trace.semantics().binary_crossentropy {
+            BinaryCrossentropy::ShiftedLogarithms => 0,
+            BinaryCrossentropy::ClippedLogits => 1,
+            BinaryCrossentropy::ClippedLogarithms => 2,
+        };
+        nth(values, form)
+    })
 }
 
 /// max(x, 0) − x·y + ln(1 + e^−|x|).

@@ -10,11 +10,29 @@ pub(super) fn modern(config: &Config) -> Result<Config> {
     let mut config = config.clone();
     let class = &mut config.class_name;
     let keys = &mut config.config;
-    for value in keys.values_mut() {
+    for (key, value) in keys.iter_mut() {
         plain(value);
+        // The name that Keras 3 has for it.
+        if key.ends_with("activation") && *value == json!("silu") {
+            *value = json!("swish");
+        }
     }
     if let Some(shape) = keys.shift_remove("batch_shape") {
         keys.insert("batch_input_shape".into(), shape);
+    }
+    if class == "LeakyReLU"
+        && let Some(slope) = keys.shift_remove("negative_slope")
+    {
+        keys.entry("alpha").or_insert(slope);
+    }
+    if class == "Bidirectional"
+        && let Some(backward) = keys.get("backward_layer")
+    {
+        if keys.get("layer").is_some_and(|forward| mirrored(forward) == unnamed(backward)) {
+            keys.shift_remove("backward_layer");
+        } else {
+            return Err(unknown(class, "backward_layer", "the layer itself, the other way round", backward));
+        }
     }
     // Their arguments kept the names of Keras 1.
     if !matches!(class.as_str(), "MaxoutDense" | "Highway" | "Lambda") {
@@ -24,9 +42,36 @@ pub(super) fn modern(config: &Config) -> Result<Config> {
     Ok(config)
 }
 
+/// What a wrapped layer says of how it computes: neither names nor the marks of Keras 3.
+fn unnamed(layer: &Value) -> Value {
+    match layer {
+        Value::Object(fields) => fields
+            .iter()
+            .filter(|(key, _)| !matches!(key.as_str(), "name" | "shared_object_id" | "build_config"))
+            .map(|(key, value)| (key.clone(), unnamed(value)))
+            .collect(),
+        Value::Array(items) => items.iter().map(unnamed).collect(),
+        plain => plain.clone(),
+    }
+}
+
+/// The same of a layer that runs the other way.
+fn mirrored(layer: &Value) -> Value {
+    let mut layer = unnamed(layer);
+    if let Some(backwards) = layer.pointer_mut("/config/go_backwards") {
+        *backwards = json!(*backwards != json!(true));
+    }
+    layer
+}
+
 /// Objects that only later versions write, as what they stand for: policies, tuples, functions.
 fn plain(value: &mut Value) {
     let Value::Object(fields) = value else { return };
+    if let Some(Value::Object(arguments)) = fields.get_mut("config") {
+        // Of initializers in Keras 3: how they count fans, where it is not the usual way.
+        arguments
+            .retain(|key, value| !(value.is_null() && matches!(key.as_str(), "input_axes" | "output_axes")));
+    }
     let class = fields.get("class_name").and_then(Value::as_str).unwrap_or_default();
     let simpler = match (class, fields.get("config")) {
         ("Policy" | "DTypePolicy", Some(config)) => config.get("name").cloned(),
@@ -67,6 +112,8 @@ fn inert(key: &str, value: &Value) -> bool {
         | "experimental_run_tf_function"
         | "build_config"
         | "input_dtype" => true,
+        // Of the random numbers of dropout: they are the model's here.
+        "seed" if value.is_null() => true,
         "groups" => *value == json!(1),
         "ragged"
         | "time_major"
@@ -75,14 +122,18 @@ fn inert(key: &str, value: &Value) -> bool {
         | "synchronized"
         | "renorm"
         | "keepdims"
-        | "optional" => *value == json!(false),
+        | "optional"
+        | "rms_scaling"
+        | "use_gate" => *value == json!(false),
         "virtual_batch_size"
         | "renorm_clipping"
         | "adjustment"
         | "lora_rank"
         | "quantization_config"
         | "activity_regularizer_config"
-        | "inverse" => value.is_null(),
+        | "inverse"
+        | "flash_attention"
+        | "sliding_window" => value.is_null(),
         // Of `renorm`, which is refused where it is on.
         "renorm_momentum" => true,
         _ => false,

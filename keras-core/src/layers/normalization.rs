@@ -252,7 +252,7 @@ impl BatchNormalization {
                 if rank == 4 && axis == 3 { own * kernel } else { own }
             }
             MovingVariance::TfKeras if (4..=5).contains(&rank) && (axis == rank - 1 || axis == 1) => kernel,
-            MovingVariance::TfKeras => 1.0,
+            MovingVariance::TfKeras | MovingVariance::Batch => 1.0,
         }
     }
 

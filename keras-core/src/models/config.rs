@@ -12,17 +12,7 @@ use std::collections::HashMap;
 impl Model {
     /// `{"class_name", "config"}` of the model: its layers and how they are connected.
     pub fn get_config(&self) -> Result<Config> {
-        let mut config = self.with_network(network_config_checked)??;
-        if self.kind() == Kind::Sequential {
-            let layers = self.layers();
-            let sized = layers.first().is_some_and(|first| {
-                first.base().input_shape.is_some() || first.downcast::<Network>().is_some()
-            });
-            if let (false, Some(input)) = (sized, self.input_specs()?.first()) {
-                config.config.insert("build_input_shape".into(), json!(input.shape));
-            }
-        }
-        Ok(config)
+        self.with_network(network_config_checked)?
     }
 }
 
@@ -42,13 +32,17 @@ fn network_config_checked(network: &Network) -> Result<Config> {
     let config = Config::new(class_name(network.kind)).with("name", network.name());
     match network.kind {
         Kind::Sequential => {
-            let layers: Vec<Value> = network
-                .layers
-                .iter()
-                .filter(|layer| layer.downcast::<Input>().is_none())
-                .map(LayerRef::config_value)
-                .collect();
-            Ok(config.with("layers", layers))
+            let layers: Vec<&LayerRef> =
+                network.layers.iter().filter(|layer| layer.downcast::<Input>().is_none()).collect();
+            let sized = layers.first().is_some_and(|first| {
+                first.base().input_shape.is_some() || first.downcast::<Network>().is_some()
+            });
+            let described: Vec<Value> = layers.into_iter().map(LayerRef::config_value).collect();
+            let config = config.with("layers", described);
+            Ok(match network.inputs.first() {
+                Some(input) if !sized => config.with("build_input_shape", json!(input.spec()?.shape)),
+                _ => config,
+            })
         }
         Kind::Functional => functional_config(network, config),
     }
@@ -139,7 +133,10 @@ fn calls_of<'a>(network: &'a Network, layer: &LayerRef) -> Vec<&'a LayerNode> {
 /// The model of a config that Keras 2 or [`Model::get_config`] made; its weights are fresh.
 pub fn model_from_config(config: &Config) -> Result<Model> {
     match config.class_name.as_str() {
-        "Sequential" => Ok(sequential_from(config)?.model().clone()),
+        "Sequential" => match branches_of(config) {
+            Some((name, branches, layers)) => merged_from(name, branches, layers),
+            None => Ok(sequential_from(config)?.model().clone()),
+        },
         "Model" | "Functional" => functional_from(config),
         other => Err(Error::name("model from config", "the class Sequential or Model", format!("{other:?}"))),
     }
@@ -171,6 +168,38 @@ fn named_layer_from(name: &str, value: &Value) -> Result<LayerRef> {
 
 fn malformed(what: &str, expected: &str) -> Error {
     Error::file(what.to_owned(), expected.to_owned(), "something else")
+}
+
+/// Of a `Sequential` of Keras 1 that begins by merging branches: its name, the branches, and its layers, the first of which
+/// merges.
+fn branches_of(config: &Config) -> Option<(Option<&str>, &[Value], &[Value])> {
+    let layers = config.config.get("layers")?.as_array()?;
+    let first = layers.first().filter(|first| first.get("class_name") == Some(&json!("Merge")))?;
+    let branches = first.get("config")?.get("layers")?.as_array()?;
+    Some((config.config.get("name").and_then(Value::as_str), branches, layers))
+}
+
+/// Such a model, as a functional one.
+fn merged_from(name: Option<&str>, branches: &[Value], layers: &[Value]) -> Result<Model> {
+    let (mut inputs, mut tensors) = (Vec::new(), Vec::new());
+    for branch in branches {
+        let config =
+            Config::from_value(branch).ok_or_else(|| malformed("Merge config", "models to merge"))?;
+        let model = model_from_config(&config)?;
+        inputs.extend(model.inputs()?);
+        tensors.extend(model.outputs()?);
+    }
+    for (i, layer) in layers.iter().enumerate() {
+        let mut layer = layer.clone();
+        if let (0, Some(merge)) = (i, layer.get_mut("config").and_then(Value::as_object_mut)) {
+            merge.shift_remove("layers");
+        }
+        tensors = layer_from(&layer)?.call_with(tensors, Arguments::new())?;
+    }
+    match name {
+        Some(name) => Model::named(name, inputs, tensors),
+        None => Model::new(inputs, tensors),
+    }
 }
 
 fn sequential_from(config: &Config) -> Result<Sequential> {

@@ -5,7 +5,8 @@ use super::{Optimizer, Rule, Slot, Step, nth_slot, slot};
 use crate::k;
 
 optimizer! {
-    /// Adagrad (Duchi et al., 2011): a = a + g², w = w − rate·g/(√a + epsilon).
+    /// Adagrad (Duchi et al., 2011): a = a + g², w = w − rate·g/(√a + epsilon), or rate·g/√(a + epsilon)
+    /// by the rules of later versions ([`Semantics`](crate::semantics::Semantics)).
     /// rate = learning_rate / (1 + decay·iterations).
     Adagrad {
         rate = 0.01;
@@ -26,10 +27,10 @@ impl Optimizer for Adagrad {
     }
 
     fn rule(&self, step: &Step) -> Rule {
-        let (rate, epsilon) = (step.decayed_rate(), self.epsilon);
+        let (rate, root) = (step.decayed_rate(), step.root(self.epsilon));
         Rule::new(move |w, g, slots| {
             let total = nth_slot(slots, 0) + k::square(g);
-            (w - &rate * g / (k::sqrt(&total) + epsilon), vec![total])
+            (w - &rate * g / root(&total), vec![total])
         })
     }
 }

@@ -33,6 +33,7 @@ use crate::error::{Error, Result};
 use crate::k;
 use crate::kinds::kind;
 use crate::registry::{Config, Registry};
+use crate::semantics::{OptimizerEpsilon, Semantics};
 use crate::tensor::{State, Tensor, Trace};
 use serde_json::Value;
 
@@ -171,6 +172,15 @@ impl<'a> Step<'a> {
     /// The number of this step, from 1.
     pub fn t(&self) -> Tensor {
         self.iterations() + 1.0
+    }
+
+    /// √(mean) + epsilon, or √(mean + epsilon), as the model's semantics have it.
+    fn root(&self, epsilon: f64) -> impl Fn(&Tensor) -> Tensor + 'static {
+        let semantics = self.trace.as_ref().map_or_else(Semantics::default, Trace::semantics);
+        move |mean| match semantics.optimizer_epsilon {
+            OptimizerEpsilon::BehindRoot => k::sqrt(mean) + epsilon,
+            OptimizerEpsilon::BelowRoot => k::sqrt(&(mean + epsilon)),
+        }
     }
 
     /// learning_rate / (1 + decay·iterations).

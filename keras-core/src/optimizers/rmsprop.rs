@@ -5,7 +5,8 @@ use super::{Optimizer, Rule, Slot, Step, nth_slot, slot};
 use crate::k;
 
 optimizer! {
-    /// RMSprop (Tieleman and Hinton, 2012): a = rho·a + (1 − rho)·g², w = w − rate·g/(√a + epsilon).
+    /// RMSprop (Tieleman and Hinton, 2012): a = rho·a + (1 − rho)·g², w = w − rate·g/(√a + epsilon), or
+    /// rate·g/√(a + epsilon) by the rules of later versions ([`Semantics`](crate::semantics::Semantics)).
     /// rate = learning_rate / (1 + decay·iterations).
     RMSprop {
         rate = 0.001;
@@ -28,11 +29,11 @@ impl Optimizer for RMSprop {
     }
 
     fn rule(&self, step: &Step) -> Rule {
-        let (rate, rho, epsilon) = (step.decayed_rate(), step.get("rho"), self.epsilon);
+        let (rate, rho, root) = (step.decayed_rate(), step.get("rho"), step.root(self.epsilon));
         let rest = 1.0 - &rho;
         Rule::new(move |w, g, slots| {
             let mean = &rho * nth_slot(slots, 0) + &rest * k::square(g);
-            (w - &rate * g / (k::sqrt(&mean) + epsilon), vec![mean])
+            (w - &rate * g / root(&mean), vec![mean])
         })
     }
 }

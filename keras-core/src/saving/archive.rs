@@ -4,15 +4,15 @@
 use super::h5::{H5, Node, Tree};
 use super::read::Load;
 use super::state::{self, State};
-use super::training::{compile_options, interleaved, separated};
+use super::training::{self, compile_options, interleaved, separated};
 use super::version::Writer;
-use super::{config, keras_3, text, tf_keras};
+use super::{Dialect, config, dialect, keras_3, text, tf_keras};
 use crate::array::{Array, element_count};
 use crate::backend::Variable;
 use crate::error::{Error, Result};
 use crate::layers::{LayerRef, Weight, loading};
 use crate::models::{Model, Network};
-use crate::semantics::Semantics;
+use crate::semantics::OptimizerEpsilon;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::fs::File;
@@ -60,8 +60,7 @@ pub(super) fn parts(path: &Path) -> Result<Option<Parts>> {
             .map_err(|error| broken(&format!("{name}: {error}")))?;
         text::from_json(&format!("{what}, {name}"), &text)
     };
-    let mut config = read(&mut zip, CONFIG)?;
-    keras_3::plain(&mut config);
+    let config = read(&mut zip, CONFIG)?;
     let metadata = read(&mut zip, METADATA)?;
     let state = match zip.index_for_name(STATE).is_some() {
         true => Some(State::parse(&read(&mut zip, STATE)?.to_string())?),
@@ -89,15 +88,14 @@ pub(super) fn load(parts: &Parts, options: &Load) -> Result<Model> {
     let size = unpacked.as_file().metadata().map_or(0, |metadata| metadata.len());
     let model = loading(usize::try_from(size).unwrap_or(usize::MAX), || config::model_of_value(&what, value))
         .map_err(|error| error.within(&what))?;
+    let training = value.get("compile_config").filter(|config| options.compiles() && !config.is_null());
     let semantics = state.as_ref().and_then(|state| state.semantics);
-    model.set_semantics(semantics.unwrap_or_else(|| writer.semantics()));
+    model.set_semantics(semantics.unwrap_or_else(|| training::semantics(writer, training)));
     values(&model, &root, &mut Variable::set)?;
-    if options.compiles()
-        && let Some(training) = value.get("compile_config").filter(|config| !config.is_null())
-    {
+    if let Some(training) = training {
         let compile = || -> Result<()> {
             model.compile(compile_options(training, writer)?)?;
-            read_optimizer(&model, &root)?;
+            read_optimizer(&model, &root, writer)?;
             state.as_ref().map_or(Ok(()), |state| state.restore(&model))
         };
         compile().map_err(|error| error.within(&what))?;
@@ -155,11 +153,16 @@ fn read_layer(layer: &LayerRef, group: &Node, set: Set<'_>) -> Result<()> {
     if !weights.is_empty() {
         // A recurrent layer is its cell here, but not there.
         let cell = group.child("cell")?;
-        let vars = cell.as_ref().unwrap_or(group).child("vars")?;
+        let vars = cell.as_ref().unwrap_or(group);
         let what = || format!("weights of layer {}", layer.name());
-        let vars = vars.ok_or_else(|| Error::file(what(), "a group vars", "none"))?;
-        for (i, weight) in weights.iter().enumerate() {
-            let stored = vars.stored(&i.to_string()).map_err(|error| error.within(what()))?;
+        for (path, weight) in &weights {
+            // tf.keras gives its own name to what Keras 3 calls query_dense.
+            let (part, _) = path.split_once('/').unwrap_or((path, ""));
+            let path = match vars.child(part)? {
+                Some(_) => path.clone(),
+                None => format!("_{path}"),
+            };
+            let stored = vars.stored(&path).map_err(|error| error.within(what()))?;
             let (own, saved) = (weight.variable.shape(), stored.shape());
             if own != saved && stored.len() != element_count(own) {
                 return Err(Error::shape(
@@ -188,11 +191,27 @@ fn read_layer(layer: &LayerRef, group: &Node, set: Set<'_>) -> Result<()> {
     Ok(())
 }
 
-/// A layer's own weights as archives number them: those that can learn first, frozen or not.
-fn own(layer: &LayerRef) -> Vec<Weight> {
+/// A layer's own weights where archives have them: those that can learn first, frozen or not. The projections of a
+/// `MultiHeadAttention` are layers there.
+fn own(layer: &LayerRef) -> Vec<(String, Weight)> {
     let weights = layer.own_weights().map(|weights| weights.to_vec()).unwrap_or_default();
     let (learning, fixed): (Vec<_>, Vec<_>) = weights.into_iter().partition(|weight| weight.trainable);
-    learning.into_iter().chain(fixed).collect()
+    let mut counts: HashMap<String, usize> = HashMap::new();
+    learning
+        .into_iter()
+        .chain(fixed)
+        .map(|weight| {
+            let group = match weight.name.split_once('/') {
+                Some(("attention_output", _)) => "output_dense/vars".to_owned(),
+                Some((part, _)) => format!("{part}_dense/vars"),
+                None => "vars".to_owned(),
+            };
+            let count = counts.entry(group.clone()).or_insert(0);
+            let path = format!("{group}/{count}");
+            *count += 1;
+            (path, weight)
+        })
+        .collect()
 }
 
 /// The layers of a model inside another one: those of a `Sequential` without its input.
@@ -265,7 +284,7 @@ fn snake_case(class: &str) -> String {
     name
 }
 
-fn read_optimizer(model: &Model, root: &Node) -> Result<()> {
+fn read_optimizer(model: &Model, root: &Node, writer: Writer) -> Result<()> {
     let (Some(group), Ok(optimizer)) = (root.group_at("optimizer/vars")?, model.optimizer()) else {
         return Ok(());
     };
@@ -277,7 +296,7 @@ fn read_optimizer(model: &Model, root: &Node) -> Result<()> {
         Err(Error::value("optimizer state", format!("{own} numbers"), held.to_string()))
     } else {
         let values = stored.iter().map(super::h5::Stored::read).collect::<Result<Vec<_>>>()?;
-        separated(&optimizer, values).and_then(|values| optimizer.set_weights(&values))
+        separated(&optimizer, values, writer).and_then(|values| optimizer.set_weights(&values))
     };
     if let Err(error) = loaded {
         let text = format!("the saved optimizer state does not fit ({error}); the optimizer starts fresh");
@@ -287,45 +306,76 @@ fn read_optimizer(model: &Model, root: &Node) -> Result<()> {
 }
 
 /// The tree of a model's weights.
-pub(super) fn weights_tree(model: &Model) -> Result<Tree> {
+pub(super) fn weights_tree(model: &Model, writer: Writer) -> Result<Tree> {
     let mut root = Tree::default();
     root.group("vars");
-    write_layers(&model.layers(), root.group("layers"))?;
+    write_layers(&model.layers(), root.group("layers"), writer)?;
     Ok(root)
 }
 
-fn write_layers(layers: &[LayerRef], group: &mut Tree) -> Result<()> {
-    layers.iter().zip(keys(layers)).try_for_each(|(layer, key)| write_layer(layer, group.group(&key)))
+fn write_layers(layers: &[LayerRef], group: &mut Tree, writer: Writer) -> Result<()> {
+    layers.iter().zip(keys(layers)).try_for_each(|(layer, key)| write_layer(layer, group.group(&key), writer))
 }
 
-fn write_layer(layer: &LayerRef, group: &mut Tree) -> Result<()> {
+fn write_layer(layer: &LayerRef, group: &mut Tree, writer: Writer) -> Result<()> {
     group.group("vars");
     let in_cell = matches!(layer.class_name().as_str(), "LSTM" | "GRU" | "SimpleRNN" | "ConvLSTM2D");
-    let vars = group.group(if in_cell { "cell/vars" } else { "vars" });
-    for (i, weight) in own(layer).iter().enumerate() {
-        vars.array(&i.to_string(), weight.variable.value()?);
+    let vars = group.group(if in_cell { "cell" } else { "" });
+    for (path, weight) in own(layer) {
+        let private = writer == Writer::TfKeras && path.contains("_dense/");
+        vars.array(&if private { format!("_{path}") } else { path }, weight.variable.value()?);
     }
     if let Some(network) = layer.downcast::<Network>() {
-        return write_layers(&layers_of(network), group.group("layers"));
+        return write_layers(&layers_of(network), group.group("layers"), writer);
     }
-    children(layer).iter().try_for_each(|(key, child)| write_layer(child, group.group(key)))
+    children(layer).iter().try_for_each(|(key, child)| write_layer(child, group.group(key), writer))
 }
 
-/// Writes a `.keras` archive.
-pub(super) fn write<W: Write + Seek>(model: &Model, include_optimizer: bool, to: W) -> Result<()> {
+/// Whose archive a model is written to, if nobody says it.
+pub(super) fn writer(model: &Model) -> Writer {
+    if model.semantics().is_tf_keras() { Writer::TfKeras } else { Writer::Keras3 }
+}
+
+/// Writes a `.keras` archive: of Keras 3, or in its dialect of tf.keras 2.15. They differ in the optimizer's state.
+pub(super) fn write<W: Write + Seek>(
+    model: &Model,
+    include_optimizer: bool,
+    dialect: Option<Dialect>,
+    to: W,
+) -> Result<()> {
+    let writer = match dialect {
+        Some(Dialect::TfKeras) => Writer::TfKeras,
+        Some(Dialect::Keras2) => {
+            return Err(Error::value(
+                "a .keras archive",
+                "the dialect of tf.keras, or none for Keras 3",
+                "keras2",
+            )
+            .advice("Keras 2 has no archives: give the file a name that ends with .h5"));
+        }
+        None => writer(model),
+    };
     let failed = |error: &dyn std::fmt::Display| {
         Error::file(format!("writing model {}", model.name()), "a .keras archive", error.to_string())
     };
     let config = model.get_config()?;
-    let mut described = json!({"module": "keras", "class_name": config.class_name, "config": config.config, "registered_name": null});
+    let mut described = json!({"class_name": config.class_name, "config": config.config});
+    dialect::check(&described, writer, model.semantics())?;
     tf_keras::model_config(&mut described);
-    let mut weights = weights_tree(model)?;
+    if writer == Writer::Keras3 {
+        keras_3::calls(&mut described);
+        keras_3::modules(&mut described, "keras.src.models.functional");
+    } else {
+        keras_3::modules(&mut described, "keras.src.engine.functional");
+    }
+    let mut weights = weights_tree(model, writer)?;
     if let Some(training) = model.training_config()?.filter(|_| include_optimizer) {
-        described["compile_config"] = tf_keras::compile_config(&training);
+        described["compile_config"] = tf_keras::compile_config(&training, writer)?;
+        training::warn_of_epsilon(model, OptimizerEpsilon::BelowRoot);
         let optimizer = model.optimizer()?;
         if optimizer.weights().iter().any(|variable| variable.version() > 0) {
             let vars = weights.group("optimizer/vars");
-            for (i, value) in interleaved(&optimizer)?.into_iter().enumerate() {
+            for (i, value) in interleaved(&optimizer, writer)?.into_iter().enumerate() {
                 vars.array(&i.to_string(), value);
             }
         }
@@ -340,9 +390,10 @@ pub(super) fn write<W: Write + Seek>(model: &Model, include_optimizer: bool, to:
     let mut text = |name: &str, text: String| {
         put(name, &mut |zip| zip.write_all(text.as_bytes()).map_err(|error| failed(&error)))
     };
-    text(METADATA, json!({"keras_version": tf_keras::VERSION}).to_string())?;
+    let version = if writer == Writer::Keras3 { keras_3::VERSION } else { tf_keras::VERSION };
+    text(METADATA, json!({"keras_version": version}).to_string())?;
     text(CONFIG, super::text::to_json(&described))?;
-    if let Some(state) = State::of(model, Semantics::tf_keras())? {
+    if let Some(state) = State::of(model, training::semantics(writer, described.get("compile_config")))? {
         text(STATE, json!(state).to_string())?;
     }
     let mut weights = Some(weights);

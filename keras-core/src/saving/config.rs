@@ -1,12 +1,11 @@
 //! Architectures as text: `to_json`, `to_yaml` and back; `clone_model`.
 
 use super::state::{self, State};
-use super::text;
 use super::version::Writer;
+use super::{Dialect, dialect, keras_3, text, tf_keras};
 use crate::error::{Error, Result};
 use crate::models::{Model, model_from_config};
 use crate::registry::Config;
-use crate::semantics::Semantics;
 use serde_json::{Map, Value, json};
 
 /// The version of Keras whose files ours are.
@@ -16,7 +15,7 @@ pub(super) const BACKEND: &str = "tensorflow";
 
 impl Model {
     /// The architecture as JSON that Keras 2 reads, to the character as Keras writes it: no weights, no training
-    /// configuration.
+    /// configuration. Of a model that only tf.keras can hold, JSON that tf.keras reads.
     ///
     /// ```
     /// use keras_core::{layers::Dense, models::Sequential, saving::model_from_json};
@@ -46,14 +45,16 @@ impl Model {
 
 fn described(model: &Model) -> Result<Value> {
     let config = model.get_config()?;
-    let mut value = json!({
-        "class_name": config.class_name,
-        "config": config.config,
-        "keras_version": KERAS_VERSION,
-        "backend": BACKEND,
-    });
+    let mut value = json!({"class_name": config.class_name, "config": config.config});
     let semantics = model.semantics();
-    if semantics != Semantics::keras_2_3() {
+    let dialect = Dialect::of(model, &value);
+    dialect::check(&value, dialect.writer(), semantics)?;
+    if dialect == Dialect::TfKeras {
+        tf_keras::model_config(&mut value);
+    }
+    value["keras_version"] = json!(dialect.version());
+    value["backend"] = json!(BACKEND);
+    if semantics != dialect.semantics() {
         value[state::KEY] = json!({ "semantics": semantics });
     }
     Ok(value)
@@ -91,7 +92,9 @@ fn model_of(what: &str, value: &Value) -> Result<Model> {
 
 /// The model of `{"class_name", "config"}`.
 pub(super) fn model_of_value(what: &str, value: &Value) -> Result<Model> {
-    let config = config_of(value)
+    let mut value = value.clone();
+    keras_3::plain(&mut value);
+    let config = config_of(&value)
         .ok_or_else(|| Error::file(what, "an object with class_name and config", "something else"))?;
     model_from_config(&config)
 }

@@ -1,9 +1,9 @@
 //! [`inspect`]: what a file holds, without making a model of it.
 
-use super::archive;
 use super::h5::{H5, Node, Stored};
 use super::text;
 use super::weights::SavedWeights;
+use super::{archive, tfjs};
 use crate::array::Array;
 use crate::error::{Error, Result};
 use serde_json::Value;
@@ -13,7 +13,8 @@ use std::path::Path;
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Inspection {
-    /// `HDF5 model`, `HDF5 weights`, `.keras archive`, `.npz arrays`, `JSON architecture`, `YAML architecture`.
+    /// `HDF5 model`, `HDF5 weights`, `.keras archive`, `TF.js layers-model`, `.npz arrays`, `JSON architecture`,
+    /// `YAML architecture`.
     pub format: String,
     /// The version of Keras that it names.
     pub keras_version: Option<String>,
@@ -47,7 +48,7 @@ pub struct InspectedWeight {
     pub std: f64,
 }
 
-/// Reads what a model or weight file holds: HDF5 or a `.keras` archive.
+/// Reads what a model or weight file holds: HDF5, a `.keras` archive, or `model.json` of TensorFlow.js.
 ///
 /// ```
 /// # use keras_core::{layers::Dense, models::Sequential};
@@ -72,6 +73,16 @@ pub fn inspect(path: impl AsRef<Path>) -> Result<Inspection> {
         found.training_config = parts.config.get("compile_config").cloned();
         found.model_config = Some(parts.config);
         tree(&parts.weights.root()?, "", 0, &mut found.weights)?;
+        return Ok(found);
+    }
+    if let Some(parts) = tfjs::parts(path)? {
+        let mut found = empty("TF.js layers-model");
+        (found.keras_version, found.backend) = (parts.keras_version.clone(), parts.backend.clone());
+        found.training_config = parts.training_config.clone();
+        found.model_config = Some(parts.config.clone());
+        for entry in &parts.weights {
+            found.weights.push(InspectedWeight::of(entry.name.clone(), &parts.read(entry)?));
+        }
         return Ok(found);
     }
     let h5 = H5::open(path)?;

@@ -1,7 +1,10 @@
-//! Functional configs of Keras 3 as Keras 2 writes them: calls as objects of arguments become lists of references.
+//! Configs between Keras 3 and Keras 2: calls as objects of arguments become lists of references, and the way back.
 
 use serde_json::{Map, Value, json};
 use std::collections::HashSet;
+
+/// The version that its files name.
+pub(super) const VERSION: &str = "3.0.0";
 
 /// Rewrites every functional model inside.
 pub(super) fn plain(value: &mut Value) {
@@ -19,11 +22,7 @@ pub(super) fn plain(value: &mut Value) {
 
 fn functional(config: &mut Map<String, Value>) {
     let Some(layers) = config.get_mut("layers").and_then(Value::as_array_mut) else { return };
-    let is_model = |layer: &Value| {
-        matches!(layer.get("class_name").and_then(Value::as_str), Some("Functional" | "Sequential" | "Model"))
-    };
-    let name = |layer: &Value| layer.get("name").and_then(Value::as_str).map(str::to_owned);
-    let models: HashSet<String> = layers.iter().filter(|layer| is_model(layer)).filter_map(name).collect();
+    let models = models_of(layers);
     let mut later = false;
     for layer in layers.iter_mut() {
         let Some(nodes) = layer.get_mut("inbound_nodes").and_then(Value::as_array_mut) else { continue };
@@ -33,6 +32,10 @@ fn functional(config: &mut Map<String, Value>) {
         }
     }
     if later {
+        let ends = config.get("output_layers").cloned().unwrap_or_default();
+        if let Some(layers) = config.get_mut("layers").and_then(Value::as_array_mut) {
+            without_masks(layers, &ends);
+        }
         for key in ["input_layers", "output_layers"] {
             if let Some(ends) = config.get_mut(key) {
                 numbered(ends, &models);
@@ -41,11 +44,152 @@ fn functional(config: &mut Map<String, Value>) {
     }
 }
 
+/// The names of the models among layers.
+fn models_of(layers: &[Value]) -> HashSet<String> {
+    let is_model = |layer: &Value| {
+        matches!(layer.get("class_name").and_then(Value::as_str), Some("Functional" | "Sequential" | "Model"))
+    };
+    let name = |layer: &Value| layer.get("name").and_then(Value::as_str).map(str::to_owned);
+    layers.iter().filter(|layer| is_model(layer)).filter_map(name).collect()
+}
+
+/// Drops the operations that only computed masks: nothing else reads them.
+fn without_masks(layers: &mut Vec<Value>, ends: &Value) {
+    // HDF5 names no modules: an operation is told by having no type, which every layer has.
+    let is_operation = |layer: &Value| {
+        layer
+            .get("config")
+            .is_some_and(|config| config.get("name").is_some() && config.get("dtype").is_none())
+    };
+    loop {
+        let mut read = HashSet::new();
+        texts(ends, &mut read);
+        for nodes in layers.iter().filter_map(|layer| layer.get("inbound_nodes")) {
+            texts(nodes, &mut read);
+        }
+        let idle = |layer: &Value| {
+            is_operation(layer)
+                && layer.get("name").and_then(Value::as_str).is_some_and(|name| !read.contains(name))
+        };
+        let before = layers.len();
+        let kept: Vec<Value> = layers.iter().filter(|layer| !idle(layer)).cloned().collect();
+        *layers = kept;
+        if layers.len() == before {
+            return;
+        }
+    }
+}
+
+fn texts(value: &Value, found: &mut HashSet<String>) {
+    match value {
+        Value::String(text) => {
+            found.insert(text.clone());
+        }
+        Value::Array(items) => items.iter().for_each(|item| texts(item, found)),
+        Value::Object(fields) => fields.values().for_each(|item| texts(item, found)),
+        _ => {}
+    }
+}
+
+/// The way back: calls as objects of arguments, those of models counted from 0.
+pub(super) fn calls(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(calls),
+        Value::Object(fields) => {
+            fields.values_mut().for_each(calls);
+            let Some(layers) = fields.get_mut("layers").and_then(Value::as_array_mut) else { return };
+            let models = models_of(layers);
+            for layer in layers {
+                called(layer, &models);
+            }
+            for key in ["input_layers", "output_layers"] {
+                if let Some(ends) = fields.get_mut(key) {
+                    counted(ends, &models, &|node| node.saturating_sub(1));
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Says of every layer where its class is found; `functional` has that of functional models.
+pub(super) fn modules(value: &mut Value, functional: &str) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(|item| modules(item, functional)),
+        Value::Object(fields) => {
+            fields.values_mut().for_each(|item| modules(item, functional));
+            let named = fields.get("config").is_some_and(|config| config.get("name").is_some());
+            let (Some(class), true) = (fields.get("class_name").and_then(Value::as_str), named) else {
+                return;
+            };
+            let (module, registered) = match class {
+                "Functional" => (functional, json!("Functional")),
+                "Sequential" => ("keras", Value::Null),
+                _ => ("keras.layers", Value::Null),
+            };
+            fields.insert("module".into(), json!(module));
+            fields.insert("registered_name".into(), registered);
+        }
+        _ => {}
+    }
+}
+
+/// Rewrites the calls of a layer: inputs that are arguments by their names, several others as one list.
+fn called(layer: &mut Value, models: &HashSet<String>) {
+    let class = layer.get("class_name").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let recurrent =
+        matches!(class.as_str(), "RNN" | "LSTM" | "GRU" | "SimpleRNN" | "ConvLSTM2D" | "Bidirectional");
+    if let Some(config) = layer.get_mut("config").and_then(Value::as_object_mut)
+        && class == "MultiHeadAttention"
+    {
+        // It builds the layer from its inputs.
+        config.retain(|key, _| !matches!(key.as_str(), "query_shape" | "key_shape" | "value_shape"));
+    }
+    let nodes = layer.get_mut("inbound_nodes").and_then(Value::as_array_mut);
+    for node in nodes.into_iter().flatten() {
+        counted(node, models, &|node| node.saturating_sub(1));
+        let Some(sources) = node.as_array() else { continue };
+        let mut tensors: Vec<Value> = sources.iter().filter_map(tensor).collect();
+        let mut arguments =
+            sources.first().and_then(|source| source.get(3)).cloned().unwrap_or_else(|| json!({}));
+        tensors_in(&mut arguments);
+        if recurrent && tensors.len() > 1 {
+            arguments["initial_state"] = tensors.split_off(1).into();
+        } else if tensors.len() > 1 {
+            tensors = vec![tensors.into()];
+        }
+        *node = json!({"args": tensors, "kwargs": arguments});
+    }
+}
+
+/// `{"class_name": "__keras_tensor__", …}` of `[name, node, tensor, …]`; its shape is not looked at.
+fn tensor(source: &Value) -> Option<Value> {
+    let history = source.as_array()?.get(..3)?;
+    let config = json!({"shape": [Value::Null], "dtype": "float32", "keras_history": history});
+    Some(json!({"class_name": "__keras_tensor__", "config": config}))
+}
+
+/// Every `[name, node, tensor]` inside as that.
+fn tensors_in(value: &mut Value) {
+    match value {
+        Value::Array(parts)
+            if matches!(parts.as_slice(), [Value::String(_), Value::Number(_), Value::Number(_)]) =>
+        {
+            if let Some(made) = tensor(value) {
+                *value = made;
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(tensors_in),
+        Value::Object(fields) => fields.values_mut().for_each(tensors_in),
+        _ => {}
+    }
+}
+
 /// `[[name, node, tensor, arguments], …]` of `{"args": […], "kwargs": {…}}`.
 fn call(node: &Value, models: &HashSet<String>) -> Value {
     let mut arguments = node.get("kwargs").and_then(Value::as_object).cloned().unwrap_or_default();
-    // What is said of masks follows from the graph.
-    arguments.retain(|name, value| !value.is_null() && name != "mask");
+    // What is said of masks follows from the graph; whether it is training is what the whole model is asked to do.
+    arguments.retain(|name, value| !value.is_null() && name != "mask" && name != "training");
     arguments.values_mut().for_each(|value| references(value, models));
     let mut sources = Vec::new();
     for argument in node.get("args").and_then(Value::as_array).into_iter().flatten() {
@@ -95,14 +239,23 @@ fn references(value: &mut Value, models: &HashSet<String>) {
 
 /// Counts the calls of models from 1, as Keras 2 does.
 fn numbered(value: &mut Value, models: &HashSet<String>) {
-    let Value::Array(parts) = value else { return };
-    match parts.as_mut_slice() {
-        [Value::String(name), node, _] => {
-            if let (true, Some(index)) = (models.contains(name.as_str()), node.as_u64()) {
-                *node = json!(index + 1);
+    counted(value, models, &|node| node + 1);
+}
+
+/// Changes the number of every call of a model that `[name, node, tensor]` or `[name, node, tensor, arguments]` names.
+fn counted(value: &mut Value, models: &HashSet<String>, change: &dyn Fn(u64) -> u64) {
+    match value {
+        Value::Array(parts) => match parts.as_mut_slice() {
+            [Value::String(name), node, _, rest @ ..] if rest.len() < 2 => {
+                if let (true, Some(index)) = (models.contains(name.as_str()), node.as_u64()) {
+                    *node = json!(change(index));
+                }
+                rest.iter_mut().for_each(|item| counted(item, models, change));
             }
-        }
-        items => items.iter_mut().for_each(|item| numbered(item, models)),
+            items => items.iter_mut().for_each(|item| counted(item, models, change)),
+        },
+        Value::Object(fields) => fields.values_mut().for_each(|item| counted(item, models, change)),
+        _ => {}
     }
 }
 
@@ -117,13 +270,19 @@ mod tests {
             "layers": [
                 {"class_name": "InputLayer", "name": "x", "inbound_nodes": []},
                 {"class_name": "Sequential", "name": "inner", "inbound_nodes": [{"args": [tensor("x")], "kwargs": {"mask": null, "training": false}}]},
-                {"class_name": "Add", "name": "add", "inbound_nodes": [{"args": [[tensor("x"), tensor("inner")]], "kwargs": {}}]},
+                {"class_name": "NotEqual", "config": {"name": "not_equal"}, "name": "not_equal", "inbound_nodes": [{"args": [tensor("x"), 0], "kwargs": {}}]},
+                {"class_name": "Add", "name": "add", "inbound_nodes": [{"args": [[tensor("x"), tensor("inner")]], "kwargs": {"mask": tensor("not_equal")}}]},
             ],
             "input_layers": [["x", 0, 0]], "output_layers": ["inner", 0, 0]}});
         plain(&mut value);
         let layers = &value["config"]["layers"];
-        assert_eq!(layers[1]["inbound_nodes"], json!([[["x", 0, 0, {"training": false}]]]));
+        assert_eq!(layers[1]["inbound_nodes"], json!([[["x", 0, 0, {}]]]));
+        // What only a mask needed is gone.
         assert_eq!(layers[2]["inbound_nodes"], json!([[["x", 0, 0, {}], ["inner", 1, 0, {}]]]));
         assert_eq!(value["config"]["output_layers"], json!(["inner", 1, 0]));
+        calls(&mut value);
+        let args = &value["config"]["layers"][2]["inbound_nodes"][0]["args"];
+        assert_eq!(args[0][1]["config"]["keras_history"], json!(["inner", 0, 0]));
+        assert_eq!(value["config"]["output_layers"], json!(["inner", 0, 0]));
     }
 }

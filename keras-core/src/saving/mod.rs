@@ -1,5 +1,5 @@
-//! Models and weights in files: those that Keras 1, 2, 3 and tf.keras write are read, those of Keras 2.3.1 and tf.keras
-//! are written. docs/files.md says what each holds.
+//! Models and weights in files: those that Keras 1, 2, 3 and tf.keras write are read, and TensorFlow.js's layers-models;
+//! those of Keras 2.3.1, tf.keras and Keras 3 are written. docs/files.md says what each holds.
 //!
 //! ```
 //! use keras_core::layers::Dense;
@@ -19,6 +19,7 @@ mod archive;
 mod config;
 mod convert;
 mod custom;
+mod dialect;
 mod h5;
 mod inspect;
 mod keras_3;
@@ -28,6 +29,7 @@ mod read;
 mod state;
 mod text;
 mod tf_keras;
+mod tfjs;
 mod training;
 mod version;
 mod weights;
@@ -35,19 +37,10 @@ mod write;
 
 pub use crate::registry::CustomObjects;
 pub use config::{clone_model, model_from_json, model_from_yaml};
+pub use dialect::Dialect;
 pub use inspect::{InspectedWeight, Inspection, inspect};
 pub use matrix::{Dataset, File, HDF5Matrix};
 pub use read::{Load, load_model, load_model_with};
+pub use tfjs::is_layers_model;
 pub use weights::{LoadWeights, WeightsReport};
 pub use write::Save;
-
-/// Whose files are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-#[non_exhaustive]
-pub enum Dialect {
-    /// What Keras 2.3.1 writes, and tf.keras reads, too.
-    #[default]
-    Keras2,
-    /// What tf.keras 2.15 writes.
-    TfKeras,
-}

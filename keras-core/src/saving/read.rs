@@ -1,19 +1,20 @@
 //! `load_model`, `load_weights`.
 
-use super::archive;
 use super::config::model_of_value;
 use super::h5::{H5, Node};
 use super::state::{self, State};
 use super::text;
-use super::training::{compile_options, read_state};
+use super::training::{self, compile_options, read_state};
 use super::version::Writer;
 use super::weights::{LoadWeights, SavedWeights, WeightsReport};
+use super::{archive, tfjs};
 use crate::backend::Variable;
 use crate::error::{Error, Result};
 use crate::layers::loading;
 use crate::models::{Kind, Model, Sequential};
 use crate::output::Output;
 use crate::registry::CustomObjects;
+use serde_json::Value;
 use std::path::Path;
 
 /// Options of [`load_model_with`].
@@ -61,7 +62,7 @@ impl Load {
 /// Loads a whole model: architecture, weights and, where it was compiled, loss, metrics, optimizer and its state, so
 /// that training goes on where it stopped.
 ///
-/// Read is what Keras 1.0 to 2.3 and tf.keras up to 2.15 write, and `.keras` archives; the model computes by the rules of its writer.
+/// Read is what Keras 1.0 to 2.3, tf.keras up to 2.15 and Keras 3 write, and `model.json` of TensorFlow.js; the model computes by the rules of its writer.
 ///
 /// # Errors
 /// If the file is missing, damaged or no model, or holds a layer, function or argument that nobody knows.
@@ -77,7 +78,10 @@ pub fn load_model_with(path: impl AsRef<Path>, options: &Load) -> Result<Model> 
     let path = path.as_ref();
     options.custom.during(|| match archive::parts(path)? {
         Some(parts) => archive::load(&parts, options),
-        None => model_of(&H5::open(path)?, options),
+        None => match tfjs::parts(path)? {
+            Some(parts) => parts.load(options),
+            None => model_of(&H5::open(path)?, options),
+        },
     })
 }
 
@@ -104,21 +108,22 @@ fn model_of(h5: &H5, options: &Load) -> Result<Model> {
         Ok(model)
     })
     .map_err(|error: Error| error.within(&what))?;
+    let training = root.text("training_config").map(|config| text::from_json("training config", config));
+    let training = if options.compile { training.transpose()? } else { None };
     let semantics = state.as_ref().and_then(|state| state.semantics);
-    model.set_semantics(semantics.unwrap_or_else(|| writer.semantics()));
-    saved.assign(&model.layers(), LoadWeights::new(), |values| {
+    model.set_semantics(semantics.unwrap_or_else(|| training::semantics(writer, training.as_ref())));
+    let whole = LoadWeights { whole: true, ..LoadWeights::new() };
+    saved.assign(&model.layers(), whole, |values| {
         values.iter().try_for_each(|(variable, value)| variable.set(value))
     })?;
-    if options.compile {
-        compile(&model, &root, writer, state.as_ref()).map_err(|error| error.within(&what))?;
+    if let Some(training) = training {
+        compile(&model, &root, writer, &training, state.as_ref()).map_err(|error| error.within(&what))?;
     }
     Ok(model)
 }
 
-fn compile(model: &Model, root: &Node, writer: Writer, state: Option<&State>) -> Result<()> {
-    let Some(config) = root.text("training_config") else { return Ok(()) };
-    let config = text::from_json("training config", config)?;
-    model.compile(compile_options(&config, writer)?)?;
+fn compile(model: &Model, root: &Node, writer: Writer, config: &Value, state: Option<&State>) -> Result<()> {
+    model.compile(compile_options(config, writer)?)?;
     read_state(model, root, writer)?;
     match state {
         Some(state) => state.restore(model)?,

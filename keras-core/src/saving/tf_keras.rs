@@ -2,6 +2,8 @@
 
 use super::Dialect;
 use super::names::weight_names;
+use super::training::is_still;
+use super::version::Writer;
 use crate::array::Array;
 use crate::backend::VariableId;
 use crate::error::{Error, Result};
@@ -13,7 +15,7 @@ use std::collections::HashMap;
 /// The version that its files name.
 pub(super) const VERSION: &str = "2.15.0";
 
-/// A model config in its words: models are `Functional`.
+/// A model config in its words: models are `Functional`, and what `MultiHeadAttention` attends to is an argument.
 pub(super) fn model_config(value: &mut Value) {
     match value {
         Value::Array(items) => items.iter_mut().for_each(model_config),
@@ -22,9 +24,24 @@ pub(super) fn model_config(value: &mut Value) {
             if functional && fields.get("class_name") == Some(&json!("Model")) {
                 fields.insert("class_name".into(), json!("Functional"));
             }
+            if fields.get("class_name") == Some(&json!("MultiHeadAttention")) {
+                let nodes = fields.get_mut("inbound_nodes").and_then(Value::as_array_mut);
+                nodes.into_iter().flatten().for_each(attended);
+            }
             fields.values_mut().for_each(model_config);
         }
         _ => {}
+    }
+}
+
+/// `[query, value, key]` as a call on the query alone.
+fn attended(node: &mut Value) {
+    let Some(sources) = node.as_array_mut() else { return };
+    let others: Vec<Value> = sources.drain(1.min(sources.len())..).collect();
+    let Some(arguments) = sources.first_mut().and_then(|query| query.get_mut(3)) else { return };
+    for (name, source) in ["value", "key"].into_iter().zip(others) {
+        arguments[name] =
+            source.as_array().map(|parts| parts.iter().take(3).cloned().collect()).unwrap_or_default();
     }
 }
 
@@ -54,15 +71,31 @@ pub(super) fn training_config(config: &Value) -> Value {
 }
 
 /// The compile config of an archive: its optimizers are those that came with tf.keras 2.11.
-pub(super) fn compile_config(config: &Value) -> Value {
+///
+/// # Errors
+/// If the optimizer's rates decay as only Keras 2 has it.
+pub(super) fn compile_config(config: &Value, writer: Writer) -> Result<Value> {
     let mut config = training_config(config);
     let mut optimizer = config["optimizer_config"].take();
-    if let Some(arguments) = optimizer["config"].as_object_mut() {
-        // Keras 2's decay per step; its schedule of Nadam's momentum is another.
-        if arguments.get("decay").and_then(Value::as_f64) == Some(0.0) {
-            arguments.shift_remove("decay");
+    let nadam = optimizer["class_name"] == json!("Nadam");
+    if let Some(arguments) = optimizer["config"].as_object_mut()
+        && let Some(decay) = arguments.shift_remove("decay")
+    {
+        let (key, only, advice) = if nadam {
+            ("schedule_decay", 1.0, "Nadam of tf.keras 2.11 and later has this schedule of momenta alone")
+        } else {
+            ("decay", 0.0, "optimizers of tf.keras 2.11 and later have none")
+        };
+        if decay.as_f64() != Some(only) {
+            let what = format!("optimizer {} of a .keras archive, key {key:?}", optimizer["class_name"]);
+            return Err(Error::value(what, format!("{only:?}"), decay.to_string())
+                .advice(format!("{advice}: save to a file .h5, or without the optimizer")));
         }
-        arguments.insert("is_legacy_optimizer".into(), json!(false));
+    }
+    if let Some(arguments) = optimizer["config"].as_object_mut() {
+        if writer == Writer::TfKeras {
+            arguments.insert("is_legacy_optimizer".into(), json!(false));
+        }
     }
     if let Some(fields) = config.as_object_mut() {
         fields.shift_remove("optimizer_config");
@@ -70,7 +103,7 @@ pub(super) fn compile_config(config: &Value) -> Value {
         optimizer["registered_name"] = Value::Null;
         fields.insert("optimizer".into(), optimizer);
     }
-    config
+    Ok(config)
 }
 
 /// The optimizer's state under the names of its legacy optimizers: `Adam/iter:0, Adam/dense/kernel/m:0, …`.
@@ -99,7 +132,7 @@ pub(super) fn optimizer_state(model: &Model, optimizer: &OptimizerState) -> Resu
         let name = if name == "m_schedule" { "momentum_cache" } else { name };
         state.push((format!("{class}/{name}:0"), next()?));
     }
-    let still = class == "SGD" && optimizer.get("momentum")? == 0.0;
+    let still = is_still(optimizer)?;
     for slot in definition.slots() {
         let name = slot_name(class, slot.name);
         for path in &trained {

@@ -3,7 +3,7 @@
 use super::h5::{Node, Tree};
 use super::version::Writer;
 use super::{Dialect, tf_keras};
-use crate::array::Array;
+use crate::array::{Array, DType};
 use crate::error::{Error, Result};
 use crate::losses::LossSpec;
 use crate::metrics::MetricSpec;
@@ -11,6 +11,7 @@ use crate::models::{Model, lock};
 use crate::optimizers::{OptimizerSpec, OptimizerState};
 use crate::output::Output;
 use crate::registry::Config;
+use crate::semantics::{OptimizerEpsilon, Semantics};
 use crate::training::{Compile, PerOutput};
 use serde_json::{Map, Value, json};
 
@@ -48,8 +49,11 @@ fn optimizer_of(value: &Value, writer: Writer) -> Result<OptimizerSpec> {
     let mut config: Config = serde_json::from_value(value.clone())
         .map_err(|_| Error::file("training config", "an optimizer's class_name and config", brief(value)))?;
     let tf = matches!(writer, Writer::TfKeras | Writer::Keras3);
-    let later = config.class_name.starts_with("Custom>") || config.config.contains_key("is_legacy_optimizer");
+    let later = is_later(value, writer);
     let class = config.class_name.rsplit('>').next().unwrap_or_default().to_owned();
+    if later {
+        config.class_name.clone_from(&class);
+    }
     if !tf && !later {
         return Ok(config.into());
     }
@@ -80,12 +84,42 @@ fn optimizer_of(value: &Value, writer: Writer) -> Result<OptimizerSpec> {
         let decay = arguments.shift_remove("decay").unwrap_or_else(|| json!(if later { 1.0 } else { 0.004 }));
         arguments.entry("schedule_decay").or_insert(decay);
     }
-    if later && matches!(class.as_str(), "RMSprop" | "Adagrad") {
+    Ok(config.into())
+}
+
+/// Whether an optimizer's formulas are those that came with tf.keras 2.11.
+fn is_later(optimizer: &Value, writer: Writer) -> bool {
+    let class = optimizer.get("class_name").and_then(Value::as_str).unwrap_or_default();
+    let says = optimizer.get("config").and_then(|config| config.get("is_legacy_optimizer"));
+    writer == Writer::Keras3
+        || class.starts_with("Custom>")
+        || says.is_some_and(|legacy| *legacy != json!(true))
+}
+
+/// The rules of a model with its training config: those of its writer, and of the writer's optimizer.
+pub(super) fn semantics(writer: Writer, config: Option<&Value>) -> Semantics {
+    let optimizer =
+        config.and_then(|config| config.get("optimizer_config").or_else(|| config.get("optimizer")));
+    let mut semantics = writer.semantics();
+    if optimizer.is_some_and(|optimizer| is_later(optimizer, writer)) {
+        semantics.optimizer_epsilon = OptimizerEpsilon::BelowRoot;
+    }
+    semantics
+}
+
+/// Says so where a file's optimizer is one that adds its epsilon elsewhere than the model does.
+pub(super) fn warn_of_epsilon(model: &Model, place: OptimizerEpsilon) {
+    let class = model.optimizer().map(|optimizer| optimizer.definition().class_name().to_owned());
+    let class = class.unwrap_or_default();
+    if model.semantics().optimizer_epsilon != place && matches!(class.as_str(), "RMSprop" | "Adagrad") {
+        let (here, there) = match place {
+            OptimizerEpsilon::BelowRoot => ("behind", "below"),
+            OptimizerEpsilon::BehindRoot => ("below", "behind"),
+        };
         Output::current().warning(&format!(
-            "{class} of this file adds epsilon below the square root; here it is added behind, as Keras 2 does"
+            "{class} of this model adds epsilon {here} the square root; who reads the file with Keras gets one that adds it {there}"
         ));
     }
-    Ok(config.into())
 }
 
 /// Whether it is `{class_name, config}` and no map of outputs.
@@ -239,7 +273,11 @@ pub(super) fn read_state(model: &Model, root: &Node, writer: Writer) -> Result<(
         Err(Error::value("optimizer state", format!("{own} numbers"), held.to_string()))
     } else {
         let values = stored.iter().map(super::h5::Stored::read).collect::<Result<Vec<_>>>()?;
-        optimizer.set_weights(&in_order(&optimizer, &names, values)?)
+        let values = match writer {
+            Writer::Keras3 => separated(&optimizer, values, writer)?,
+            _ => in_order(&optimizer, &names, values)?,
+        };
+        optimizer.set_weights(&values)
     };
     if let Err(error) = loaded {
         Output::current().warning(&format!(
@@ -275,13 +313,17 @@ fn in_order(optimizer: &OptimizerState, names: &[String], values: Vec<Array>) ->
 }
 
 /// The state that an archive lists weight by weight, in the order of Keras 2.3.1.
-pub(super) fn separated(optimizer: &OptimizerState, values: Vec<Array>) -> Result<Vec<Array>> {
+pub(super) fn separated(
+    optimizer: &OptimizerState,
+    values: Vec<Array>,
+    writer: Writer,
+) -> Result<Vec<Array>> {
     let slots = slots(optimizer);
-    let mut values = values.into_iter().peekable();
+    let mut values = values.into_iter();
     let mut first: Vec<Array> = values.next().into_iter().collect();
-    // Keras 3 has the learning rate behind the number of steps; the config has it, too.
     let weights = optimizer.weight_count();
-    if values.len() > weights * slots.len() && values.peek().is_some_and(|value| value.rank() == 0) {
+    if writer == Writer::Keras3 {
+        // The learning rate, which the config has, too.
         values.next();
     }
     if optimizer.definition().class_name() == "Nadam" {
@@ -298,11 +340,23 @@ pub(super) fn separated(optimizer: &OptimizerState, values: Vec<Array>) -> Resul
     Ok(first)
 }
 
-/// The way back: the state as archives list it.
-pub(super) fn interleaved(optimizer: &OptimizerState) -> Result<Vec<Array>> {
+/// The way back: the state as archives of a writer list it.
+pub(super) fn interleaved(optimizer: &OptimizerState, writer: Writer) -> Result<Vec<Array>> {
     let (slots, weights, values) = (slots(optimizer), optimizer.weight_count(), optimizer.get_weights()?);
     let scalars = 1 + optimizer.definition().scalars().len();
-    let mut listed: Vec<Array> = values.iter().take(1).cloned().collect();
+    // It counts in 32 bits, and has the learning rate behind the number of steps.
+    let keras_3 = writer == Writer::Keras3;
+    let mut listed: Vec<Array> = values
+        .iter()
+        .take(1)
+        .map(|steps| if keras_3 { steps.cast(DType::I32) } else { steps.clone() })
+        .collect();
+    if keras_3 {
+        listed.push(Array::from(optimizer.learning_rate()?).cast(optimizer.dtype()));
+    }
+    if keras_3 && is_still(optimizer)? {
+        return Ok(listed);
+    }
     let at = |slot: usize, weight: usize| values.get(scalars + slot * weights + weight).cloned();
     let together = together(&slots);
     listed.extend(
@@ -315,7 +369,16 @@ pub(super) fn interleaved(optimizer: &OptimizerState) -> Result<Vec<Array>> {
             .flat_map(|slot| (0..weights).map(move |weight| (slot, weight)))
             .filter_map(|(slot, weight)| at(slot, weight)),
     );
+    if keras_3 {
+        // Nadam's product of momenta.
+        listed.extend(values.iter().take(scalars).skip(1).cloned());
+    }
     Ok(listed)
+}
+
+/// Whether it is the one whose slots legacy optimizers and Keras 3 leave out: SGD without momentum.
+pub(super) fn is_still(optimizer: &OptimizerState) -> Result<bool> {
+    Ok(optimizer.definition().class_name() == "SGD" && optimizer.get("momentum")? == 0.0)
 }
 
 /// The slots that hold something.

@@ -37,7 +37,7 @@ impl Writer {
     /// From the keys of a config that names no version; Keras 2.3 if they do not tell.
     pub(super) fn of_config(text: &str) -> Self {
         let has = |keys: &[&str]| keys.iter().any(|key| text.contains(key));
-        if has(&["\"keras_history\""]) {
+        if has(&["\"keras_history\"", "\"DTypePolicy\""]) {
             Self::Keras3
         } else if has(&["\"registered_name\"", "\"ragged\"", "\"Functional\"", "\"time_major\""]) {
             Self::TfKeras
@@ -53,7 +53,8 @@ impl Writer {
         match self {
             Self::Keras1 | Self::Keras22 => Semantics::keras_2_2(),
             Self::Keras23 => Semantics::keras_2_3(),
-            Self::TfKeras | Self::Keras3 => Semantics::tf_keras(),
+            Self::TfKeras => Semantics::tf_keras(),
+            Self::Keras3 => Semantics::keras_3(),
         }
     }
 }

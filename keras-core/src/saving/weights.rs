@@ -21,6 +21,8 @@ use std::collections::{HashMap, HashSet};
 pub struct LoadWeights {
     pub(super) by_name: bool,
     pub(super) skip_mismatch: bool,
+    /// The weights of a file's own model: its layers have the same names, whatever their order.
+    pub(super) whole: bool,
 }
 
 impl LoadWeights {
@@ -118,7 +120,10 @@ impl SavedWeights {
                 }
             }
         } else {
-            targets = self.in_order(layers)?;
+            targets = match self.named_alike(layers).filter(|_| options.whole) {
+                Some(targets) => targets,
+                None => self.in_order(layers)?,
+            };
         }
         for (saved, layer) in targets {
             match self.values(saved, layer) {
@@ -139,6 +144,21 @@ impl SavedWeights {
             .map(|layer| layer.name().to_owned())
             .collect();
         Ok(report)
+    }
+
+    /// The layers with weights by their names, if the file and the model have the same.
+    fn named_alike<'a>(&'a self, layers: &'a [LayerRef]) -> Option<Vec<(&'a SavedLayer, &'a LayerRef)>> {
+        let own: HashMap<&str, &LayerRef> = layers
+            .iter()
+            .filter(|layer| !layer.weights().is_empty())
+            .map(|layer| (layer.name(), layer))
+            .collect();
+        let saved: Vec<&SavedLayer> = self.layers.iter().filter(|saved| !saved.weights.is_empty()).collect();
+        let names: HashSet<&str> = saved.iter().map(|saved| saved.name.as_str()).collect();
+        if names.len() != saved.len() || own.len() != saved.len() {
+            return None;
+        }
+        saved.into_iter().map(|saved| Some((saved, *own.get(saved.name.as_str())?))).collect()
     }
 
     fn in_order<'a>(&'a self, layers: &'a [LayerRef]) -> Result<Vec<(&'a SavedLayer, &'a LayerRef)>> {

@@ -1,16 +1,16 @@
 //! `save`, `save_weights`.
 
-use super::config::{BACKEND, KERAS_VERSION};
+use super::config::BACKEND;
 use super::h5::Tree;
 use super::names::weight_names;
 use super::state::{self, State};
-use super::training::write_state;
-use super::{Dialect, archive, text, tf_keras};
+use super::training::{warn_of_epsilon, write_state};
+use super::{Dialect, archive, dialect, text, tf_keras};
 use crate::atomic::write_atomically;
 use crate::error::Result;
 use crate::models::Model;
-use crate::semantics::Semantics;
-use serde_json::json;
+use crate::semantics::OptimizerEpsilon;
+use serde_json::{Value, json};
 use std::path::Path;
 
 /// Options of [`Model::save_with`].
@@ -44,32 +44,10 @@ impl Save {
     }
 
     /// Whose files it shall be like; default: tf.keras's of a model that computes by its rules, such as one that was
-    /// loaded from its files, else Keras 2.3.1's.
+    /// loaded from its files, else Keras 2.3.1's. A `.keras` archive is one of Keras 3, unless it is tf.keras's.
     pub fn dialect(mut self, dialect: Dialect) -> Self {
         self.dialect = Some(dialect);
         self
-    }
-}
-
-impl Dialect {
-    /// The one for a model.
-    fn of(model: &Model) -> Self {
-        if model.semantics() == Semantics::tf_keras() { Self::TfKeras } else { Self::Keras2 }
-    }
-
-    fn version(self) -> &'static str {
-        match self {
-            Self::Keras2 => KERAS_VERSION,
-            Self::TfKeras => tf_keras::VERSION,
-        }
-    }
-
-    /// The rules that a reader takes for granted.
-    fn semantics(self) -> Semantics {
-        match self {
-            Self::Keras2 => Semantics::keras_2_3(),
-            Self::TfKeras => Semantics::tf_keras(),
-        }
     }
 }
 
@@ -92,12 +70,15 @@ impl Model {
     pub fn save_with(&self, path: impl AsRef<Path>, options: Save) -> Result<()> {
         let path = path.as_ref();
         if ends_with(path, ".keras") {
-            return write_atomically(path, |file| archive::write(self, options.include_optimizer, file));
+            return write_atomically(path, |file| {
+                archive::write(self, options.include_optimizer, options.dialect, file)
+            });
         }
-        let dialect = options.dialect.unwrap_or_else(|| Dialect::of(self));
-        let mut root = Tree::default();
         let config = self.get_config()?;
         let mut config = json!({"class_name": config.class_name, "config": config.config});
+        let dialect = options.dialect.unwrap_or_else(|| Dialect::of(self, &config));
+        dialect::check(&config, dialect.writer(), self.semantics())?;
+        let mut root = Tree::default();
         let mut training = self.training_config()?.filter(|_| options.include_optimizer);
         match dialect {
             Dialect::Keras2 => {
@@ -108,6 +89,9 @@ impl Model {
                 root.unicode("keras_version", dialect.version());
                 root.unicode("backend", BACKEND);
                 tf_keras::model_config(&mut config);
+                if training.is_some() {
+                    warn_of_epsilon(self, OptimizerEpsilon::BehindRoot);
+                }
                 training = training.map(|training| tf_keras::training_config(&training));
             }
         }
@@ -130,10 +114,13 @@ impl Model {
     pub fn save_weights(&self, path: impl AsRef<Path>) -> Result<()> {
         self.as_layer()?;
         if ends_with(path.as_ref(), ".weights.h5") {
-            return write(path.as_ref(), archive::weights_tree(self)?);
+            return write(path.as_ref(), archive::weights_tree(self, archive::writer(self))?);
         }
         let mut root = Tree::default();
-        write_weights(self, Dialect::of(self), &mut root)?;
+        // A model that no config describes has weights, too.
+        let config = self.get_config().map_or(Value::Null, |config| config.to_value());
+        let dialect = Dialect::of(self, &config);
+        write_weights(self, dialect, &mut root)?;
         write(path.as_ref(), root)
     }
 }

@@ -28,7 +28,36 @@ fn a_model_is_recognised_by_its_content() {
     place.fails(1, &["summary", "real.keras"], &["a .keras archive", "EOCD"]);
     place.put("model.yaml", "backend: tensorflow\nclass_name: Sequential\n");
     place.fails(1, &["summary", "model.yaml"], &["model.yaml", "class_name and config"]);
-    place.fails(1, &["summary", "x.npy"], &["HDF5, .keras, JSON or YAML", "a .npy array"]);
+    place.fails(1, &["summary", "x.npy"], &["HDF5, .keras, JSON, YAML or model.json", "a .npy array"]);
+}
+
+#[test]
+fn a_layers_model_of_tensorflow_js_is_one_with_its_weights() {
+    let place = line();
+    let weights = [1.0_f32, 10.0, 2.0, 20.0, 3.0, 30.0, 0.5, -0.5];
+    let bytes: Vec<u8> = weights.iter().flat_map(|weight| weight.to_le_bytes()).collect();
+    // An array begins in one shard and ends in the next.
+    place.put("group1-shard1of2.bin", &bytes[..10]);
+    place.put("group1-shard2of2.bin", &bytes[10..]);
+    let topology: serde_json::Value = serde_json::from_slice(&place.get("model.json")).unwrap();
+    let model = serde_json::json!({"format": "layers-model", "modelTopology": {"model_config": topology}, "weightsManifest": [{
+        "paths": ["group1-shard1of2.bin", "group1-shard2of2.bin"],
+        "weights": [{"name": "line/kernel", "shape": [3, 2], "dtype": "float32"}, {"name": "line/bias", "shape": [2], "dtype": "float32"}]}]});
+    place.put("tfjs.json", model.to_string());
+    let summary = place.result(&["summary", "model.json"]);
+    assert_eq!(place.result(&["summary", "tfjs.json"]), summary);
+    place.result(&["predict", "tfjs.json", "--input", "x.npy", "--output", "y.npy"]);
+    assert_eq!(read_floats(&place.get("y.npy")), (vec![1, 2], vec![6.5, 59.5]));
+    place.result(&["convert", "tfjs.json", "whole.h5"]);
+    place.result(&["predict", "whole.h5", "--input", "x.npy", "--output", "z.npy"]);
+    assert_eq!(place.get("z.npy"), place.get("y.npy"));
+    let shown = place.result(&["inspect", "tfjs.json"]);
+    assert!(shown.contains("TF.js layers-model") && shown.contains("line/kernel"), "{shown}");
+    place.put(
+        "graph.json",
+        "{\"format\": \"graph-model\", \"modelTopology\": {\"node\": []}, \"weightsManifest\": []}",
+    );
+    place.fails(1, &["summary", "graph.json"], &["graph.json", "graph-model"]);
 }
 
 #[test]
@@ -36,7 +65,7 @@ fn a_model_that_is_none_is_an_error_with_its_place() {
     let place = line();
     place.put("cut.json", &place.get("model.json")[..60]);
     place.fails(1, &["summary", "cut.json"], &["cut.json", "line 1, column"]);
-    place.put("other.json", "{\"modelTopology\": {}, \"weightsManifest\": []}");
+    place.put("other.json", "{\"modelConfig\": {}, \"weights\": []}");
     place.fails(1, &["summary", "other.json"], &["other.json", "class_name"]);
     place.put("layer.json", sequential(&[serde_json::json!({"class_name": "Dance", "config": {}})]));
     place.fails(1, &["summary", "layer.json"], &["Dance"]);

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-fn python(environment: &str) -> PathBuf {
+pub(super) fn python(environment: &str) -> PathBuf {
     let oracles =
         std::env::var("KERAS_ORACLE_DIR").expect("KERAS_ORACLE_DIR says where the environments are");
     Path::new(&oracles).join(environment).join("bin/python")
@@ -29,10 +29,15 @@ fn run(environment: &str, command: &str, folder: &Path) {
     print!("{}", String::from_utf8_lossy(&output.stdout));
 }
 
-struct Recorded(HashMap<String, Array>);
+/// The arrays of a case: `x_0`, `x_1`, …
+pub(super) struct Recorded(HashMap<String, Array>);
 
 impl Recorded {
-    fn all(&self, key: &str) -> Vec<Array> {
+    pub(super) fn read(path: &Path) -> Self {
+        Self(npy::read_npz(path).unwrap().into_iter().collect())
+    }
+
+    pub(super) fn all(&self, key: &str) -> Vec<Array> {
         (0..).map_while(|i| self.0.get(&format!("{key}_{i}")).cloned()).collect()
     }
 }
@@ -40,7 +45,7 @@ impl Recorded {
 /// Loads a case, predicts, saves, trains for two steps, saves; what differs from Keras.
 fn go_through(folder: &Path, name: &str) -> Vec<String> {
     let file = |ending: &str| folder.join(format!("{name}.{ending}"));
-    let recorded = Recorded(npy::read_npz(file("npz")).unwrap().into_iter().collect());
+    let recorded = Recorded::read(&file("npz"));
     let model: Model = match load_model(file("h5")) {
         Ok(model) => on_ndarray(model),
         Err(error) => return vec![format!("{name}: {error}")],

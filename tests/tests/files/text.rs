@@ -123,3 +123,38 @@ fn hostile_texts_are_errors() {
         assert!(model_from_json(wrong).is_err() && model_from_yaml(wrong).is_err(), "{wrong}");
     }
 }
+
+/// A `Sequential` of Keras 1 may begin with a `Merge` of models.
+#[test]
+fn a_sequential_that_merges_branches_is_a_functional_model() {
+    let dense = |name: &str, inputs: usize, outputs: usize| {
+        format!(
+            r#"{{"class_name": "Dense", "config": {{"name": "{name}", "trainable": true, "batch_input_shape": [null, {inputs}], "input_dtype": "float32",
+            "init": "glorot_uniform", "activation": "linear", "W_regularizer": null, "b_regularizer": null, "activity_regularizer": null,
+            "W_constraint": null, "b_constraint": null, "bias": true, "input_dim": {inputs}, "output_dim": {outputs}}}}}"#
+        )
+    };
+    let branch = |layers: &str| format!(r#"{{"class_name": "Sequential", "config": [{layers}]}}"#);
+    for (mode, features) in [("concat", 7), ("sum", 4)] {
+        let second = if mode == "concat" { 3 } else { 4 };
+        let text = format!(
+            r#"{{"class_name": "Sequential", "keras_version": "1.2.2", "config": [{{"class_name": "Merge", "config": {{"name": "merge_1", "layers": [{}, {}],
+            "mode": "{mode}", "concat_axis": -1, "dot_axes": -1, "mode_type": "raw", "output_shape": null, "output_shape_type": "raw",
+            "output_mask": null, "output_mask_type": "raw", "arguments": {{}}}}}}, {}]}}"#,
+            branch(&format!("{}, {}", dense("a", 2, 5), dense("b", 5, 4))),
+            branch(&dense("c", 3, second)),
+            dense("d", features, 1),
+        );
+        let model = model_from_json(&text).unwrap();
+        let shapes: Vec<_> =
+            model.inputs().unwrap().iter().map(|input| input.spec().unwrap().shape).collect();
+        assert_eq!(shapes, [[None, Some(2)], [None, Some(3)]]);
+        assert_eq!(model.count_params().unwrap(), 15 + 24 + 4 * second + features + 1);
+        assert_eq!(model.semantics(), Semantics::keras_2_2());
+        // As Keras 2 writes it, it comes back.
+        assert_eq!(
+            model_from_json(&model.to_json().unwrap()).unwrap().get_config().unwrap(),
+            model.get_config().unwrap()
+        );
+    }
+}

@@ -1,0 +1,128 @@
+//! Archives between Keras 3 and this library: `oracle/keras_3.py` made `fixtures/keras_3.zip` and is the other half.
+
+use super::oracle::{Recorded, python};
+use super::{largest_difference, on_ndarray, unpacked};
+use keras_core::Array;
+use keras_core::models::Model;
+use keras_core::saving::{Dialect, LoadWeights, Save, clone_model, load_model, model_from_json};
+use keras_core::semantics::Semantics;
+use keras_core::training::{Data, Predict};
+use serde_json::Value;
+use std::path::Path;
+use std::process::Command;
+
+fn differences(what: &str, ours: &[Array], theirs: &[Array], tolerance: f64) -> Vec<String> {
+    if ours.len() != theirs.len() {
+        return vec![format!("{what}: {} arrays instead of {}", ours.len(), theirs.len())];
+    }
+    let pairs = ours.iter().zip(theirs).enumerate();
+    pairs
+        .filter_map(|(i, (ours, theirs))| {
+            if ours.shape() != theirs.shape() {
+                return Some(format!("{what} {i}: {:?} instead of {:?}", ours.shape(), theirs.shape()));
+            }
+            let difference = largest_difference(ours, theirs);
+            (difference.is_nan() || difference > tolerance)
+                .then(|| format!("{what} {i} differs by {difference:e}"))
+        })
+        .collect()
+}
+
+/// Loads a case and predicts, loads its weights alone and predicts, saves, trains for two steps, saves; what differs.
+fn go_through(from: &Path, to: &Path, name: &str, save: Save) -> keras_core::Result<Vec<String>> {
+    let recorded = Recorded::read(&from.join(format!("{name}.npz")));
+    let archive = from.join(format!("{name}.keras"));
+    let model: Model = on_ndarray(load_model(&archive)?);
+    let (x, y): (Data, Data) = (recorded.all("x").into(), recorded.all("y").into());
+    let predict = |model: &Model| model.predict_all(x.clone(), &Predict::new());
+    let mut wrong = differences("prediction", &predict(&model)?, &recorded.all("out"), 1e-5);
+    let fresh = on_ndarray(clone_model(&model)?);
+    fresh.load_weights(from.join(format!("{name}.weights.h5")), LoadWeights::new())?;
+    wrong.extend(differences("prediction by weights alone", &predict(&fresh)?, &recorded.all("out"), 1e-5));
+    model.save_with(to.join(format!("{name}.ours.keras")), save)?;
+    if save == Save::new().dialect(Dialect::TfKeras) {
+        // Weights alone are written as the model computes.
+        fresh.set_semantics(Semantics::tf_keras());
+    }
+    fresh.save_weights(to.join(format!("{name}.ours.weights.h5")))?;
+    for _ in 0..2 {
+        model.train_on_batch(x.clone(), y.clone())?;
+    }
+    wrong.extend(differences("weight after two steps", &model.get_weights()?, &recorded.all("w"), 1e-4));
+    model.save_with(to.join(format!("{name}.trained.keras")), save)?;
+    let again = load_model(to.join(format!("{name}.trained.keras")))?;
+    wrong.extend(differences("weight in our own file", &again.get_weights()?, &model.get_weights()?, 0.0));
+    Ok(wrong)
+}
+
+fn all(to: &Path, save: Save) {
+    let from = unpacked("keras_3.zip");
+    let files = std::fs::read_dir(from.path()).unwrap();
+    let names: Vec<String> = files
+        .filter_map(|file| Some(file.unwrap().file_name().to_str()?.strip_suffix(".npz")?.to_owned()))
+        .collect();
+    assert!(names.len() > 50);
+    let wrong: Vec<String> = names
+        .iter()
+        .flat_map(|name| match go_through(from.path(), to, name, save) {
+            Ok(wrong) => wrong.into_iter().map(|line| format!("{name}: {line}")).collect(),
+            Err(error) => vec![format!("{name}: {error}")],
+        })
+        .collect();
+    assert!(wrong.is_empty(), "{} differences in {} cases:\n{}", wrong.len(), names.len(), wrong.join("\n"));
+}
+
+/// What the packages of an environment say of files that we wrote.
+fn check(environment: &str, save: Save) {
+    let folder = tempfile::tempdir().unwrap();
+    all(folder.path(), save);
+    let output = Command::new(python(environment))
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("oracle/keras_3.py"))
+        .arg("check")
+        .arg(folder.path())
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+    let lines: Vec<String> = report
+        .iter()
+        .map(|line| format!("{}: {}", line[0].as_str().unwrap(), line[1].as_str().unwrap()))
+        .collect();
+    assert!(lines.is_empty(), "{}:\n{}", lines.len(), lines.join("\n"));
+}
+
+/// Its older kinds of files hold the configs of the new one.
+#[test]
+fn hdf5_and_json_of_keras_3_are_read() {
+    let from = unpacked("keras_3.zip");
+    for name in ["optimizer_Adam", "masked", "nested"] {
+        let file = |ending: &str| from.path().join(format!("{name}.{ending}"));
+        let archive = load_model(file("keras")).unwrap();
+        let hdf5 = load_model(file("h5")).unwrap();
+        let json = model_from_json(&std::fs::read_to_string(file("json")).unwrap()).unwrap();
+        assert_eq!(hdf5.get_config().unwrap(), archive.get_config().unwrap(), "{name}");
+        assert_eq!(json.get_config().unwrap(), archive.get_config().unwrap(), "{name}");
+        assert_eq!(hdf5.get_weights().unwrap(), archive.get_weights().unwrap(), "{name}");
+        assert_eq!((hdf5.semantics(), json.semantics()), (Semantics::keras_3(), Semantics::keras_3()));
+        let state = |model: &Model| model.optimizer().unwrap().get_weights().unwrap();
+        assert_eq!(state(&hdf5), state(&archive), "{name}");
+    }
+}
+
+#[test]
+fn models_of_keras_3_predict_and_train_as_there() {
+    all(tempfile::tempdir().unwrap().path(), Save::new());
+}
+
+#[test]
+#[ignore = "needs Keras 3: cargo xtask test --all"]
+fn keras_3_opens_our_archives() {
+    check("keras-3", Save::new());
+}
+
+#[test]
+#[ignore = "needs tf.keras 2.15: cargo xtask test --all"]
+fn tf_keras_2_15_opens_our_archives() {
+    check("tf-2.15", Save::new().dialect(Dialect::TfKeras));
+}
