@@ -21,10 +21,10 @@ pub fn history(history: &History, names: &[&str], path: impl AsRef<Path>) -> Res
     let doing = || format!("plot {}", path.display());
     let mut curves: Vec<(&str, &[f64])> = Vec::with_capacity(names.len());
     for name in names {
-        let curve = history.history.get(name).ok_or_else(|| {
-            let known: Vec<&str> = history.history.keys().collect();
-            Error::name("plot of a history", format!("one of {}", known.join(", ")), format!("{name:?}"))
-        })?;
+        let curve = history
+            .history
+            .get(name)
+            .ok_or_else(|| Error::unknown("plot of a history", name, history.history.keys()))?;
         curves.push((name, curve));
     }
     let finite =

@@ -39,10 +39,10 @@ impl DType {
 
     /// The type of a Keras name.
     pub fn from_name(name: &str) -> Result<Self> {
-        Self::ALL.into_iter().find(|dtype| dtype.name() == name).ok_or_else(|| {
-            let names = Self::ALL.map(Self::name).join(", ");
-            Error::name("element type", format!("one of {names}"), format!("{name:?}"))
-        })
+        Self::ALL
+            .into_iter()
+            .find(|dtype| dtype.name() == name)
+            .ok_or_else(|| Error::unknown("element type", name, Self::ALL.map(Self::name)))
     }
 
     /// Bytes per element.

@@ -115,10 +115,85 @@ impl Error {
         self
     }
 
+    /// A name that is none of those known, with the ones that come close as advice.
+    ///
+    /// ```
+    /// # use keras_core::Error;
+    /// let error = Error::unknown("get_layer", "desne_1", ["input_1", "dense_1"]);
+    /// assert_eq!(
+    ///     error.to_string(),
+    ///     "get_layer: expected one of input_1, dense_1, received \"desne_1\"; did you mean \"dense_1\"?"
+    /// );
+    /// ```
+    pub fn unknown<'a>(
+        doing: impl Into<String>,
+        name: &str,
+        known: impl IntoIterator<Item = &'a str>,
+    ) -> Self {
+        let known: Vec<&str> = known.into_iter().collect();
+        let expected =
+            if known.is_empty() { "no name".into() } else { format!("one of {}", known.join(", ")) };
+        Self::name(doing, expected, format!("{name:?}")).suggest(name, known)
+    }
+
+    /// Puts in front of the advice the question whether a known name was meant, if some come close to this one.
+    pub fn suggest<'a>(mut self, name: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
+        if let Some(question) = did_you_mean(name, known) {
+            let advice = &mut self.report_mut().advice;
+            *advice = if advice.is_empty() { question } else { format!("{question} {advice}") };
+        }
+        self
+    }
+
     /// Says in front of the message where it happened: `within("layer dense_1")`.
     pub fn within(mut self, place: impl fmt::Display) -> Self {
         let report = self.report_mut();
         report.doing = format!("{place}: {}", report.doing);
         self
     }
+}
+
+/// The known names that a misspelt one comes close to, the nearest first; three at most. Of names that differ in
+/// their case alone, the one that is written more alike.
+///
+/// ```
+/// # use keras_core::error::nearest;
+/// assert_eq!(nearest("adma", ["SGD", "sgd", "Adam", "adam", "Adamax", "adamax"]), ["adam", "adamax"]);
+/// assert!(nearest("softmax", ["Adam", "SGD"]).is_empty());
+/// ```
+pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+    /// The similarity of names that one would not take for each other, such as `val_loss` and `loss`, is below.
+    const ALIKE: f64 = 0.78;
+    /// A longer text is not a misspelt name.
+    const LONGEST: usize = 64;
+    if name.len() > LONGEST {
+        return Vec::new();
+    }
+    let lower = name.to_lowercase();
+    // In short names one slip of the finger leaves little that is alike.
+    let alike = |a: &str, b: &str| {
+        let slip = a.len() > 1 && strsim::damerau_levenshtein(a, b) == 1;
+        let alike = strsim::jaro_winkler(a, b);
+        if slip { alike.max(0.95) } else { alike }
+    };
+    let mut found: Vec<(f64, f64, &str)> = known
+        .into_iter()
+        .map(|known| (alike(&lower, &known.to_lowercase()), strsim::jaro_winkler(name, known), known))
+        .filter(|(alike, _, _)| *alike >= ALIKE)
+        .collect();
+    found.sort_by(|a, b| b.0.total_cmp(&a.0).then(b.1.total_cmp(&a.1)));
+    let mut names: Vec<&str> = Vec::new();
+    for (_, _, known) in found {
+        if names.len() < 3 && names.iter().all(|name| !name.eq_ignore_ascii_case(known)) {
+            names.push(known);
+        }
+    }
+    names
+}
+
+/// The question whether one of the names that come close was meant, if some do.
+pub fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    let names = nearest(name, known);
+    let quoted: Vec<String> = names.iter().map(|name| format!("{name:?}")).collect();
+    (!quoted.is_empty()).then(|| format!("did you mean {}?", quoted.join(" or ")))
 }

@@ -1,6 +1,6 @@
 //! [`Config`] (what Keras writes into files for every kind of thing) and [`Registry`] (how a name becomes the thing).
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, nearest};
 use crate::output::Output;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -85,8 +85,10 @@ impl<'a> Reader<'a> {
 
     /// The error of an argument of the wrong kind.
     pub fn wrong(&self, key: &str, expected: &str) -> Error {
-        let received = self.config.get(key).map_or("nothing".into(), Value::to_string);
-        Error::value(format!("{} config, key {key:?}", self.class), expected, received)
+        let given = self.config.get(key);
+        let advice = if given.is_some() { "change the value" } else { "give the key: it has no default" };
+        let received = given.map_or("nothing".into(), Value::to_string);
+        Error::value(format!("{} config, key {key:?}", self.class), expected, received).advice(advice)
     }
 
     fn with<T>(
@@ -186,12 +188,13 @@ impl<'a> Reader<'a> {
     pub fn finish(&self) -> Result<()> {
         for (key, value) in self.config.iter().filter(|(key, _)| !self.read.contains(key)) {
             if !value.is_null() {
-                let known = self.read.join(", ");
                 return Err(Error::name(
                     format!("{} config", self.class),
-                    format!("the keys {known}"),
+                    format!("the keys {}", self.read.join(", ")),
                     format!("{key:?}: {}", brief(value)),
-                ));
+                )
+                .advice("remove the key")
+                .suggest(key, self.read.iter().map(String::as_str)));
             }
             warn_once(&format!("{} config: the unknown key {key:?} is null and changes nothing", self.class));
         }
@@ -283,25 +286,22 @@ impl<T: 'static> Registry<T> {
 
     /// The error of a name nobody registered; it lists the names that come close.
     pub fn unknown(&self, name: &str) -> Error {
-        let lower = name.to_lowercase();
-        let close: Vec<&str> = self
-            .builtin
-            .iter()
-            .map(|(known, _)| *known)
-            .filter(|known| {
-                let known = known.to_lowercase();
-                known.contains(&lower)
-                    || lower.contains(&known)
-                    || known.chars().take(3).eq(lower.chars().take(3))
-            })
-            .collect();
-        let close =
-            if close.is_empty() { self.builtin.iter().map(|(known, _)| *known).collect() } else { close };
-        let expected = format!(
-            "a known {} such as {}",
-            self.kind,
-            close.iter().take(8).copied().collect::<Vec<_>>().join(", ")
-        );
+        self.unknown_among(name, &[])
+    }
+
+    /// The same where other names are known too.
+    pub(crate) fn unknown_among(&self, name: &str, others: &[&str]) -> Error {
+        let custom: Vec<String> = {
+            let custom = self.custom.read().unwrap_or_else(PoisonError::into_inner);
+            custom.iter().flat_map(HashMap::keys).cloned().collect()
+        };
+        let known = || {
+            let builtin = self.builtin.iter().map(|(name, _)| *name as &str);
+            builtin.chain(others.iter().copied()).chain(custom.iter().map(String::as_str))
+        };
+        let close = nearest(bare_name(name), known());
+        let close = if close.is_empty() { known().take(8).collect() } else { close };
+        let expected = format!("a known {} such as {}", self.kind, close.join(", "));
         Error::name(self.kind, expected, format!("{name:?}")).advice(format!(
             "check the spelling, or make your own {0} known with {1}::register or in a CustomObjects scope",
             self.kind,

@@ -2,6 +2,7 @@
 //! it, a file sets it.
 
 use serde::{Deserialize, Serialize};
+use std::cell::Cell;
 
 /// How losses with weights are averaged over a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -109,6 +110,26 @@ pub enum MaskedOutput {
     FirstState,
 }
 
+/// What becomes of a mask in front of a layer that does not support masking.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UnsupportedMask {
+    /// The call is an error (Keras).
+    Error,
+    /// The mask ends there (tf.keras).
+    Dropped,
+}
+
+/// Which steps a BatchNormalization of masked input takes its statistics from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MaskedStatistics {
+    /// All (Keras).
+    All,
+    /// Those that are not masked; of images all (tf.keras).
+    Unmasked,
+}
+
 /// The choices together; the default is Keras 2.3.
 ///
 /// ```
@@ -139,6 +160,10 @@ pub struct Semantics {
     pub masked_output: MaskedOutput,
     /// The epsilon of RMSprop and Adagrad.
     pub optimizer_epsilon: OptimizerEpsilon,
+    /// Masks in front of layers that do not support them.
+    pub unsupported_mask: UnsupportedMask,
+    /// The statistics of masked input to BatchNormalization.
+    pub masked_statistics: MaskedStatistics,
 }
 
 impl Semantics {
@@ -166,6 +191,8 @@ impl Semantics {
             metric_names: MetricNames::AsGiven,
             masked_output: MaskedOutput::Previous,
             optimizer_epsilon: OptimizerEpsilon::BehindRoot,
+            unsupported_mask: UnsupportedMask::Error,
+            masked_statistics: MaskedStatistics::All,
         }
     }
 
@@ -178,6 +205,8 @@ impl Semantics {
             image_epsilon: ImageEpsilon::AsGiven,
             activity_penalty: ActivityPenalty::PerSample,
             bilinear_grid: BilinearGrid::HalfPixel,
+            unsupported_mask: UnsupportedMask::Dropped,
+            masked_statistics: MaskedStatistics::Unmasked,
             ..Self::keras_2_3()
         }
     }
@@ -197,6 +226,40 @@ impl Semantics {
             ..Self::tf_keras()
         }
     }
+
+    /// Runs something in this thread where layers are called, and models made, by these rules. A call decides whether its
+    /// result is masked before there is a model to ask.
+    ///
+    /// ```
+    /// use keras_core::layers::{Embedding, Flatten, Input};
+    /// use keras_core::{DType, models::Model, semantics::Semantics};
+    /// let model = Semantics::tf_keras().during(|| {
+    ///     let words = Input::new([5]).dtype(DType::I32).tensor()?;
+    ///     let vectors = Embedding::new(100, 8).mask_zero(true).call(&words)?;
+    ///     Model::new(&words, Flatten::new().call(vectors)?)
+    /// })?;
+    /// assert_eq!(model.semantics(), Semantics::tf_keras());
+    /// # Ok::<(), keras_core::Error>(())
+    /// ```
+    pub fn during<R>(self, run: impl FnOnce() -> R) -> R {
+        struct Leave(Semantics);
+        impl Drop for Leave {
+            fn drop(&mut self) {
+                CURRENT.set(self.0);
+            }
+        }
+        let _leave = Leave(CURRENT.replace(self));
+        run()
+    }
+
+    /// The rules in force in this thread: those of the enclosing [`Semantics::during`], else Keras 2.3's.
+    pub fn current() -> Self {
+        CURRENT.get()
+    }
+}
+
+thread_local! {
+    static CURRENT: Cell<Semantics> = const { Cell::new(Semantics::keras_2_3()) };
 }
 
 impl Default for Semantics {

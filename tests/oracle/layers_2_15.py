@@ -91,6 +91,19 @@ for name, options in [("", {}), ("_axis1", dict(axis=1)), ("_axes", dict(axis=(1
 case("normalization_given", lambda: L.Normalization(mean=0.5, variance=4.0), (3, 2))
 case("normalization_given_list", lambda: L.Normalization(mean=[0.5, 1.0], variance=[4.0, 0.25]), (3, 2))
 case("masking_masked", L.Masking, (5, 3), mask=True)
+for name, make in [("flatten", L.Flatten), ("reshape", lambda: L.Reshape((2, 6))), ("permute", lambda: L.Permute((2, 1))), ("conv1d", lambda: L.Conv1D(2, 2)),
+                   ("average_pooling1d", lambda: L.AveragePooling1D(2)), ("global_max_pooling1d", L.GlobalMaxPooling1D), ("global_average_pooling1d", L.GlobalAveragePooling1D), ("up_sampling1d", lambda: L.UpSampling1D(2)),
+                   ("zero_padding1d", lambda: L.ZeroPadding1D(1)), ("cropping1d", lambda: L.Cropping1D(1)), ("depthwise_conv1d", lambda: L.DepthwiseConv1D(2)), ("conv1d_transpose", lambda: L.Conv1DTranspose(2, 2)),
+                   ("locally_connected1d", lambda: L.LocallyConnected1D(2, 2)), ("rescaling", lambda: L.Rescaling(2.0)), ("dense", lambda: L.Dense(2)),
+                   ("time_distributed", lambda: L.TimeDistributed(L.Dense(2))), ("separable_conv1d", lambda: L.SeparableConv1D(2, 2))]:
+    case(name + "_masked", make, (4, 3), mask=True)
+case("max_pooling1d_masked", lambda: L.MaxPooling1D(2), (5, 3), mask=True)
+case("batch_normalization_masked", L.BatchNormalization, (4, 3), batch=4, mask=True)
+case("batch_normalization_masked_axis1", lambda: L.BatchNormalization(axis=1), (4, 3), batch=4, mask=True)
+case("batch_normalization_masked_4d", L.BatchNormalization, (4, 3, 2), batch=4, mask=True)
+case("dot_masked", lambda: L.Dot(2), (4, 3), (4, 3), mask=True)
+case("add_masked", L.Add, (4, 3), (4, 3), mask=True)
+case("concatenate_masked", lambda: L.Concatenate(axis=1), (4, 3), (2, 3), mask=True)
 case("identity", L.Identity, (3, 4))
 case("identity_masked", L.Identity, (4, 3), mask=True)
 for a in ["gelu", "swish", "mish"]:

@@ -256,7 +256,7 @@ for name, make, shape in [("cropping1d", L.Cropping1D, (5, 2)), ("cropping1d_une
                           ("up_sampling3d", L.UpSampling3D, (2, 1, 2, 2)), ("up_sampling3d_cf", lambda: L.UpSampling3D((1, 2, 3), data_format="channels_first"), (2, 2, 1, 2))]:
     case(name, make, shape)
 
-for name, make in [("leaky_re_lu", L.LeakyReLU), ("leaky_re_lu_alpha", lambda: L.LeakyReLU(0.1)), ("elu", L.ELU), ("elu_alpha", lambda: L.ELU(0.7)),
+for name, make in [("leaky_re_lu", L.LeakyReLU), ("leaky_re_lu_alpha", lambda: L.LeakyReLU(0.1)), ("leaky_re_lu_quarter", lambda: L.LeakyReLU(0.25)), ("elu", L.ELU), ("elu_alpha", lambda: L.ELU(0.7)),
                    ("thresholded_re_lu", L.ThresholdedReLU), ("thresholded_re_lu_theta", lambda: L.ThresholdedReLU(0.4)), ("softmax", L.Softmax), ("softmax_axis1", lambda: L.Softmax(axis=1)),
                    ("re_lu", L.ReLU), ("re_lu_6", lambda: L.ReLU(6.)), ("re_lu_slope", lambda: L.ReLU(negative_slope=0.2)), ("re_lu_threshold", lambda: L.ReLU(threshold=0.5)),
                    ("re_lu_all", lambda: L.ReLU(max_value=1.5, negative_slope=0.3, threshold=0.5)),
@@ -300,10 +300,16 @@ for a in ["elu", "selu", "softplus", "softsign", "hard_sigmoid", "exponential"]:
 # The arithmetic itself, where rounding does not hide it.
 for name in ["dense_tanh", "conv2d_same_strides", "conv2d_cf_same_dilation", "conv1d_causal_dilation", "conv3d_same_strides", "conv2d_transpose_k5_s3_same", "conv3d_transpose_same_strides",
              "separable_conv2d_odd_k4_s3_same", "depthwise_conv2d_odd_k2_d3_same", "locally_connected2d_cf_strides", "max_pooling2d_k3_s2_same", "average_pooling2d_k3_s2_same",
-             "dot_normalized_four_axes", "p_re_lu_shared", "elu_alpha", "softmax_axis1",
+             "dot_normalized_four_axes", "p_re_lu_shared", "elu_alpha", "leaky_re_lu_quarter", "softmax_axis1",
              "activation_selu", "activation_softplus", "global_average_pooling1d_masked", "embedding_regularized"]:
     found = [one for one in CASES if one[0] == name][0]
     CASES.append((name + "_f64", found[1], found[2], dict(found[3], f64=True)))
+# And of each other class the first case that is not random; Keras's BatchNormalization and TensorFlow's 3D maximum know no float64.
+classes = {"BatchNormalization", "MaxPooling3D"} | {type(build()).__name__ for name, build, _, options in CASES if options.get("f64")}
+for name, build, shapes, options in list(CASES):
+    if not options.get("random") and type(build()).__name__ not in classes:
+        classes.add(type(build()).__name__)
+        CASES.append((name + "_f64", build, shapes, dict(options, f64=True)))
 
 
 

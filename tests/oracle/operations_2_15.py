@@ -1,5 +1,5 @@
-"""Operations between layers as tf.keras 2.15 saves them (TFOpLambda, SlicingOpLambda). Writes
-tests/fixtures/operations_2_15.{json,npz}.
+"""Operations between layers as tf.keras 2.15 saves them (TFOpLambda, SlicingOpLambda), and models whose masks end at a
+layer that does not support them. Writes tests/fixtures/operations_2_15.{json,npz}.
 
 A case: name, model (the JSON of to_json), inputs (their number), outputs (their number). Arrays under "CASE/": input_I,
 output_I, grad_input_I of the sum of all outputs times r_I (floating point ones).
@@ -36,6 +36,29 @@ CASES = {
     "logical": lambda x, y, i: tf.cast((x > 0) & tf.logical_not(y > 0), "float32") * x, "equal": lambda x, y, i: tf.cast(tf.equal(i, 1), "float32"), "chained": lambda x, y, i: tf.nn.relu(x * 2 - y) + tf.reduce_mean(x, -1, keepdims=True),
 }
 
+
+
+def masked(x, i):
+    """Steps that depend on x, masked where i is 0; first weights are constants."""
+    few = L.Embedding(5, 3, mask_zero=True, embeddings_initializer=constant(0.5))(i)
+    return L.Add()([few, L.Dense(3, kernel_initializer=constant(0.3))(x)])
+
+
+def lstm(h, **options):
+    return L.LSTM(2, kernel_initializer=constant(0.2), recurrent_initializer=constant(0.1), **options)(h)
+
+
+L, constant = tf.keras.layers, tf.keras.initializers.Constant
+CASES.update({
+    "mask_lstm": lambda x, y, i: lstm(masked(x, i)),
+    "mask_flatten_dense": lambda x, y, i: L.Dense(2, kernel_initializer=constant(0.4))(L.Flatten()(masked(x, i))),
+    "mask_conv1d_lstm": lambda x, y, i: lstm(L.Conv1D(2, 2, kernel_initializer=constant(0.4))(masked(x, i))),
+    "mask_reshape_lstm": lambda x, y, i: lstm(L.Reshape((4, 3))(masked(x, i))),
+    "mask_global_max_pooling1d_dense": lambda x, y, i: L.Dense(2, kernel_initializer=constant(0.4))(L.GlobalMaxPooling1D()(masked(x, i))),
+    "mask_global_average_pooling1d": lambda x, y, i: L.GlobalAveragePooling1D()(masked(x, i)),
+    "mask_sequences_up_sampling1d": lambda x, y, i: L.UpSampling1D(2)(lstm(masked(x, i), return_sequences=True)),
+    "mask_in_a_model": lambda x, y, i: tf.keras.Sequential([L.InputLayer((4, 3)), L.Permute((2, 1)), L.Flatten()])(masked(x, i)),
+})
 fixture = Fixture("operations_2_15", __file__)
 for name, build in CASES.items():
     tf.keras.backend.clear_session()

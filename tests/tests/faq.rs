@@ -1,9 +1,10 @@
 //! What Keras's FAQ promises about looking into a model, and about data that is not in memory.
 
+use crate::fixtures::Fixture;
 use backend_ndarray::NdArray;
 use keras_core::backend::Engine;
 use keras_core::backend::reference::Reference;
-use keras_core::layers::{BatchNormalization, Dense, Dropout, Input};
+use keras_core::layers::{BatchNormalization, Dense, Dropout, Input, LayerRef};
 use keras_core::models::{Model, Sequential};
 use keras_core::saving::HDF5Matrix;
 use keras_core::training::{Compile, Fit, Generator, Shuffle};
@@ -184,6 +185,36 @@ fn a_host_function_trains() {
     }
     close(&host_weights[0], &own_weights[0]);
     assert!(host[2] < host[0]);
+}
+
+/// "How can I freeze Keras layers?": a model trains the layers that were trainable when it was compiled.
+#[test]
+fn a_frozen_and_a_trainable_model_share_a_layer() {
+    let keras = Fixture::load("faq_2_3_1");
+    let (data, labels) = (keras.array("x"), keras.array("y"));
+    let x = Input::new([32]).tensor().unwrap();
+    let layer = LayerRef::new(Dense::new(32)).unwrap();
+    layer.set_trainable(false);
+    let y = layer.call(&x).unwrap();
+
+    let frozen_model = Model::new(&x, &y).unwrap();
+    frozen_model.on(&engine()).compile(Compile::new("rmsprop", "mse")).unwrap();
+
+    layer.set_trainable(true);
+    let trainable_model = Model::new(&x, &y).unwrap();
+    trainable_model.on(&engine()).compile(Compile::new("rmsprop", "mse")).unwrap();
+
+    let first = [keras.array("weight_0").clone(), keras.array("weight_1").clone()];
+    layer.set_weights(&first).unwrap();
+    let steps = [&frozen_model, &frozen_model, &trainable_model, &trainable_model, &frozen_model];
+    for (step, (model, expected)) in steps.into_iter().zip(keras.array("loss").to_vec::<f64>()).enumerate() {
+        let loss = model.train_on_batch(data, labels).unwrap()[0];
+        assert!((loss - expected).abs() < 1e-6 * expected, "step {step}: {loss} instead of {expected}");
+        for (i, found) in layer.get_weights().unwrap().iter().enumerate() {
+            close(found, keras.array(&format!("after_{step}_{i}")));
+            assert_eq!(found.same_bits(&first[i]), step < 2, "weight {i} after step {step}");
+        }
+    }
 }
 
 /// "How can I use Keras with datasets that don't fit in memory?"

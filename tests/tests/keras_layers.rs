@@ -10,4 +10,3 @@ mod parity;
 mod random;
 mod setters;
 mod tf_keras;
-mod wrong;

@@ -29,6 +29,7 @@ mod passes;
 mod project;
 mod recurrent;
 mod training;
+mod wrong;
 
 /// Seeds the process. It has one order of samples, so tests that depend on that take turns; all others do not shuffle.
 fn seeded(seed: u32) -> std::sync::MutexGuard<'static, ()> {

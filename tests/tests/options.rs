@@ -1,11 +1,13 @@
-//! Every option matters: for each key of the config of each loss, optimizer, initializer, regularizer and
+//! Every option matters: for each key of the config of each loss, metric, optimizer, initializer, regularizer and
 //! constraint, a change of its value changes what it computes, or is an error.
 
 use keras_core::backend::reference::Reference;
 use keras_core::backend::{Engine, Variable};
 use keras_core::constraints::ConstraintSpec;
 use keras_core::initializers::InitializerSpec;
+use keras_core::kinds::Kind;
 use keras_core::losses::LossSpec;
+use keras_core::metrics::{Metric, MetricSpec};
 use keras_core::optimizers::OptimizerSpec;
 use keras_core::random::Stream;
 use keras_core::regularizers::RegularizerSpec;
@@ -25,6 +27,12 @@ fn changed(key: &str, value: &Value) -> Value {
         ("distribution", value) => json!(if value == "uniform" { "normal" } else { "uniform" }),
         ("seed", _) => json!(17),
         ("clipnorm" | "clipvalue", _) => json!(0.01),
+        ("thresholds", _) => json!([0.3]),
+        ("k" | "top_k", _) => json!(2),
+        ("class_id", _) => json!(1),
+        ("num_classes" | "num_thresholds", _) => json!(5),
+        ("curve", _) => json!("PR"),
+        ("summation_method", _) => json!("majoring"),
         ("axis", value) => json!(i32::from(*value == json!(0))),
         (_, Value::Bool(value)) => json!(!value),
         (_, value) => {
@@ -231,4 +239,51 @@ fn options_of_losses_matter() {
             Ok(format!("{:?} {found:?}", loss.reduction()))
         },
     );
+}
+
+#[test]
+fn options_of_metrics_matter() {
+    let own = |class: &str| match class {
+        "TopKCategoricalAccuracy" | "SparseTopKCategoricalAccuracy" => json!({"k": 1}),
+        "SensitivityAtSpecificity" => json!({"specificity": 0.9}),
+        "SpecificityAtSensitivity" => json!({"sensitivity": 0.75}),
+        "MeanIoU" => json!({"num_classes": 3}),
+        _ => json!({}),
+    };
+    // Functions have no options: their names are in lower case.
+    let classes_of_metrics = <dyn Metric as Kind>::registry().names();
+    let classes_of_metrics = classes_of_metrics.filter(|name| name.starts_with(char::is_uppercase));
+    let bases: Vec<Value> = classes_of_metrics.map(|class| of(class, own(class))).collect();
+    assert!(bases.len() >= 33, "{} metrics", bases.len());
+    let spec = |value: &Value| MetricSpec::from(value);
+    let canonical = |value: &Value| {
+        let mut value = spec(value).to_value();
+        // Given thresholds leave no choice of their number.
+        if value["class_name"] == "AUC" {
+            value["config"]["thresholds"] = Value::Null;
+        }
+        value
+    };
+    matters("metrics", &bases, canonical, |value| {
+        let metric = spec(value).resolve()?;
+        let mut y = classes().0;
+        // Of the true ones one comes second, below ½ and as likely as a false one.
+        let mut p =
+            Array::from([[0.7_f32, 0.2, 0.1], [0.45, 0.35, 0.2], [0.1, 0.34, 0.56], [0.1, 0.6, 0.35]]);
+        let class = value["class_name"].as_str().unwrap();
+        if class.starts_with("Sparse") || class == "MeanIoU" {
+            y = Array::from([[0.0_f32], [1.0], [2.0], [1.0]]);
+        }
+        if class == "MeanIoU" {
+            p = Array::from([[0.0_f32], [1.0], [1.0], [2.0]]);
+        }
+        let found = values(|trace| {
+            let zeros = metric.states().into_iter().map(|(_, shape)| Array::zeros(DType::F32, &shape));
+            let states = zeros.map(|zeros| literal(trace, &zeros)).collect::<Result<Vec<_>>>()?;
+            let mut next = metric.update(&states, &literal(trace, &y)?, &literal(trace, &p)?, None)?;
+            next.push(metric.result(&next));
+            Ok(next)
+        })?;
+        Ok(format!("{found:?}"))
+    });
 }

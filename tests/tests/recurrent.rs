@@ -7,9 +7,8 @@ use keras_core::backend::reference::Reference;
 use keras_core::backend::{Backend, Engine, Variable};
 use keras_core::graph::Type;
 use keras_core::layers::{
-    self, Arguments, Base, BatchNormalization, Bidirectional, Build, Call, Cell, ConvLSTM2D, CuDNNGRU, Dense,
-    Dropout, GRU, Input, LSTM, Layer, LayerRef, RNN, SimpleRNN, SimpleRNNCell, StackedRNNCells,
-    TimeDistributed,
+    self, Arguments, Base, BatchNormalization, Bidirectional, Build, Call, Cell, Dense, Dropout, GRU, Input,
+    LSTM, Layer, LayerRef, RNN, SimpleRNN, SimpleRNNCell, StackedRNNCells, TimeDistributed,
 };
 use keras_core::models::{Model, Sequential};
 use keras_core::registry::Config;
@@ -31,6 +30,11 @@ struct UserCell {
     units: usize,
     /// Two states, a result of another length, a constant.
     constant: bool,
+}
+
+/// A cell with two states that takes a constant.
+pub(crate) fn cell_with_constants() -> impl layers::IntoLayer {
+    UserCell { base: Base::default(), units: 2, constant: true }
 }
 
 fn register(class: &str, constant: bool) {
@@ -558,78 +562,6 @@ fn a_cell_of_a_user_is_traced_once_whatever_the_time() {
     };
     assert_eq!(nodes(10), nodes(400));
     assert!(nodes(400) < 200, "{}", nodes(400));
-}
-
-#[test]
-fn wrong_calls_name_the_layer_the_expected_and_the_received() {
-    let sequence = || Input::new([5, 4]).tensor().unwrap();
-    let fixed = || Input::new([5, 4]).batch_size(3).tensor().unwrap();
-    let vector = || Input::new([4]).tensor().unwrap();
-    let state = |n: usize| Input::new([n]).tensor().unwrap();
-    let open = || Input::new([None, Some(4)]).tensor().unwrap();
-    let masked = || layers::Masking::new(0.0).call(sequence()).unwrap();
-    let user = |constant| UserCell { base: Base::default(), units: 2, constant };
-    let table: Vec<(Result<Tensor>, &str, &str)> = vec![
-        (LSTM::new(3).name("here").call(vector()), "rank 3", "(None, 4)"),
-        (LSTM::new(0).name("here").call(sequence()), "units of at least 1", "0"),
-        (LSTM::new(3).name("here").stateful(true).call(sequence()), "batch size is known", "(None, 3)"),
-        (LSTM::new(3).name("here").call([&sequence(), &state(3)]), "2 initial states", "1 initial states"),
-        (
-            GRU::new(3).name("here").call([&sequence(), &state(2)]),
-            "initial state 0 of float32 (None, 3)",
-            "(None, 2)",
-        ),
-        (GRU::new(3).name("here").unroll(true).call(open()), "known number of time steps", "(None, None, 4)"),
-        (GRU::new(3).name("here").implementation(3).call(sequence()), "implementation 1 or 2", "3"),
-        (GRU::new(3).name("here").dropout(f64::NAN).call(sequence()), "dropout from 0 to 1", "NaN"),
-        (SimpleRNN::new(3).name("here").activation("tan").call(sequence()), "tanh", "\"tan\""),
-        (CuDNNGRU::new(3).name("here").call(masked()), "without a mask", "masked input"),
-        (ConvLSTM2D::new(3, 2).name("here").call(sequence()), "rank 5", "(None, 4)"),
-        (RNN::new(Dense::new(3).name("inner")).name("here").call(sequence()), "a cell", "Dense(inner)"),
-        (
-            RNN::new(user(false)).num_constants(1).name("here").call([&sequence(), &state(2)]),
-            "takes none",
-            "1",
-        ),
-        (
-            RNN::new(user(true)).num_constants(2).name("here").call([&sequence(), &state(2)]),
-            "2 constants",
-            "1 tensors",
-        ),
-        (TimeDistributed::new(Dense::new(2)).name("here").call(vector()), "rank 3 or more", "(None, 4)"),
-        (
-            Bidirectional::new(Dense::new(2)).name("here").call(sequence()),
-            "a recurrent layer such as LSTM",
-            "Dense",
-        ),
-        (
-            Bidirectional::new(LSTM::new(2)).merge_mode("add").name("here").call(sequence()),
-            "\"sum\", \"mul\", \"ave\", \"concat\"",
-            "\"add\"",
-        ),
-        (
-            Bidirectional::new(GRU::new(2)).name("here").call([&sequence(), &state(2)]),
-            "as many of the backward one",
-            "1 states",
-        ),
-    ];
-    for (i, (result, expected, received)) in table.into_iter().enumerate() {
-        let Err(error) = result else { panic!("row {i} ({expected}) is no error") };
-        let report = error.report();
-        assert!(report.doing.starts_with("layer here at "), "{error}");
-        assert!(report.expected.contains(expected), "row {i}: {error}");
-        assert!(report.received.contains(received), "row {i}: {error}");
-    }
-    let layer = LayerRef::new(LSTM::new(3).stateful(true).name("here")).unwrap();
-    assert!(layer.reset_states().unwrap_err().to_string().contains("here"));
-    layer.call(fixed()).unwrap();
-    let zeros = |shape: &[usize]| Array::zeros(DType::F32, shape);
-    let count = layer.reset_states_to(&[zeros(&[3, 3])]).unwrap_err().to_string();
-    assert!(count.contains("here") && count.contains("2 states"), "{count}");
-    let shape = layer.reset_states_to(&[zeros(&[3, 3]), zeros(&[2, 3])]).unwrap_err().to_string();
-    assert!(shape.contains("here") && shape.contains("[3, 3]") && shape.contains("[2, 3]"), "{shape}");
-    let other = layer.call(Input::new([5, 4]).batch_size(2).tensor().unwrap()).unwrap_err().to_string();
-    assert!(other.contains("here") && other.contains("batch of 3 samples"), "{other}");
 }
 
 /// `k::rnn` and the folds against sums written out, with their gradients.

@@ -44,7 +44,8 @@ pub fn open(name: &str, device: &str) -> Result<Arc<dyn Runtime>> {
         let Some(entry) = entries.iter().find(|entry| entry.name == name) else {
             let known: Vec<String> = entries.iter().map(|entry| entry.name.clone()).collect();
             return Err(Error::name("backend", format!("one of those compiled in: {}", known.join(", ")), format!("{name:?}"))
-                .advice(format!("enable the cargo feature {name:?} of the crate keras if it is one of ours, or register the backend")));
+                .advice(format!("enable the cargo feature {name:?} of the crate keras if it is one of ours, or register the backend"))
+                .suggest(name, known.iter().map(String::as_str)));
         };
         if let Some((_, runtime)) = entry.opened.iter().find(|(known, _)| known == device) {
             return Ok(Arc::clone(runtime));

@@ -1,5 +1,6 @@
 //! [`Mode`]: whether a watched quantity should fall or rise.
 
+use crate::error::did_you_mean;
 use crate::training::{Logs, Output};
 
 /// Whether a watched quantity is better when it is smaller or when it is larger.
@@ -74,13 +75,15 @@ impl Direction {
     }
 }
 
-/// The value of `monitor`; if it is missing, Keras's warning, which `what` begins.
+/// The value of `monitor`; if it is missing, Keras's warning, which `what` begins, and the names that come close.
 pub(super) fn watched(logs: &Logs, monitor: &str, what: &str) -> Option<f64> {
     let value = logs.get(monitor);
     if value.is_none() {
         let names = logs.names();
+        let near =
+            did_you_mean(monitor, names.split(',')).map_or_else(String::new, |near| format!("; {near}"));
         Output::current().warning(&format!(
-            "{what} conditioned on metric `{monitor}` which is not available. Available metrics are: {names}"
+            "{what} conditioned on metric `{monitor}` which is not available. Available metrics are: {names}{near}"
         ));
     }
     value

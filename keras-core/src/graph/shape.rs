@@ -170,7 +170,8 @@ fn rule(op: &Op, inputs: &[&Type]) -> Result<Vec<Type>> {
             let (x, kernel) = (inputs[0], inputs[1]);
             let spatial = conv_operands(op, spec, x, kernel, inputs)?;
             if x.shape[spatial + 1] != kernel.shape[spatial] * spec.groups {
-                return Err(fail("as many input channels as the kernel reads"));
+                return Err(fail("as many input channels as the kernel reads")
+                    .advice("bring the channels to the number that the weights were made for"));
             }
             let sizes = conv_sizes(op, spec, &x.shape[1..=spatial], &kernel.shape[..spatial], inputs)?;
             let mut shape = vec![x.shape[0]];

@@ -66,6 +66,10 @@ impl Window {
     }
 }
 
+/// What to do about an input of the wrong number of axes.
+pub(crate) const RESHAPE: &str =
+    "give the Input another shape, reshape in front of the layer, or take its sister for that rank";
+
 /// Windows over all spatial axes of an image.
 pub(crate) struct Windows {
     pub(crate) windows: Vec<Window>,
@@ -94,7 +98,8 @@ impl Windows {
         let dilations = dilations.positive(class, "dilation_rate")?;
         if strides.0.iter().any(|&n| n > 1) && dilations.0.iter().any(|&n| n > 1) {
             let received = format!("strides {:?} and dilation_rate {:?}", strides.0, dilations.0);
-            return Err(Error::value(class, "strides of 1 or a dilation_rate of 1", received));
+            return Err(Error::value(class, "strides of 1 or a dilation_rate of 1", received)
+                .advice("leave one of the two out"));
         }
         Ok(Self::new(padding, &sizes.0, &strides.0, &dilations.0))
     }
@@ -152,6 +157,7 @@ impl Image {
                 DataFormat::ChannelsFirst => "(batch, channels, spatial..)",
             };
             Error::shape(class, format!("an input of rank {}: {order}", axes + 2), spec.to_string())
+                .advice(RESHAPE)
         };
         if spec.rank() != axes + 2 {
             return Err(wrong());

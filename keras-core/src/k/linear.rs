@@ -27,7 +27,8 @@ fn product(graph: &mut Graph, a: Value, b: Value) -> Result<Value> {
     };
     if right[contracted] != inner {
         let expected = format!("inner lengths that agree, as in [.., {inner}] and [{inner}, ..]");
-        return Err(Error::shape("dot", expected, format!("{left:?} and {right:?}")));
+        return Err(Error::shape("dot", expected, format!("{left:?} and {right:?}"))
+            .advice("transpose an operand, or bring the features to that length; weights fit inputs as wide as the first"));
     }
     let rows: usize = left[..rank - 1].iter().product();
     let columns: usize = kept.iter().product();

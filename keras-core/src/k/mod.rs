@@ -147,7 +147,8 @@ pub(crate) fn axis_of(axis: isize, rank: usize) -> Result<usize> {
     if (0..rank as isize).contains(&from_end) {
         Ok(from_end as usize)
     } else {
-        Err(Error::shape("axis", format!("an axis from -{rank} to {}", rank as isize - 1), axis.to_string()))
+        Err(Error::shape("axis", format!("an axis from -{rank} to {}", rank as isize - 1), axis.to_string())
+            .advice("count the batch axis too: it is 0, and the last is -1"))
     }
 }
 

@@ -72,17 +72,20 @@ pub fn batch_normalization(
 }
 
 /// x normalised by the mean and the (biased) variance over axes, then times gamma plus beta; and both statistics, whose
-/// reduced axes stay with length 1.
+/// reduced axes stay with length 1. Elements where `counted` (of x's shape) is 0 rather than 1 are left out of them.
 pub(crate) fn normalized(
     x: &Tensor,
-    gamma: Option<&Tensor>,
-    beta: Option<&Tensor>,
-    axes: &[isize],
+    (gamma, beta): (Option<&Tensor>, Option<&Tensor>),
+    (axes, counted): (&[isize], Option<&Tensor>),
     epsilon: f64,
 ) -> (Tensor, Tensor, Tensor) {
-    let mean = k::mean(x, axes, true);
+    let average = |x: &Tensor| match counted {
+        Some(counted) => k::sum(&(x * counted), axes, true) / k::sum(counted, axes, true),
+        None => k::mean(x, axes, true),
+    };
+    let mean = average(x);
     let centred = x - &mean;
-    let variance = k::mean(&k::square(&centred), axes, true);
+    let variance = average(&k::square(&centred));
     let deviation = k::rsqrt(&(&variance + epsilon));
     let y = centred * gamma.map_or_else(|| deviation.clone(), |gamma| gamma * &deviation);
     let y = beta.map_or_else(|| y.clone(), |beta| &y + beta);
@@ -130,7 +133,7 @@ pub fn normalize_batch_in_training(
         let (gamma, beta) = wide.split_at(usize::from(scaled).min(wide.len()));
         let image = shape.len() == 4 && reduced == [0, 1, 2];
         let epsilon = epsilon_in(trace, shape.len(), if image { 3 } else { 0 }, epsilon);
-        let (y, mean, variance) = normalized(x, gamma.first(), beta.first(), &axes, epsilon);
+        let (y, mean, variance) = normalized(x, (gamma.first(), beta.first()), (&axes, None), epsilon);
         let count: usize = reduced.iter().map(|&i| shape[i]).product();
         let bessel = if image { count as f64 / count.saturating_sub(1).max(1) as f64 } else { 1.0 };
         Ok(vec![y, k::reshape(&mean, &left), k::reshape(&(variance * bessel), &left)])

@@ -72,7 +72,10 @@ impl<T: Named> Choice<T> {
                 let found = T::ALL.iter().find(|(known, _)| *known == name.to_lowercase());
                 found.map(|(_, value)| *value).ok_or_else(|| {
                     let names: Vec<String> = T::ALL.iter().map(|(name, _)| format!("{name:?}")).collect();
-                    Error::name(T::KIND, format!("one of {}", names.join(", ")), format!("{name:?}"))
+                    let expected = format!("one of {}", names.join(", "));
+                    Error::name(T::KIND, expected, format!("{name:?}"))
+                        .advice("use one of these")
+                        .suggest(name, T::ALL.iter().map(|(name, _)| *name))
                 })
             }
         }
@@ -144,7 +147,8 @@ impl<const N: usize> PerAxis<N> {
     /// An error unless every number is at least 1.
     pub(crate) fn positive(self, class: &str, name: &str) -> Result<Self> {
         if self.0.contains(&0) {
-            return Err(Error::value(class, format!("{name} of at least 1"), format!("{:?}", self.0)));
+            return Err(Error::value(class, format!("{name} of at least 1"), format!("{:?}", self.0))
+                .advice(format!("give the layer a positive {name}")));
         }
         Ok(self)
     }

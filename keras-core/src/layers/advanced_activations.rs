@@ -167,7 +167,8 @@ impl Layer for ReLU {
             return Ok(());
         }
         let received = format!("{:?}, {} and {}", self.max_value, self.negative_slope, self.threshold);
-        Err(Error::value("ReLU", "max_value, negative_slope and threshold of at least 0", received))
+        Err(Error::value("ReLU", "max_value, negative_slope and threshold of at least 0", received)
+            .advice("leave out what you do not need: all three have defaults"))
     }
 
     fn compute_output_shape(&self, inputs: &[Spec]) -> Result<Option<Vec<Spec>>> {
@@ -328,7 +329,8 @@ impl Layer for PReLU {
         let shared = self.shared_axes.as_deref().unwrap_or_default();
         if shared.iter().any(|axis| !(1..spec.rank()).contains(axis)) {
             let expected = format!("shared_axes from 1 to {}", spec.rank().saturating_sub(1));
-            return Err(Error::value("PReLU", expected, format!("{shared:?}")));
+            return Err(Error::value("PReLU", expected, format!("{shared:?}"))
+                .advice("the batch axis, 0, is always shared"));
         }
         let mut shape = Vec::new();
         for (axis, &len) in spec.shape.iter().enumerate().skip(1) {

@@ -155,6 +155,7 @@ impl<K: BorderKind, const N: usize> Layer for Border<K, N> {
             *len = Some(K::len(known, sides).ok_or_else(|| {
                 let expected = format!("axes longer than the {} {:?}", K::KEY, self.sides.0);
                 Error::shape(class.clone(), expected, shape_text(&before))
+                    .advice(format!("use a smaller {} or a larger input", K::KEY))
             })?);
         }
         Ok(Some(vec![image.spec(format)]))

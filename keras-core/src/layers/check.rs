@@ -2,13 +2,15 @@
 
 use crate::array::DType;
 use crate::error::{Error, Result};
+pub(crate) use crate::k::conv_geometry::RESHAPE;
 use crate::tensor::Spec;
 
 /// The one input of a layer that takes one.
 pub(crate) fn one<'a, T>(class: &str, inputs: &'a [T]) -> Result<&'a T> {
     match inputs {
         [input] => Ok(input),
-        others => Err(Error::value(class, "one input", others.len().to_string())),
+        others => Err(Error::value(class, "one input", others.len().to_string())
+            .advice("join several with a layer such as Concatenate, or call the layer once for each")),
     }
 }
 
@@ -25,7 +27,8 @@ pub(crate) fn at_least_rank<'a>(class: &str, inputs: &'a [Spec], rank: usize) ->
             class,
             format!("an input of rank {rank} or more, batch first"),
             spec.to_string(),
-        ));
+        )
+        .advice(RESHAPE));
     }
     Ok(spec)
 }
@@ -34,7 +37,8 @@ pub(crate) fn at_least_rank<'a>(class: &str, inputs: &'a [Spec], rank: usize) ->
 pub(crate) fn exact_rank<'a>(class: &str, inputs: &'a [Spec], rank: usize) -> Result<&'a Spec> {
     let spec = one(class, inputs)?;
     if spec.rank() != rank {
-        return Err(Error::shape(class, format!("an input of rank {rank}, batch first"), spec.to_string()));
+        return Err(Error::shape(class, format!("an input of rank {rank}, batch first"), spec.to_string())
+            .advice(RESHAPE));
     }
     Ok(spec)
 }
@@ -59,7 +63,8 @@ pub(crate) fn dtype(class: &str, spec: &Spec, dtype: DType) -> Result<()> {
 /// A count of at least 1.
 pub(crate) fn positive(class: &str, name: &str, count: usize) -> Result<()> {
     if count == 0 {
-        return Err(Error::value(class, format!("{name} of at least 1"), "0"));
+        return Err(Error::value(class, format!("{name} of at least 1"), "0")
+            .advice(format!("give the layer a positive number of {name}")));
     }
     Ok(())
 }

@@ -109,7 +109,9 @@ impl<const N: usize> Layer for Conv<N> {
         if !channels.is_multiple_of(self.groups) || !self.filters.is_multiple_of(self.groups) {
             let expected = format!("channels and filters in multiples of {} groups", self.groups);
             let received = format!("{channels} channels and {} filters", self.filters);
-            return Err(Error::value(frame.class, expected, received));
+            return Err(
+                Error::value(frame.class, expected, received).advice("choose groups that divide both")
+            );
         }
         let mut kernel = self.windowed.size.0.to_vec();
         kernel.extend([channels / self.groups, self.filters]);

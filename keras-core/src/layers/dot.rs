@@ -64,7 +64,8 @@ impl Dot {
             Ok(axis) if axis > 0 => Ok(axis),
             _ => {
                 let expected = format!("an axis of {spec} behind the batch axis");
-                Err(Error::value("Dot", expected, axis.to_string()))
+                Err(Error::value("Dot", expected, axis.to_string())
+                    .advice("count the batch axis, which is 0; negative axes count from the end"))
             }
         };
         Ok((axis(self.axes.axes.0, a)?, axis(self.axes.axes.1, b)?))
@@ -82,7 +83,8 @@ crate::layer_verbs!(Dot);
 fn two<T>(inputs: &[T]) -> Result<(&T, &T)> {
     match inputs {
         [a, b] => Ok((a, b)),
-        others => Err(Error::value("Dot", "exactly 2 inputs", others.len().to_string())),
+        others => Err(Error::value("Dot", "exactly 2 inputs", others.len().to_string())
+            .advice("call it on a list of two: `[&a, &b]`")),
     }
 }
 
@@ -116,14 +118,17 @@ impl Layer for Dot {
         let len = |spec: &Spec, axis: usize| spec.shape.get(axis).copied().flatten();
         let received = || format!("{a} and {b}");
         if a.dtype != b.dtype {
-            return Err(Error::dtype("Dot", "inputs of one element type", received()));
+            return Err(
+                Error::dtype("Dot", "inputs of one element type", received()).advice("convert with k::cast")
+            );
         }
         for (i, j) in [axes, (0, 0)] {
             if let (Some(one), Some(other)) = (len(a, i), len(b, j))
                 && one != other
             {
                 let expected = format!("equal lengths on axis {i} of the first and {j} of the second");
-                return Err(Error::shape("Dot", expected, received()));
+                return Err(Error::shape("Dot", expected, received())
+                    .advice("choose the axes whose lengths are equal"));
             }
         }
         let mut shape = vec![len(a, 0).or(len(b, 0))];

@@ -336,7 +336,10 @@ fn read_rate(reader: &mut Reader<'_>) -> Result<f64> {
 }
 
 fn check_rate(class: &str, rate: f64) -> Result<()> {
-    if rate.is_nan() { Err(Error::value(class, "a rate from 0 to 1", "NaN")) } else { Ok(()) }
+    if rate.is_nan() {
+        return Err(Error::value(class, "a rate from 0 to 1", "NaN").advice("say which fraction is dropped"));
+    }
+    Ok(())
 }
 
 fn read_noise_shape(reader: &mut Reader<'_>) -> Result<Option<Vec<Option<usize>>>> {
@@ -361,7 +364,9 @@ fn mask_shape(class: &str, noise_shape: Option<&[Option<usize>]>, input: &[usize
         && shape.iter().zip(input).all(|(&len, &own)| len == 1 || len == own);
     if !fits {
         let expected = format!("a noise_shape that broadcasts to {input:?}");
-        return Err(Error::shape(class, expected, shape_text(noise_shape)));
+        return Err(Error::shape(class, expected, shape_text(noise_shape)).advice(
+            "give it the rank of the input, with 1 where axes share a draw and none where they do not",
+        ));
     }
     Ok(shape)
 }

@@ -85,7 +85,8 @@ impl Embedding {
                 "Embedding",
                 format!("input_length {}", shape_text(fixed)),
                 spec.to_string(),
-            ));
+            )
+            .advice("leave input_length out, or pad the sequences to it"));
         }
         Ok(fixed.iter().zip(own).map(|(a, b)| a.or(*b)).collect())
     }

@@ -123,6 +123,7 @@ impl Lambda {
                 format!("{:?}", self.function_name),
             )
             .advice("register it with layers::register_lambda before")
+            .suggest(&self.function_name, known.iter().map(String::as_str))
         })
     }
 }

@@ -8,7 +8,7 @@ use crate::backend::Variable;
 use crate::error::{Error, Result};
 use crate::graph::Type;
 use crate::registry::Config;
-use crate::semantics::ActivityPenalty;
+use crate::semantics::{ActivityPenalty, Semantics, UnsupportedMask};
 use crate::tensor::record::{Producer, Replayed, masked_symbols};
 use crate::tensor::{Phase, Spec, Tensor, Trace, TraceOptions, shape_text};
 use serde_json::{Map, Value, json};
@@ -292,6 +292,7 @@ impl LayerRef {
                     nodes.iter().filter(|node| node.strong_count() > 0).count()
                 ),
             )
+            .advice("calls are counted from 0; keep a model of the tensors that they made")
         })
     }
 
@@ -303,7 +304,8 @@ impl LayerRef {
                 format!("layer {}", self.name()),
                 format!("an {what}"),
                 "none: it was never called",
-            )),
+            )
+            .advice("call the layer on a tensor, or add it to a model")),
             nodes => Err(Error::state(
                 format!("layer {}", self.name()),
                 format!("one {what}"),
@@ -410,14 +412,10 @@ impl LayerRef {
         masked: &[bool],
         arguments: &Arguments,
     ) -> Result<(Vec<Spec>, Vec<bool>)> {
-        let any_masked = masked.contains(&true);
-        if any_masked && !self.0.definition.supports_masking() {
-            return Err(Error::state(
-                "call",
-                format!("inputs without a mask: layer {} does not support masking", self.name()),
-                "a masked input",
-            )
-            .advice("remove mask_zero or Masking in front of it"));
+        let supported = self.0.definition.supports_masking();
+        let any_masked = masked.contains(&true) && supported;
+        if masked.contains(&true) && !supported {
+            self.drop_masks(Semantics::current())?;
         }
         // What a layer states holds for a call without arguments of its own.
         let plain = arguments.keys().all(|name| name == "training");
@@ -429,6 +427,19 @@ impl LayerRef {
             vec![false; outputs.len()]
         };
         Ok((outputs, masks))
+    }
+
+    /// An error unless masks that the layer does not support may be left out.
+    fn drop_masks(&self, semantics: Semantics) -> Result<()> {
+        match semantics.unsupported_mask {
+            UnsupportedMask::Dropped => Ok(()),
+            UnsupportedMask::Error => Err(Error::state(
+                "call",
+                format!("inputs without a mask: {} does not support masking", self.class_name()),
+                "a masked input",
+            )
+            .advice("remove mask_zero or Masking in front of it")),
+        }
     }
 
     /// The specs of the results, found by tracing.
@@ -511,25 +522,16 @@ impl LayerRef {
         let definition = self.definition();
         let specs = inputs.iter().map(Tensor::spec).collect::<Result<Vec<_>>>()?;
         self.build(&specs).map_err(|error| error.within(format!("layer {}", self.name())))?;
+        let mut masks = masks.to_vec();
         if masks.iter().any(Option::is_some) && !definition.supports_masking() {
-            return Err(Error::state(
-                format!("layer {}", self.name()),
-                "inputs without a mask: it does not support masking",
-                "a masked input",
-            ));
+            self.drop_masks(trace.semantics())
+                .map_err(|error| error.within(format!("layer {}", self.name())))?;
+            masks.fill(None);
         }
         let path = format!("{}{}", trace.path(), self.name());
         let index = trace.count_call(&path);
-        let mut cx = Call {
-            trace,
-            layer: self,
-            masks: masks.to_vec(),
-            arguments,
-            path,
-            index,
-            output_masks: Vec::new(),
-            step: None,
-        };
+        let mut cx =
+            Call { trace, layer: self, masks, arguments, path, index, output_masks: Vec::new(), step: None };
         let within = |error: Error| error.within(format!("layer {}", self.name()));
         let outputs = definition.call(&mut cx, inputs).map_err(within)?;
         for output in &outputs {
@@ -588,12 +590,14 @@ impl LayerRef {
                 doing(),
                 format!("{} states", states.len()),
                 format!("{} state values", values.len()),
-            ));
+            )
+            .advice("give one array for each of LayerRef::states, in that order"));
         }
         for (i, (state, value)) in states.iter().zip(values).enumerate() {
             if state.shape() != value.shape() {
                 let expected = format!("shape {:?} for state {i}", state.shape());
-                return Err(Error::shape(doing(), expected, format!("{:?}", value.shape())));
+                return Err(Error::shape(doing(), expected, format!("{:?}", value.shape()))
+                    .advice("states have the layer's batch size in front"));
             }
         }
         for (state, value) in states.iter().zip(values) {
@@ -732,7 +736,8 @@ pub(crate) fn set_variables(what: &str, variables: &[Variable], values: &[Array]
             format!("set_weights of {what}"),
             format!("{} arrays", variables.len()),
             values.len().to_string(),
-        ));
+        )
+        .advice("give one array for each weight, as get_weights does"));
     }
     for (variable, value) in variables.iter().zip(values) {
         if variable.shape() != value.shape() {
@@ -740,7 +745,8 @@ pub(crate) fn set_variables(what: &str, variables: &[Variable], values: &[Array]
                 format!("set_weights of {what}"),
                 format!("shape {:?} for {}", variable.shape(), variable.name()),
                 format!("{:?}", value.shape()),
-            ));
+            )
+            .advice("the order is that of get_weights; transpose or reshape what comes from elsewhere"));
         }
     }
     for (variable, value) in variables.iter().zip(values) {

@@ -53,7 +53,8 @@ impl<const N: usize> LocallyConnected<N> {
         let frame = self.windowed.resolve(format!("LocallyConnected{N}D"), "kernel_size")?;
         if frame.windows.padding != Padding::Valid {
             let received = self.windowed.padding.to_value().to_string();
-            return Err(Error::value(frame.class, "padding \"valid\"", received));
+            return Err(Error::value(frame.class, "padding \"valid\"", received)
+                .advice("pad in front of it with a ZeroPadding layer"));
         }
         Ok(frame)
     }

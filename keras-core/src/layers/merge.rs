@@ -13,7 +13,8 @@ fn check(class: &str, inputs: &[Spec]) -> Result<()> {
         return Err(few(class, inputs.len()));
     }
     if class == "Subtract" && inputs.len() > 2 {
-        return Err(Error::value(class, "exactly 2 inputs", inputs.len().to_string()));
+        return Err(Error::value(class, "exactly 2 inputs", inputs.len().to_string())
+            .advice("join the others first, with a layer for any number such as Add"));
     }
     let mut batch = None;
     for (first, spec) in inputs.first().into_iter().cycle().zip(inputs) {
@@ -22,7 +23,8 @@ fn check(class: &str, inputs: &[Spec]) -> Result<()> {
                 class,
                 format!("inputs of one element type, {}", first.dtype),
                 texts(inputs),
-            ));
+            )
+            .advice(CAST));
         }
         let Some(len) = spec.shape.first() else {
             return Err(Error::shape(class, "inputs with a batch axis", texts(inputs)));
@@ -36,8 +38,11 @@ fn check(class: &str, inputs: &[Spec]) -> Result<()> {
 }
 
 fn few(class: &str, inputs: usize) -> Error {
-    Error::value(class, "at least 2 inputs", inputs.to_string())
+    Error::value(class, "at least 2 inputs", inputs.to_string()).advice("call it on a list: `[&a, &b]`")
 }
+
+/// What to do about inputs of several element types.
+const CAST: &str = "convert with k::cast";
 
 fn texts(inputs: &[Spec]) -> String {
     inputs.iter().map(Spec::to_string).collect::<Vec<_>>().join(" and ")
@@ -62,7 +67,10 @@ fn broadcast(class: &str, inputs: &[Spec]) -> Result<Option<Vec<Spec>>> {
                 (a, b) if axis == 0 => a.or(b),
                 (None, _) | (_, None) => None,
                 (Some(1), other) | (other, Some(1)) => other,
-                _ => return Err(Error::shape(class, "inputs whose shapes fit or are 1", texts(inputs))),
+                _ => {
+                    return Err(Error::shape(class, "inputs whose shapes fit or are 1", texts(inputs))
+                        .advice("bring them to one shape, by Reshape or a Dense of the same units"));
+                }
             };
         }
     }
@@ -239,7 +247,9 @@ impl Layer for Concatenate {
         let mut shape = first.shape.clone();
         for spec in rest {
             if spec.dtype != first.dtype {
-                return Err(Error::dtype("Concatenate", "inputs of one element type", texts(inputs)));
+                return Err(
+                    Error::dtype("Concatenate", "inputs of one element type", texts(inputs)).advice(CAST)
+                );
             }
             let fits = spec.rank() == shape.len()
                 && shape
@@ -249,7 +259,8 @@ impl Layer for Concatenate {
                     .all(|(i, (a, b))| i == axis || a.is_none() || b.is_none() || a == b);
             if !fits {
                 let expected = format!("inputs of matching shapes except for axis {axis}");
-                return Err(Error::shape("Concatenate", expected, texts(inputs)));
+                return Err(Error::shape("Concatenate", expected, texts(inputs))
+                    .advice("choose another axis, or bring the other axes to one length"));
             }
             for (i, (a, b)) in shape.iter_mut().zip(&spec.shape).enumerate() {
                 // Where one input knows the length of a shared axis, all of them have it.

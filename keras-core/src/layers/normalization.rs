@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::initializers::InitializerSpec;
 use crate::k;
 use crate::registry::{Config, Reader};
-use crate::semantics::{FrozenBatchNormalization, MovingVariance};
+use crate::semantics::{FrozenBatchNormalization, MaskedStatistics, MovingVariance};
 use crate::tensor::{Spec, Tensor};
 
 /// gamma·(x − mean)/√(variance + ε) + beta along an axis (Ioffe and Szegedy, 2015): any shape to the same shape.
@@ -110,7 +110,8 @@ impl BatchNormalization {
                 "BatchNormalization",
                 format!("an axis of an input of rank {rank} behind the batch axis"),
                 self.axis.to_string(),
-            )),
+            )
+            .advice("name the axis of the features: -1 if they come last, 1 if they come first")),
         }
     }
 }
@@ -180,7 +181,8 @@ impl Layer for BatchNormalization {
         dtype(class, spec, cx.dtype())?;
         if !self.momentum.is_finite() || !self.epsilon.is_finite() || self.epsilon < 0.0 {
             let received = format!("momentum {} and epsilon {}", self.momentum, self.epsilon);
-            return Err(Error::value(class, "a finite momentum and an epsilon of at least 0", received));
+            return Err(Error::value(class, "a finite momentum and an epsilon of at least 0", received)
+                .advice("the defaults are 0.99 and 0.001"));
         }
         let len = known(class, spec, spec.shape.get(axis).copied().flatten(), &format!("axis {axis}"))?;
         if self.scale {
@@ -226,7 +228,9 @@ impl Layer for BatchNormalization {
 
         let axes: Vec<isize> = (0..shape.len()).filter(|&i| i != axis).map(|i| i as isize).collect();
         let epsilon = k::epsilon_in(cx.trace(), shape.len(), axis, self.epsilon);
-        let (y, mean, variance) = k::normalized(x, gamma.as_ref(), beta.as_ref(), &axes, epsilon);
+        let counted = self.counted(cx, x, axis)?;
+        let (y, mean, variance) =
+            k::normalized(x, (gamma.as_ref(), beta.as_ref()), (&axes, counted.as_ref()), epsilon);
 
         let count = shape.iter().product::<usize>() / len.max(1);
         let factor = self.variance_factor(cx, count as f64, shape.len(), axis);
@@ -241,6 +245,11 @@ impl Layer for BatchNormalization {
     }
 }
 
+/// Whether TensorFlow 2 has a kernel for it, which knows no masks and corrects variances.
+fn is_image(rank: usize, axis: usize) -> bool {
+    (4..=5).contains(&rank) && (axis == rank - 1 || axis == 1)
+}
+
 impl BatchNormalization {
     /// What the biased variance of `n` values is multiplied by before it is averaged.
     fn variance_factor(&self, cx: &Call, n: f64, rank: usize, axis: usize) -> f64 {
@@ -251,9 +260,19 @@ impl BatchNormalization {
                 let own = n / (n - (1.0 + self.epsilon));
                 if rank == 4 && axis == 3 { own * kernel } else { own }
             }
-            MovingVariance::TfKeras if (4..=5).contains(&rank) && (axis == rank - 1 || axis == 1) => kernel,
+            MovingVariance::TfKeras if is_image(rank, axis) => kernel,
             MovingVariance::TfKeras | MovingVariance::Batch => 1.0,
         }
+    }
+
+    /// Ones where statistics count and zeros where they do not; none if all count.
+    fn counted(&self, cx: &Call, x: &Tensor, axis: usize) -> Result<Option<Tensor>> {
+        let rank = x.rank()?;
+        let unmasked = cx.semantics().masked_statistics == MaskedStatistics::Unmasked;
+        let Some(mask) = cx.mask(0).filter(|_| unmasked && !is_image(rank, axis)) else { return Ok(None) };
+        let mut shape: Vec<isize> = mask.shape()?.iter().map(|&len| len as isize).collect();
+        shape.resize(rank, 1);
+        Ok(Some(k::ones_like(x, None) * k::reshape(&k::cast(mask, x.dtype()?), &shape)))
     }
 
     /// Moves an average towards a value.

@@ -112,10 +112,6 @@ impl Layer for Rescaling {
         };
         Ok(vec![x * row(&self.scale)? + row(&self.offset)?])
     }
-
-    fn supports_masking(&self) -> bool {
-        true
-    }
 }
 
 /// (x − mean)/√variance along axes of the input: any shape to the same shape.
@@ -276,10 +272,6 @@ impl Layer for Normalization {
         let deviation = k::sqrt(&statistic("variance", self.given.as_ref().map(|given| &given.1))?);
         let divisor = k::maximum(&deviation, &k::number(&deviation, 1e-7));
         Ok(vec![if self.invert { &x * &divisor + mean } else { (&x - &mean) / divisor }])
-    }
-
-    fn supports_masking(&self) -> bool {
-        true
     }
 }
 

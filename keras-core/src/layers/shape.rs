@@ -127,7 +127,8 @@ impl Layer for Reshape {
                 "Reshape",
                 "lengths and at most one −1",
                 format!("{:?}", self.target_shape),
-            ));
+            )
+            .advice("say all lengths but one"));
         }
         let rest = spec.shape.get(1..).unwrap_or_default();
         let mut shape = vec![spec.shape.first().copied().flatten()];
@@ -210,7 +211,8 @@ impl Layer for Permute {
                 "Permute",
                 format!("each of the axes 1 to {} once", self.dims.len()),
                 format!("{:?}", self.dims),
-            ));
+            )
+            .advice("count the axes from 1, without that of the batch"));
         }
         let shape = self.order().into_iter().map(|axis| spec.shape.get(axis).copied().flatten());
         Ok(Some(vec![Spec::new(shape.collect::<Vec<_>>(), spec.dtype)]))

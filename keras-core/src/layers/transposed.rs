@@ -70,7 +70,8 @@ impl<const N: usize> ConvTranspose<N> {
             && padding.0.iter().zip(self.windowed.strides.0).any(|(&padding, stride)| padding >= stride)
         {
             let expected = format!("an output_padding below the strides {:?}", self.windowed.strides.0);
-            return Err(Error::value(frame.class, expected, format!("{:?}", padding.0)));
+            return Err(Error::value(frame.class, expected, format!("{:?}", padding.0))
+                .advice("leave output_padding out, or raise the strides"));
         }
         Ok(frame)
     }

@@ -60,15 +60,22 @@ kind!(
     to_value = |this: &dyn Metric| this.config(),
     build = |config: &Config| match REGISTRY.build(config) {
         // Every loss is a metric, too: its mean.
-        Err(unknown @ crate::Error::Name(_)) if config.config.is_empty() => {
+        Err(crate::Error::Name(_)) if config.config.is_empty() => {
             match <dyn losses::Loss as Kind>::build(config) {
                 Ok(loss) => Ok(MetricRef::new(OfLoss(loss))),
-                Err(_) => Err(unknown),
+                Err(_) => {
+                    let losses = <dyn losses::Loss as Kind>::registry().names();
+                    let known: Vec<&str> = BY_OUTPUT.into_iter().chain(losses).collect();
+                    Err(REGISTRY.unknown_among(&config.class_name, &known))
+                }
             }
         }
         found => found,
     }
 );
+
+/// The names whose meaning depends on the output: [`resolve_metric`].
+const BY_OUTPUT: [&str; 4] = ["accuracy", "acc", "crossentropy", "ce"];
 
 /// A Rust function of targets and predictions is a metric under its own name: the mean of its values.
 impl<F: Fn(&Tensor, &Tensor) -> Tensor + Send + Sync> Metric for F {

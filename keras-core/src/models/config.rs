@@ -138,7 +138,9 @@ pub fn model_from_config(config: &Config) -> Result<Model> {
             None => Ok(sequential_from(config)?.model().clone()),
         },
         "Model" | "Functional" => functional_from(config),
-        other => Err(Error::name("model from config", "the class Sequential or Model", format!("{other:?}"))),
+        other => Err(Error::name("model from config", "the class Sequential or Model", format!("{other:?}"))
+            .advice("read a single layer with layers::deserialize")
+            .suggest(other, ["Sequential", "Model", "Functional"])),
     }
 }
 

@@ -83,7 +83,7 @@ impl Model {
             network: RwLock::new(None),
             added: Mutex::default(),
             trainable: AtomicBool::new(true),
-            semantics: Mutex::default(),
+            semantics: Mutex::new(Semantics::current()),
             runtime: Mutex::default(),
             random: (seed, Variable::scalar("step", 0.0, DType::I64)),
             order: Mutex::default(),
@@ -195,12 +195,8 @@ impl Model {
     pub fn get_layer(&self, name: &str) -> Result<LayerRef> {
         let layers = self.layers();
         layers.iter().find(|layer| layer.name() == name).cloned().ok_or_else(|| {
-            let names: Vec<&str> = layers.iter().map(LayerRef::name).collect();
-            Error::name(
-                format!("get_layer of model {}", self.name()),
-                format!("one of {}", names.join(", ")),
-                format!("{name:?}"),
-            )
+            let names = layers.iter().map(LayerRef::name);
+            Error::unknown(format!("get_layer of model {}", self.name()), name, names)
         })
     }
 
@@ -213,6 +209,7 @@ impl Model {
                 format!("an index below {}", layers.len()),
                 index.to_string(),
             )
+            .advice("Model::layers lists them, inputs included")
         })
     }
 

@@ -66,7 +66,8 @@ impl Network {
             let id =
                 id.ok_or_else(|| Error::value(doing(), "Keras tensors as inputs", format!("{input:?}")))?;
             if ids.contains(&id) {
-                return Err(Error::value(doing(), "every input once", format!("{input:?} twice")));
+                return Err(Error::value(doing(), "every input once", format!("{input:?} twice"))
+                    .advice("leave the second one out"));
             }
             ids.push(id);
         }
@@ -84,7 +85,7 @@ impl Network {
                 "layer names that are unique",
                 format!("the name \"{name}\" used {count} times"),
             )
-            .advice("all layer names should be unique"));
+            .advice("give one of the layers another name; a layer that is meant twice is called twice"));
         }
         let base = Base { name: Some(name), ..Base::default() };
         Ok(Self { kind, base, layers, inputs, outputs, nodes, losses: Arc::default() })
@@ -174,7 +175,8 @@ impl Layer for Network {
                     _ => true,
                 });
             if !fits {
-                return Err(Error::shape("call", own.to_string(), given.to_string()));
+                return Err(Error::shape("call", own.to_string(), given.to_string())
+                    .advice("call the model on tensors of the shapes of its inputs"));
             }
         }
         // An operation between layers is not settled by itself: then the whole is probed.

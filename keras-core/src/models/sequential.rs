@@ -81,7 +81,7 @@ impl Sequential {
                 "layer names that are unique",
                 format!("the name \"{}\" used 2 times", layer.name()),
             )
-            .advice("all layer names should be unique"));
+            .advice("give one of the layers another name"));
         }
         added.push(layer.clone());
         if let Some(tensor) = output {
@@ -89,7 +89,7 @@ impl Sequential {
                 Ok(inputs) => inputs,
                 Err(_) => vec![tensor.clone()],
             };
-            let result = single(&layer, &tensor)?;
+            let result = self.0.semantics().during(|| single(&layer, &tensor))?;
             self.connect(source, result)?;
         }
         *lock(&self.0.0.added) = added;
@@ -165,7 +165,8 @@ impl Sequential {
                 format!("pop from model {}", self.name()),
                 "at least one layer",
                 "none",
-            ));
+            )
+            .advice("add layers before"));
         };
         if let (Ok(inputs), Ok(output)) = (self.0.inputs(), self.0.output()) {
             let before = output.layer_node().and_then(|(node, _)| node.inputs.first().cloned());
@@ -197,7 +198,7 @@ impl Sequential {
         let source = input.tensor()?;
         let mut tensor = source.clone();
         for layer in &added {
-            tensor = single(layer, &tensor)?;
+            tensor = self.0.semantics().during(|| single(layer, &tensor))?;
         }
         self.connect(vec![source], tensor)
     }

@@ -107,12 +107,8 @@ impl OptimizerState {
         let name = if name == "lr" { "learning_rate" } else { name };
         let known = || self.0.hyperparameters.iter().chain(&self.0.scalars);
         known().find(|variable| variable.name() == name).ok_or_else(|| {
-            let names: Vec<&str> = known().map(Variable::name).collect();
-            Error::name(
-                format!("optimizer {}", self.0.definition.class_name()),
-                format!("one of {}", names.join(", ")),
-                format!("{name:?}"),
-            )
+            let doing = format!("optimizer {}", self.0.definition.class_name());
+            Error::unknown(doing, name, known().map(Variable::name))
         })
     }
 

@@ -86,11 +86,13 @@ pub(super) fn load(parts: &Parts, options: &Load) -> Result<Model> {
 
     // The size of the file bounds that of the weights.
     let size = unpacked.as_file().metadata().map_or(0, |metadata| metadata.len());
-    let model = loading(usize::try_from(size).unwrap_or(usize::MAX), || config::model_of_value(&what, value))
-        .map_err(|error| error.within(&what))?;
+    let size = usize::try_from(size).unwrap_or(usize::MAX);
     let training = value.get("compile_config").filter(|config| options.compiles() && !config.is_null());
     let semantics = state.as_ref().and_then(|state| state.semantics);
-    model.set_semantics(semantics.unwrap_or_else(|| training::semantics(writer, training)));
+    let model = semantics
+        .unwrap_or_else(|| training::semantics(writer, training))
+        .during(|| loading(size, || config::model_of_value(&what, value)))
+        .map_err(|error| error.within(&what))?;
     values(&model, &root, &mut Variable::set)?;
     if let Some(training) = training {
         let compile = || -> Result<()> {

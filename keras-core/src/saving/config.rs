@@ -84,10 +84,9 @@ fn model_of(what: &str, value: &Value) -> Result<Model> {
         None => None,
     };
     let writer = writer.unwrap_or_else(|| Writer::of_config(&value.to_string()));
-    let model = model_of_value(what, value)?;
     let state = value.get(state::KEY).map(|state| State::parse(&state.to_string())).transpose()?;
-    model.set_semantics(state.and_then(|state| state.semantics).unwrap_or_else(|| writer.semantics()));
-    Ok(model)
+    let semantics = state.and_then(|state| state.semantics).unwrap_or_else(|| writer.semantics());
+    semantics.during(|| model_of_value(what, value))
 }
 
 /// The model of `{"class_name", "config"}`.
@@ -125,8 +124,8 @@ fn config_of(value: &Value) -> Option<Config> {
 /// # Errors
 /// If a layer of the model cannot be made from its config.
 pub fn clone_model(model: &Model) -> Result<Model> {
-    let copy = model_from_config(&model.get_config()?)?;
-    copy.set_semantics(model.semantics());
+    let config = model.get_config()?;
+    let copy = model.semantics().during(|| model_from_config(&config))?;
     copy.set_trainable(model.trainable());
     Ok(copy)
 }

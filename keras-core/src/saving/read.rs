@@ -102,16 +102,18 @@ fn model_of(h5: &H5, options: &Load) -> Result<Model> {
         None => None,
     };
     let saved = saved.ok_or_else(|| Error::file(&what, "a group model_weights with layer_names", "none"))?;
-    let model = loading(saved.elements(), || {
-        let model = model_of_value(&what, &value)?;
-        build(&model, &saved)?;
-        Ok(model)
-    })
-    .map_err(|error: Error| error.within(&what))?;
     let training = root.text("training_config").map(|config| text::from_json("training config", config));
     let training = if options.compile { training.transpose()? } else { None };
     let semantics = state.as_ref().and_then(|state| state.semantics);
-    model.set_semantics(semantics.unwrap_or_else(|| training::semantics(writer, training.as_ref())));
+    let made = || {
+        let model = model_of_value(&what, &value)?;
+        build(&model, &saved)?;
+        Ok(model)
+    };
+    let model = semantics
+        .unwrap_or_else(|| training::semantics(writer, training.as_ref()))
+        .during(|| loading(saved.elements(), made))
+        .map_err(|error: Error| error.within(&what))?;
     let whole = LoadWeights { whole: true, ..LoadWeights::new() };
     saved.assign(&model.layers(), whole, |values| {
         values.iter().try_for_each(|(variable, value)| variable.set(value))

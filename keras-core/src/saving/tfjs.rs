@@ -292,9 +292,10 @@ impl Parts {
             None => Writer::of_config(&self.config.to_string()),
         };
         let elements = self.weights.iter().map(|entry| entry.shape.iter().product::<usize>()).sum();
-        let model = loading(elements, || model_of_value(&self.what, &self.config)).map_err(within)?;
         let training = self.training_config.as_ref().filter(|config| options.compiles() && !config.is_null());
-        model.set_semantics(training::semantics(writer, training));
+        let model = training::semantics(writer, training)
+            .during(|| loading(elements, || model_of_value(&self.what, &self.config)))
+            .map_err(within)?;
         let names = Names::of(&self.weights);
         for layer in model.layers() {
             self.assign(&layer, &names).map_err(within)?;

@@ -43,8 +43,8 @@ impl Phase {
     }
 }
 
-/// What a trace is made for.
-#[derive(Debug, Clone, Default)]
+/// What a trace is made for. Default: the test phase, by the rules in force ([`Semantics::current`]).
+#[derive(Debug, Clone)]
 pub struct TraceOptions {
     /// The learning phase.
     pub phase: Phase,
@@ -54,6 +54,17 @@ pub struct TraceOptions {
     pub random: Option<(Variable, Variable)>,
     /// The layers that do not learn, by their ids: what `compile` saw of their `trainable` flags.
     pub frozen: Arc<HashSet<u64>>,
+}
+
+impl Default for TraceOptions {
+    fn default() -> Self {
+        Self {
+            phase: Phase::default(),
+            semantics: Semantics::current(),
+            random: None,
+            frozen: Arc::default(),
+        }
+    }
 }
 
 /// A graph under construction. Clones are the same trace.

@@ -235,7 +235,8 @@ fn check_target(array: Column, spec: &Spec, name: &str, loss: &str) -> Result<Co
                 doing,
                 "one class number per prediction: a last axis of length 1",
                 shape(array.shape()),
-            ));
+            )
+            .advice("for one number per class use the loss categorical_crossentropy"));
         }
         return Ok(array.cast(if array.dtype().is_float() { spec.dtype } else { DType::I64 }));
     }
@@ -257,7 +258,8 @@ fn check_target(array: Column, spec: &Spec, name: &str, loss: &str) -> Result<Co
             doing,
             format!("the shape of the output, {}", crate::tensor::shape_text(&spec.shape)),
             shape(array.shape()),
-        ));
+        )
+        .advice("reshape the targets, or give the last layer the units that they have"));
     }
     Ok(array.cast(spec.dtype))
 }

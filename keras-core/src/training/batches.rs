@@ -24,7 +24,9 @@ pub(crate) struct Sizes {
 
 impl Sizes {
     pub(crate) fn check(&self) -> Result<()> {
-        let wrong = |expected: &str, received: String| Err(Error::value(self.doing, expected, received));
+        let wrong = |expected: &str, received: String| {
+            Err(Error::value(self.doing, expected, received).advice("leave out what shall be the default"))
+        };
         match (self.batch_size, self.steps) {
             (Some(0), _) => wrong("a batch size of at least 1", "0".into()),
             (_, Some(0)) => wrong("at least 1 step", "0".into()),
@@ -258,7 +260,11 @@ impl<'a> FromGenerator<'a> {
         check: impl Fn(Batch) -> Result<Feeds> + 'a,
     ) -> Result<Self> {
         let doing = sizes.doing;
-        let wrong = |expected: &str, received: String| Err(Error::value(doing, expected, received));
+        let wrong = |expected: &str, received: String| {
+            Err(Error::value(doing, expected, received).advice(
+                "say how long a pass is by steps, samples or the length of a Sequence, and nothing else",
+            ))
+        };
         if let Some(size) = sizes.batch_size {
             return wrong(
                 "no batch size for data from a generator, whose batches have theirs",
@@ -325,7 +331,8 @@ impl Batches for FromGenerator<'_> {
                 self.doing,
                 format!("{} {unit} from the generator in every pass", self.goal),
                 format!("an end after {} {unit} of one", self.seen),
-            ));
+            )
+            .advice("let the generator go on for ever, or ask for fewer"));
         };
         let feeds = (self.check)(batch)?;
         self.seen += if self.counted() == Counted::Samples { feeds.count } else { 1 };
@@ -399,5 +406,5 @@ pub(crate) fn check_alone(doing: &str, y: &Data, sample_weight: Option<&SampleWe
         None => return Ok(()),
     };
     let expected = "data from a generator alone, which gives targets and weights with the inputs";
-    Err(Error::value(doing, expected, received))
+    Err(Error::value(doing, expected, received).advice("let the generator yield (x, y) or (x, y, weights)"))
 }

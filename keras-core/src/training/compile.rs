@@ -4,13 +4,14 @@ use super::step::StepKey;
 use crate::array::{Array, DType};
 use crate::backend::{ProgramCache, Variable};
 use crate::error::{Error, Result};
+use crate::graph::Type;
 use crate::layers::Weight;
 use crate::losses::{LossRef, LossSpec};
 use crate::metrics::{MetricRef, MetricSpec, resolve_metric};
 use crate::models::{Model, lock};
 use crate::optimizers::{OptimizerRef, OptimizerSpec, OptimizerState};
 use crate::semantics::{MetricNames, Semantics};
-use crate::tensor::Tensor;
+use crate::tensor::{Phase, Tensor, Trace, TraceOptions};
 use serde_json::{Map, Value};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -71,14 +72,12 @@ impl<T: Clone> PerOutput<T> {
                 format!("compile, {what}"),
                 format!("{} entries, one per output: {}", names.len(), names.join(", ")),
                 values.len().to_string(),
-            )),
+            )
+            .advice("list one for each output, or give them by output name")),
             Self::Named(values) => {
                 if let Some((name, _)) = values.iter().find(|(name, _)| !names.contains(name)) {
-                    return Err(Error::name(
-                        format!("compile, {what}"),
-                        format!("one of {}", names.join(", ")),
-                        format!("{name:?}"),
-                    ));
+                    let known = names.iter().map(String::as_str);
+                    return Err(Error::unknown(format!("compile, {what}"), name, known));
                 }
                 Ok(names
                     .iter()
@@ -356,6 +355,11 @@ impl Model {
                 metrics: metered,
             });
         }
+        if !self.is_lossy(&outputs) {
+            let expected = "a loss for at least one output, or a loss added by a layer";
+            return Err(Error::value(format!("compile of model {}", self.name()), expected, "none")
+                .advice("name a loss, or add one with Model::add_loss before"));
+        }
         let mut metrics_names = vec!["loss".to_owned()];
         let mut loss_states = Vec::new();
         if several {
@@ -382,6 +386,28 @@ impl Model {
             steps: ProgramCache::new(),
             described: options.describe(),
         })
+    }
+
+    /// Whether there is something to minimise: losses of outputs, of the model, of weights, or those that layers add when
+    /// they are called. Where a call on some lengths fails, that shows when real ones are there.
+    fn is_lossy(&self, outputs: &[OutputPlan]) -> bool {
+        let stated = outputs.iter().any(|output| output.loss.is_some())
+            || !self.added_losses().is_empty()
+            || self.regularized().iter().any(|weight| weight.regularizer.is_some());
+        let called = || -> Result<bool> {
+            let semantics = self.semantics();
+            let trace =
+                Trace::new(TraceOptions { phase: Phase::Train, semantics, ..TraceOptions::default() });
+            let mut inputs = Vec::new();
+            for input in self.inputs()? {
+                let spec = input.spec()?;
+                let lens: Vec<usize> = spec.shape.iter().map(|len| len.unwrap_or(8)).collect();
+                inputs.push(trace.input(Type::new(lens, spec.dtype)));
+            }
+            self.as_layer()?.replay(&trace, &inputs, &vec![None; inputs.len()])?;
+            Ok(!trace.collected().losses.is_empty())
+        };
+        stated || called().unwrap_or(true)
     }
 
     /// The snapshot; an error that says what to do if there is none.
@@ -432,7 +458,9 @@ fn is_temporal(mode: Option<&str>) -> Result<bool> {
         None => Ok(false),
         Some("temporal") => Ok(true),
         Some(other) => {
-            Err(Error::value("compile, sample_weight_mode", "\"temporal\" or nothing", format!("{other:?}")))
+            Err(Error::value("compile, sample_weight_mode", "\"temporal\" or nothing", format!("{other:?}"))
+                .advice("leave it out for one weight per sample")
+                .suggest(other, ["temporal"]))
         }
     }
 }

@@ -74,7 +74,8 @@ impl Data {
                 format!("checking {what}"),
                 format!("{} arrays, for {}", names.len(), listed()),
                 self.columns.len().to_string(),
-            ));
+            )
+            .advice("give a list of one array for each, or arrays by name"));
         }
         if unnamed {
             return Ok(self.columns.iter().map(|(_, array)| array.clone()).collect());
@@ -86,11 +87,15 @@ impl Data {
                 found.map(|(_, array)| array.clone()).ok_or_else(|| {
                     let given: Vec<&str> =
                         self.columns.iter().filter_map(|(name, _)| name.as_deref()).collect();
+                    let stray = given.iter().find(|given| !names.iter().any(|name| name == *given));
+                    let stray = stray.copied().unwrap_or_default();
                     Error::name(
                         format!("checking {what}"),
                         format!("the names {}", listed()),
                         given.join(", "),
                     )
+                    .advice("give an array for each name")
+                    .suggest(stray, names.iter().map(String::as_str))
                 })
             })
             .collect()
@@ -188,6 +193,9 @@ pub(crate) fn standardize(
                 format!("checking {what}"),
                 expected,
                 format!("an array with shape {}", crate::tensor::shape_text(&received)),
+            )
+            .advice(
+                "shapes leave out the samples: reshape the data, or give the Input the shape of a sample",
             );
             if array.rank() + 1 == spec.rank() {
                 error = error.advice(format!(
@@ -203,6 +211,8 @@ pub(crate) fn standardize(
     Ok(checked)
 }
 
+const SAMPLES: &str = "give inputs and targets of the same samples, in the same order";
+
 /// The common number of samples; an error if there are none or arrays differ.
 pub(crate) fn sample_count(x: &[Column], others: &[(&str, &Column)]) -> Result<usize> {
     let samples = x.first().map_or(0, Column::samples);
@@ -212,7 +222,8 @@ pub(crate) fn sample_count(x: &[Column], others: &[(&str, &Column)]) -> Result<u
                 "checking input arrays",
                 format!("the same number of samples, {samples}"),
                 array.samples().to_string(),
-            ));
+            )
+            .advice(SAMPLES));
         }
     }
     for (what, array) in others {
@@ -221,11 +232,12 @@ pub(crate) fn sample_count(x: &[Column], others: &[(&str, &Column)]) -> Result<u
                 format!("checking {what}"),
                 format!("the same number of samples as the input arrays, {samples}"),
                 array.samples().to_string(),
-            ));
+            )
+            .advice(SAMPLES));
         }
     }
     if samples == 0 {
-        return Err(Error::value("checking data", "at least one sample", "none"));
+        return Err(Error::value("checking data", "at least one sample", "none").advice(SAMPLES));
     }
     Ok(samples)
 }

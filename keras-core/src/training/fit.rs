@@ -236,7 +236,8 @@ impl Model {
                         "fit",
                         "a validation_split that leaves samples on both sides",
                         format!("{} of {} samples", options.validation_split, samples.count),
-                    ));
+                    )
+                    .advice("give more samples, or validation_data"));
                 }
                 validation = Some(samples.part(at, samples.count)?);
                 samples = samples.part(0, at)?;
@@ -289,53 +290,66 @@ impl Model {
 }
 
 fn check_options(options: &Fit<'_>, generates: bool) -> Result<()> {
-    let wrong = |expected: &str, received: String| Err(Error::value("fit", expected, received));
+    let wrong = |expected: &str, received: String, advice: &str| {
+        Err(Error::value("fit", expected, received).advice(advice))
+    };
     let validates = options.validation.is_some() || options.validation_split > 0.0;
     let validation_generates = options.validation.as_ref().is_some_and(|(x, ..)| x.generated().is_some());
     if generates && options.validation_split > 0.0 {
         let expected = "validation_data beside data from a generator, which cannot be split";
-        return wrong(expected, format!("a validation_split of {}", options.validation_split));
+        let received = format!("a validation_split of {}", options.validation_split);
+        return wrong(expected, received, "give validation_data, from another generator or as arrays");
     }
     if !generates && let Some(samples) = options.samples_per_epoch {
-        return wrong("samples_per_epoch for data from a generator", format!("{samples} of arrays"));
+        let expected = "samples_per_epoch for data from a generator";
+        return wrong(expected, format!("{samples} of arrays"), "use steps_per_epoch");
     }
     match (options.steps_per_epoch, options.validation_steps) {
         _ if validation_generates => {}
         (_, Some(steps)) if generates => {
             let expected = "validation_steps for validation data from a generator";
-            return wrong(expected, format!("{steps} validation_steps of arrays"));
+            return wrong(
+                expected,
+                format!("{steps} validation_steps of arrays"),
+                "leave validation_steps out",
+            );
         }
         _ if generates => {}
         (None, Some(steps)) => {
             return wrong(
                 "steps_per_epoch beside validation_steps",
                 format!("{steps} validation_steps alone"),
+                "give both or none",
             );
         }
         (Some(steps), None) if validates => {
             return wrong(
                 "validation_steps beside steps_per_epoch and validation data",
                 format!("{steps} steps_per_epoch alone"),
+                "give both or none",
             );
         }
         (Some(_), Some(steps)) if !validates => {
-            return wrong("validation data for validation_steps", format!("{steps} validation_steps alone"));
+            let received = format!("{steps} validation_steps alone");
+            return wrong("validation data for validation_steps", received, "give validation_data");
         }
         _ => {}
     }
     if options.validation_steps == Some(0) {
-        return wrong("at least 1 of validation_steps", "0".into());
+        return wrong("at least 1 of validation_steps", "0".into(), "leave it out for all validation data");
     }
     if options.verbose > 2 {
-        return wrong("verbose 0, 1 or 2", options.verbose.to_string());
+        let received = options.verbose.to_string();
+        return wrong("verbose 0, 1 or 2", received, "0 is silent, 1 a bar, 2 a line per epoch");
     }
     if options.validation_freq == 0 {
-        return wrong("a validation_freq of at least 1", "0".into());
+        return wrong("a validation_freq of at least 1", "0".into(), "1 validates after every epoch");
     }
     if !(0.0..1.0).contains(&options.validation_split) {
         return wrong(
             "a validation_split of at least 0 and less than 1",
             options.validation_split.to_string(),
+            "it is the fraction that is kept for validation: 0.1 of 100 samples are the last 10",
         );
     }
     Ok(())

@@ -171,7 +171,8 @@ impl Model {
                         "a batch size of {fixed}, as the model's inputs fix it, and a number of samples that it divides"
                     ),
                     format!("{samples} samples in batches of {batch}"),
-                ));
+                )
+                .advice("give as many samples as fill batches of that size"));
             }
         }
         Ok(())

@@ -52,7 +52,8 @@ impl SampleWeight {
                     "checking sample_weight",
                     format!("weights by output name for {outputs} outputs"),
                     "one array without a name",
-                ));
+                )
+                .advice("give them as `[(\"output\", weights), ..]`"));
             }
             named => named.iter().find(|(name, _)| name.as_deref() == Some(output)).map(|(_, array)| array),
         };
@@ -64,7 +65,8 @@ impl SampleWeight {
                 doing(),
                 "a target of at least three axes for sample_weight_mode \"temporal\"",
                 format!("{:?}", target.shape()),
-            ));
+            )
+            .advice("leave sample_weight_mode out where there are no time steps"));
         }
         let expected = target.shape().get(..axes).unwrap_or_default();
         if array.shape() != expected {
@@ -77,7 +79,7 @@ impl SampleWeight {
             return Err(if !temporal && array.rank() == 2 {
                 error.advice("weights per time step need sample_weight_mode(\"temporal\") at compile")
             } else {
-                error
+                error.advice("give each sample of the data its weight, in the same order")
             });
         }
         Ok(Some(array.cast(DType::F64)))
@@ -120,7 +122,8 @@ impl ClassWeight {
                     "checking class_weight",
                     format!("weights by output name for {outputs} outputs"),
                     "one table without a name",
-                ));
+                )
+                .advice("give them with ClassWeight::named"));
             }
             named => {
                 named.iter().find(|(name, _)| name.as_deref() == Some(output)).map(|(_, weights)| weights)
@@ -151,7 +154,8 @@ impl ClassWeight {
                 format!("checking class_weight of {output}"),
                 "a weight for every class in the data",
                 format!("none for the classes {missing:?}"),
-            ));
+            )
+            .advice("name them too: 1 changes nothing"));
         }
         Ok(Some(Array::from(values)))
     }
@@ -176,6 +180,7 @@ fn classes(output: &str, target: &Array) -> Result<Vec<i64>> {
             format!("checking class_weight of {output}"),
             "targets of one or two axes: class_weight is not supported for more",
             format!("{shape:?}"),
-        )),
+        )
+        .advice("use sample_weight")),
     }
 }

@@ -89,7 +89,7 @@ impl Case {
             let x = input(&spec)?;
             inputs.push(if masked { Masking::new(0.0).call(&x)? } else { x });
         }
-        let outputs = layer.call_with(inputs.clone(), self.arguments())?;
+        let outputs = self.semantics.during(|| layer.call_with(inputs.clone(), self.arguments()))?;
         Ok((inputs, outputs))
     }
 }

@@ -6,9 +6,13 @@ use keras_core::array::{Array, DType};
 use keras_core::backend::Engine;
 use keras_core::backend::reference::Reference;
 use keras_core::graph::Type;
-use keras_core::layers::{Arguments, BatchNormalization, Concatenate, Conv2D, LayerRef};
+use keras_core::layers::{
+    Arguments, BatchNormalization, Concatenate, Conv2D, Dense, Embedding, Input, LayerRef, deserialize,
+};
+use keras_core::registry::Config;
 use keras_core::semantics::Semantics;
-use keras_core::tensor::{Phase, Trace, TraceOptions};
+use keras_core::tensor::{Phase, Tensor, Trace, TraceOptions};
+use keras_core::{backend, k};
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -137,4 +141,44 @@ fn concatenation_takes_an_input_without_mask_as_true() {
         let found = traced.run(&Engine::new(Reference).unwrap(), &[&mask], Vec::new()).remove(0);
         assert_eq!(found.as_slice::<bool>().unwrap(), expected);
     }
+}
+
+fn of(shape: impl Into<Vec<Option<usize>>>) -> Tensor {
+    let shape: Vec<Option<usize>> = shape.into();
+    Input::new(shape).tensor().unwrap()
+}
+
+#[test]
+fn aliases_and_tf_keras_s_lists_are_understood() {
+    for (alias, class) in
+        [("Convolution2D", "Conv2D"), ("MaxPool2D", "MaxPooling2D"), ("AvgPool1D", "AveragePooling1D")]
+    {
+        let config = Config::new(alias).with("filters", 3).with("kernel_size", 3);
+        let config = if class == "Conv2D" { config } else { Config::new(alias) };
+        assert_eq!(deserialize(&config).unwrap().class_name(), class);
+    }
+    let layer = deserialize(&Config::new("BatchNormalization").with("axis", vec![3])).unwrap();
+    assert_eq!(layer.config().config["axis"], 3);
+}
+
+#[test]
+fn an_index_outside_the_table_is_an_error() {
+    let layer = LayerRef::new(Embedding::new(3, 2)).unwrap();
+    let engine: Arc<dyn backend::Runtime> = Arc::new(Engine::new(Reference).unwrap());
+    let x = Input::new([2]).dtype(DType::I32).tensor().unwrap();
+    let f = k::function([&x], [&layer.call(&x).unwrap()]).unwrap().on(&engine);
+    assert_eq!(f.run([Array::from([[0_i32, 2]])]).unwrap()[0].shape(), [1, 2, 2]);
+    for wrong in [3, -1] {
+        assert!(f.run([Array::from([[0_i32, wrong]])]).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn a_shared_layer_takes_inputs_that_its_weights_fit() {
+    let dense = LayerRef::new(Dense::new(3).name("shared")).unwrap();
+    dense.call(of([Some(4)])).unwrap();
+    assert_eq!(dense.call(of([Some(7), Some(4)])).unwrap().spec().unwrap().shape, [None, Some(7), Some(3)]);
+    let conv = LayerRef::new(Conv2D::new(3, 3)).unwrap();
+    conv.call(of([Some(8), Some(8), Some(2)])).unwrap();
+    conv.call(of([None, Some(5), Some(2)])).unwrap();
 }

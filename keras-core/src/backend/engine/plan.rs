@@ -97,6 +97,20 @@ pub(super) struct Update {
     pub(super) copied: bool,
 }
 
+impl<B: Backend> Plan<B> {
+    /// The error of a step, with the variables that it reads: they have the names of their layers.
+    pub(super) fn located(&self, step: &Step<B>, error: Error) -> Error {
+        let nodes = self.graph.nodes();
+        let inputs = nodes.get(step.node).map(|node| node.inputs.as_slice()).unwrap_or_default();
+        let names = inputs.iter().filter_map(|input| match &nodes.get(input.node as usize)?.op {
+            Op::Variable(variable) => Some(variable.name()),
+            _ => None,
+        });
+        let names: Vec<&str> = names.collect();
+        if names.is_empty() { error } else { error.within(names.join(", ")) }
+    }
+}
+
 /// A graph made ready to run.
 pub(super) struct Plan<B: Backend> {
     pub(super) graph: Graph,

@@ -46,7 +46,8 @@ impl<B: Backend> Program<B> {
         let mut environment = self.prepare(feeds, &snapshot)?;
         let restored = self.restore(&mut environment, &snapshot.versions);
         for step in plan.compute.iter().filter(|step| !(restored && step.fixed)) {
-            self.step(&Running { plan, step, writable: &step.writable }, &mut environment)?;
+            self.step(&Running { plan, step, writable: &step.writable }, &mut environment)
+                .map_err(|error| plan.located(step, error))?;
         }
         if !restored {
             self.store(&environment, &snapshot.versions);

@@ -356,6 +356,7 @@ fn find(name: &str) -> Result<Function> {
         let names: Vec<&str> = FUNCTIONS.iter().map(|(name, _)| *name).collect();
         Error::name("TFOpLambda", format!("one of {}", names.join(", ")), format!("{name:?}"))
             .advice("replace the operation by a Lambda layer whose function is registered here")
+            .suggest(name, names)
     })
 }
 

@@ -177,11 +177,13 @@ impl Arguments {
         self.activity_regularizer.resolve_if_any()?;
         for (name, rate) in [("dropout", self.dropout), ("recurrent_dropout", self.recurrent_dropout)] {
             if rate.is_nan() {
-                return Err(Error::value(class, format!("a {name} from 0 to 1"), "NaN"));
+                return Err(Error::value(class, format!("a {name} from 0 to 1"), "NaN")
+                    .advice("say which fraction is dropped"));
             }
         }
         if ![1, 2].contains(&self.implementation) {
-            return Err(Error::value(class, "implementation 1 or 2", self.implementation.to_string()));
+            return Err(Error::value(class, "implementation 1 or 2", self.implementation.to_string())
+                .advice("both compute the same; only dropout tells them apart"));
         }
         cx.weight("kernel", kernel, &self.kernel_initializer.resolve()?)
             .regularizer(self.kernel_regularizer.resolve_if_any()?.as_ref())

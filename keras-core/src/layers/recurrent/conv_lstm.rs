@@ -7,7 +7,7 @@ use crate::config::DataFormat;
 use crate::error::{Error, Result};
 use crate::graph::ConvSpec;
 use crate::k;
-use crate::layers::check::{known, positive};
+use crate::layers::check::{RESHAPE, known, positive};
 use crate::layers::conv_geometry::{Image, Windows, from_channels_last, to_channels_last};
 use crate::layers::windowed::default_format;
 use crate::layers::{Build, Call, Choice, Padding, PerAxis};
@@ -169,7 +169,8 @@ impl Kind for ConvLstm {
                 class,
                 format!("an input of rank 5: {order}"),
                 format!("a step {step}"),
-            ));
+            )
+            .advice(RESHAPE));
         }
         let mut image = Image::of(class, step, format, 2)?;
         image.spatial = windows.output(class, &image.spatial)?;

@@ -5,6 +5,7 @@ use crate::array::DType;
 use crate::error::{Error, Result};
 use crate::graph::Type;
 use crate::k::{self, Ran, Steps};
+use crate::layers::check::RESHAPE;
 use crate::layers::{Build, Call};
 use crate::registry::{Config, Reader};
 use crate::tensor::{Spec, Tensor, shape_text};
@@ -45,7 +46,8 @@ impl<'a, T> Parts<'a, T> {
                 class,
                 format!("{constants} constants behind the sequence, as num_constants says"),
                 format!("{} tensors", rest.len()),
-            ));
+            )
+            .advice("call it on the sequence, the initial states (all or none) and the constants"));
         };
         let (initial, constants) = rest.split_at(split);
         if !initial.is_empty() && initial.len() != states {
@@ -53,7 +55,8 @@ impl<'a, T> Parts<'a, T> {
                 class,
                 format!("{states} initial states, one per state of the layer, or none"),
                 format!("{} initial states", initial.len()),
-            ));
+            )
+            .advice("call it on the sequence and all initial states: an LSTM has two, h and c"));
         }
         Ok(Self { x, initial, constants })
     }
@@ -93,10 +96,12 @@ impl Options {
     /// The spec of one step's input, from that of the sequence, and the number of steps.
     pub(crate) fn step(self, class: &str, x: &Spec) -> Result<(Spec, Option<usize>)> {
         let &[first, second, ref rest @ ..] = x.shape.as_slice() else {
-            return Err(Error::shape(class, "an input of rank 3 or more: (batch, time, ..)", x.to_string()));
+            return Err(Error::shape(class, "an input of rank 3 or more: (batch, time, ..)", x.to_string())
+                .advice(RESHAPE));
         };
         if rest.is_empty() {
-            return Err(Error::shape(class, "an input of rank 3: (batch, time, features)", x.to_string()));
+            return Err(Error::shape(class, "an input of rank 3: (batch, time, features)", x.to_string())
+                .advice(RESHAPE));
         }
         let (batch, time) = if self.time_major { (second, first) } else { (first, second) };
         if self.unroll && time.is_none() {
@@ -237,7 +242,8 @@ pub(crate) fn check_initial(class: &str, step: &Spec, initial: &[Spec], cell: &C
                 .all(|(axis, (a, b))| a == b || b.is_none() || (axis == 0 && a.is_none()));
         if !fits || given.dtype != step.dtype {
             let expected = format!("initial state {i} of {}", Spec::new(wanted, step.dtype));
-            return Err(Error::shape(class, expected, given.to_string()));
+            return Err(Error::shape(class, expected, given.to_string())
+                .advice("states are as wide as the layer has units"));
         }
     }
     Ok(())

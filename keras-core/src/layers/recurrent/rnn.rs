@@ -109,7 +109,8 @@ impl RNN {
                 CLASS,
                 format!("no constants: cell {} takes none", layer.name()),
                 constants.to_string(),
-            ));
+            )
+            .advice("leave them out, or use a cell made with_constants"));
         }
         let parts = Parts::of(CLASS, inputs, cell.states.len(), constants)?;
         Ok(Seen { parts, layer, step, time, cell })

@@ -7,7 +7,7 @@ use super::{Cell, CellLayer, Recurrent};
 use crate::error::{Error, Result};
 use crate::graph::RecurrentCell;
 use crate::k::{Ran, Steps};
-use crate::layers::check::{known, positive};
+use crate::layers::check::{RESHAPE, known, positive};
 use crate::layers::{Build, Call};
 use crate::registry::{Config, Reader};
 use crate::tensor::{Spec, Tensor};
@@ -96,7 +96,8 @@ impl Dense {
                 class,
                 "an input of rank 3: (batch, time, features); a step of rank 2: (batch, features)",
                 format!("a step {step}"),
-            ));
+            )
+            .advice(RESHAPE));
         }
         Ok(Cell::new(vec![self.units; states]))
     }

@@ -73,7 +73,8 @@ impl Layers {
         let flag = |key: &str| config.config.get(key).and_then(serde_json::Value::as_bool);
         let (Some(backwards), Some(return_sequences)) = (flag("go_backwards"), flag("return_sequences"))
         else {
-            return Err(Error::value(CLASS, "a recurrent layer such as LSTM", format!("{given:?}")));
+            return Err(Error::value(CLASS, "a recurrent layer such as LSTM", format!("{given:?}"))
+                .advice("wrap a recurrent layer; others run in one direction already"));
         };
         if given.is_built() {
             return Err(Error::state(
@@ -139,7 +140,8 @@ impl Bidirectional {
                 CLASS,
                 "initial states of the forward layer and as many of the backward one",
                 format!("{count} states"),
-            ));
+            )
+            .advice("give states for both directions, the forward ones first"));
         }
         let (states, constants) = rest.split_at(count);
         let (forward, backward) = states.split_at(count / 2);

@@ -45,7 +45,8 @@ fn step_of(inputs: &[Spec]) -> Result<(Spec, Option<usize>)> {
             let shape: Vec<Option<usize>> = std::iter::once(*batch).chain(rest.iter().copied()).collect();
             Ok((Spec::new(shape, x.dtype), *time))
         }
-        _ => Err(Error::shape(CLASS, "an input of rank 3 or more: (batch, time, ..)", x.to_string())),
+        _ => Err(Error::shape(CLASS, "an input of rank 3 or more: (batch, time, ..)", x.to_string())
+            .advice("call the wrapped layer itself where there is no time axis")),
     }
 }
 

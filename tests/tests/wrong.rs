@@ -1,0 +1,99 @@
+//! Wrong calls: what Keras 2.3.1 refuses is refused here, no later, in words that say what to do.
+
+mod layers;
+mod models;
+mod spelling;
+
+use crate::fixtures::Fixture;
+use keras_core::Result;
+use keras_core::error::Report;
+use std::collections::BTreeSet;
+
+/// How far a model has come when a call fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    /// A layer is defined and called: one expression, `Dense::new(3).call(&x)?`, whose builder reports at its end.
+    Layer,
+    /// Layers become a model.
+    Model,
+    Compile,
+    /// Everything that is done with what stands: training, states, weights.
+    Run,
+}
+
+impl Stage {
+    /// The stage of a function of Keras.
+    fn of_keras(verb: &str) -> Self {
+        match verb.rsplit('.').next().unwrap() {
+            "__init__" if verb.starts_with("Model.") || verb.starts_with("Sequential.") => Self::Model,
+            "__init__" | "__call__" | "deserialize" => Self::Layer,
+            "model_from_json" => Self::Model,
+            "compile" => Self::Compile,
+            _ => Self::Run,
+        }
+    }
+}
+
+/// A wrong call of ours: its name in the fixture, and parts of the message: where it happened (of a layer, with its
+/// name), what was expected, what was received.
+struct Row {
+    name: &'static str,
+    place: &'static str,
+    expected: &'static str,
+    received: &'static str,
+    report: Option<Report>,
+}
+
+fn row<T>(
+    name: &'static str,
+    place: &'static str,
+    expected: &'static str,
+    received: &'static str,
+    outcome: Result<T>,
+) -> Row {
+    Row { name, place, expected, received, report: outcome.err().map(|error| error.report().clone()) }
+}
+
+/// What is wrong with a row's message.
+fn complaint(row: &Row) -> Option<String> {
+    let Some(report) = &row.report else { return Some("it is no error".into()) };
+    let lacks = |part: &str, text: &str, wanted: &str| {
+        (!text.contains(wanted)).then(|| format!("{part} does not say {wanted:?}: {report}"))
+    };
+    lacks("the place", &report.doing, row.place)
+        .or_else(|| lacks("what was expected", &report.expected, row.expected))
+        .or_else(|| lacks("what was received", &report.received, row.received))
+        .or_else(|| report.advice.is_empty().then(|| format!("it does not say what to do: {report}")))
+}
+
+#[test]
+fn what_keras_refuses_is_refused_no_later_and_says_what_to_do() {
+    let fixture = Fixture::load("wrong_2_3_1");
+    let stages = [
+        (Stage::Layer, layers::rows()),
+        (Stage::Layer, models::calling()),
+        (Stage::Model, models::building()),
+        (Stage::Compile, models::compiling()),
+        (Stage::Run, models::running()),
+    ];
+    let mut failures = Vec::new();
+    let mut open: BTreeSet<&str> =
+        fixture.cases().iter().map(|case| case["name"].as_str().unwrap()).collect();
+    let mut refused = 0;
+    for (stage, rows) in stages {
+        for row in rows {
+            failures.extend(complaint(&row).map(|complaint| format!("{}: {complaint}", row.name)));
+            let known = fixture.cases().iter().find(|case| case["name"] == row.name);
+            let case = known.unwrap_or_else(|| panic!("{}: nothing is recorded", row.name));
+            assert!(open.remove(row.name), "{} twice", row.name);
+            let Some(verb) = case["verb"].as_str() else { continue };
+            refused += 1;
+            if stage > Stage::of_keras(verb) {
+                failures.push(format!("{}: at {stage:?}, but in Keras in {verb}", row.name));
+            }
+        }
+    }
+    failures.extend(open.iter().map(|name| format!("{name}: nobody calls it")));
+    assert!(failures.is_empty(), "{}:\n{}", failures.len(), failures.join("\n"));
+    assert!(refused >= 180, "Keras refuses {refused}");
+}
