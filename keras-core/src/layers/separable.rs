@@ -70,11 +70,12 @@ impl<const N: usize> Depthwise<N> {
         kernel.extend([channels, self.multiplier]);
         self.kernel.add(cx, "depthwise_kernel", kernel)
     }
+}
 
-    fn call(&self, cx: &Call, frame: &Frame, inputs: &[Tensor]) -> Result<Tensor> {
-        let (x, spatial) = frame.enter(inputs)?;
-        k::depthwise(&frame.class, &x, &cx.weight("depthwise_kernel")?, &frame.windows, &spatial)
-    }
+/// Every channel by its own filters.
+fn each_channel(cx: &Call, frame: &Frame, inputs: &[Tensor]) -> Result<Tensor> {
+    let (x, spatial) = frame.enter(inputs)?;
+    k::depthwise(&frame.class, &x, &cx.weight("depthwise_kernel")?, &frame.windows, &spatial)
 }
 
 /// activation(each channel ⋆ its own `depth_multiplier` filters + bias) over `N` spatial axes.
@@ -204,7 +205,7 @@ impl<const N: usize> Layer for DepthwiseConv<N> {
 
     fn call(&self, cx: &mut Call, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
         let frame = self.resolve()?;
-        let y = self.depthwise.call(cx, &frame, inputs)?;
+        let y = each_channel(cx, &frame, inputs)?;
         self.affine.finish(cx, y, frame.format)
     }
 
@@ -242,7 +243,7 @@ impl<const N: usize> Layer for SeparableConv<N> {
 
     fn call(&self, cx: &mut Call, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
         let frame = self.resolve()?;
-        let y = self.depthwise.call(cx, &frame, inputs)?;
+        let y = each_channel(cx, &frame, inputs)?;
         let pointwise = k::reshape(&cx.weight("pointwise_kernel")?, &[-1, self.filters as isize]);
         self.affine.finish(cx, k::dot(&y, &pointwise), frame.format)
     }

@@ -47,7 +47,7 @@ pub(super) const TABLE: &[Row] = &[
     }),
     ("count_params", |want| {
         assert_eq!(json!(k::count_params(&k::ones(&[2, 3], None, "v")).unwrap()), *want);
-        assert!(k::count_params(&k::placeholder([None, Some(3)], "x")).is_err());
+        assert!(k::count_params(k::placeholder([None, Some(3)], "x")).is_err());
     }),
     ("dropout", dropout),
     ("dtype", |want| {
@@ -193,11 +193,11 @@ pub(super) const TABLE: &[Row] = &[
             let x = k::placeholder([Some(2)], "x");
             let f = k::function([&x], [&k::in_train_phase(&x, &-&x, None)]).unwrap();
             let i = Input::new([3]).tensor().unwrap();
-            let model = Model::new(&i, &Dropout::new(0.999_999).call(&i).unwrap()).unwrap();
+            let model = Model::new(&i, Dropout::new(0.999_999).call(&i).unwrap()).unwrap();
             let said = k::eval(&k::learning_phase()).unwrap().item().unwrap() as u8;
             k::clear_session();
             // What was called under it keeps it.
-            let predicted = model.predict(&Array::full(&[1, 3], 1.0_f32)).unwrap();
+            let predicted = model.predict(Array::full(&[1, 3], 1.0_f32)).unwrap();
             let chosen = f.run([[1.0_f32, 2.0].into()]).unwrap();
             assert_eq!(json!([said, nested(&chosen[0]), nested(&predicted)]), *want);
             let free = k::in_train_phase(&x, &-&x, None);

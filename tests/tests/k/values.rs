@@ -143,10 +143,12 @@ fn reduced(a: &Arguments<'_>, x: &[Tensor], reduce: fn(&Tensor, &[isize], bool) 
     one(reduce(&x[0], &a.wholes("axis"), a.flag("keepdims")))
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "as a step of a loop may fail")]
 fn folded(total: &Tensor, row: &Tensor) -> Result<Tensor> {
     Ok(total * 0.5 + row)
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "as a step of a loop may fail")]
 fn running(x: &Tensor, states: &[Tensor]) -> Result<(Tensor, Vec<Tensor>)> {
     let total = k::tanh(&(x * &states[1] + &states[0]));
     Ok((&total * 2.0, vec![total]))
@@ -380,7 +382,7 @@ impl<'a> Case<'a> {
                 (Some(want), Some(got)) => close(got, want, if double { 1e-10 } else { 1e-4 }, &name),
                 (Some(want), None) => assert!(want.to_vec::<f64>().iter().all(|&x| x == 0.0), "{name}: none"),
                 (None, Some(got)) => {
-                    assert!(got.to_vec::<f64>().iter().all(|&x| x == 0.0), "{name}: {got:?}")
+                    assert!(got.to_vec::<f64>().iter().all(|&x| x == 0.0), "{name}: {got:?}");
                 }
                 (None, None) => {}
             }
