@@ -99,8 +99,18 @@ pub(super) fn calls(value: &mut Value) {
             fields.values_mut().for_each(calls);
             let Some(layers) = fields.get_mut("layers").and_then(Value::as_array_mut) else { return };
             let models = models_of(layers);
-            for layer in layers {
+            for layer in layers.iter_mut() {
                 called(layer, &models);
+            }
+            let input = layers.first_mut().and_then(sized);
+            for layer in layers.iter_mut() {
+                sized(layer);
+            }
+            // The first layer of a `Sequential` says the shape of the input.
+            if let Some(input) = input.filter(|_| !fields.contains_key("input_layers"))
+                && let Some(layers) = fields.get_mut("layers").and_then(Value::as_array_mut)
+            {
+                layers.insert(0, input);
             }
             for key in ["input_layers", "output_layers"] {
                 if let Some(ends) = fields.get_mut(key) {
@@ -132,6 +142,20 @@ pub(super) fn modules(value: &mut Value, functional: &str) {
         }
         _ => {}
     }
+}
+
+/// Takes the shape of its inputs out of a layer's config, where Keras 3 has none; the input of that shape.
+fn sized(layer: &mut Value) -> Option<Value> {
+    if layer.get("class_name") == Some(&json!("InputLayer")) {
+        return None;
+    }
+    let config = layer.get_mut("config").and_then(Value::as_object_mut)?;
+    let shape = config.shift_remove("batch_input_shape")?;
+    let name = config.get("name").and_then(Value::as_str).unwrap_or_default();
+    let dtype = config.get("dtype").cloned().unwrap_or_else(|| json!("float32"));
+    let input =
+        json!({"batch_shape": shape, "dtype": dtype, "sparse": false, "name": format!("{name}_input")});
+    Some(json!({"class_name": "InputLayer", "config": input}))
 }
 
 /// Rewrites the calls of a layer: inputs that are arguments by their names, several others as one list.
