@@ -21,15 +21,15 @@ pub(crate) struct Convert {
     /// Where to: a whole model, its architecture alone, or its weights alone
     #[arg(value_name = "OUT", value_parser = output_file)]
     out: PathBuf,
-    /// Whose HDF5 files it shall be like; default: as the model came, else keras2
+    /// Whose files it shall be like; default: as the model came, else keras2
     #[arg(long, value_name = "DIALECT")]
     dialect: Option<DialectName>,
 }
 
-/// A dialect of HDF5 files.
+/// A dialect of whole models.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum DialectName {
-    /// What Keras 2.3.1 writes
+    /// What Keras 2.3.1 writes; as an archive, what Keras 3 writes
     Keras2,
     /// What tf.keras 2.15 writes
     Tfkeras,
@@ -39,10 +39,10 @@ impl Convert {
     pub(crate) fn run(self, _: &Global) -> Outcome {
         check_writable("OUT", &self.out)?;
         let output = Output::of(&self.out);
-        if self.dialect.is_some() && output != Some(Output::Hdf5) {
+        if self.dialect.is_some() && !matches!(output, Some(Output::Hdf5 | Output::Archive)) {
             let error = Error::value(
                 "command line",
-                "--dialect for a file .h5 or .hdf5",
+                "--dialect for a file .h5, .hdf5 or .keras",
                 self.out.display().to_string(),
             );
             return Err(Failure::Usage(error));

@@ -82,7 +82,7 @@ fn backends_tells_devices_and_operations() {
     assert_eq!(object["default"], "ndarray");
     let ndarray = &object["backends"][0];
     let keys: Vec<&String> = ndarray.as_object().unwrap().keys().collect();
-    assert_eq!(keys, ["name", "available", "reason", "devices", "dtypes", "operations"]);
+    assert_eq!(keys, ["name", "available", "reason", "devices", "dtypes", "operations", "lacks"]);
     assert_eq!(ndarray["name"], "ndarray");
     assert_eq!(ndarray["available"], true);
     assert_eq!(ndarray["reason"], Value::Null);
