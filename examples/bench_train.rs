@@ -1,7 +1,7 @@
 //! Speed of training and of one prediction, as one JSON line; the counterpart of `scripts/bench_keras.py`, which
 //! `cargo xtask bench` runs in turn with it.
 //!
-//! `cargo run --release --example bench_train -- mlp|cnn|lstm|vgg16|resnet50|latency|startup|compile|load`
+//! `cargo run --release --example bench_train -- mlp|cnn|lstm|vgg16|resnet18|resnet50|latency|startup|compile|load`
 
 use keras::layers::Lstm;
 use keras::prelude::*;
@@ -21,6 +21,7 @@ fn main() -> Result<()> {
         }
         Some("lstm") => report("lstm", "samples_per_second", train(&lstm()?, &words(6_400)?, 640, 32)?),
         Some("vgg16") => report("vgg16", "samples_per_second", predict(&vgg16()?)?),
+        Some("resnet18") => report("resnet18", "samples_per_second", predict(&resnet18()?)?),
         Some("resnet50") => report("resnet50", "samples_per_second", predict(&resnet50()?)?),
         Some("latency") => report("latency", "milliseconds", latency(&mlp()?)?),
         Some("startup") => report("startup", "milliseconds", startup()?),
@@ -28,7 +29,7 @@ fn main() -> Result<()> {
         Some("load") => report("load", "milliseconds", load()?),
         Some("first") => drop(mlp()?.predict_on_batch(Array::full(&[1, 784], 0.5_f32))?),
         other => {
-            let expected = "mlp, cnn, lstm, vgg16, resnet50, latency, startup, compile or load";
+            let expected = "mlp, cnn, lstm, vgg16, resnet18, resnet50, latency, startup, compile or load";
             return Err(Error::value("bench_train", expected, format!("{other:?}")));
         }
     }
@@ -116,6 +117,35 @@ fn resnet50() -> Result<Model> {
     }
     x = GlobalAveragePooling2D::new().call(&x)?;
     Model::new(&input, &Dense::new(1000).activation("softmax").call(&x)?)
+}
+
+/// A convolution without bias and a batch normalization.
+fn normalized(x: &Tensor, filters: usize, window: usize, stride: usize) -> Result<Tensor> {
+    let pad = window / 2;
+    let x = ZeroPadding2D::new((pad, pad)).call(x)?;
+    let conv = Conv2D::new(filters, [window, window]).strides([stride, stride]).use_bias(false);
+    BatchNormalization::new().call(&conv.call(&x)?)
+}
+
+/// A ResNet-18 on 224 × 224 × 3.
+fn resnet18() -> Result<Model> {
+    let relu = |x: &Tensor| Activation::new("relu").call(x);
+    let input = Input::new([224, 224, 3]).tensor()?;
+    let x = relu(&normalized(&input, 64, 7, 2)?)?;
+    let x = ZeroPadding2D::new((1, 1)).call(&x)?;
+    let mut x = MaxPooling2D::new([3, 3]).strides([2, 2]).call(&x)?;
+    for (stage, filters) in [64, 128, 256, 512].into_iter().enumerate() {
+        for block in 0..2 {
+            let stride = if stage > 0 && block == 0 { 2 } else { 1 };
+            let beside = if stride == 2 { normalized(&x, filters, 1, 2)? } else { x.clone() };
+            let y = relu(&normalized(&x, filters, 3, stride)?)?;
+            let y = normalized(&y, filters, 3, 1)?;
+            x = relu(&Add::new().call([y, beside])?)?;
+        }
+    }
+    let x = GlobalAveragePooling2D::new().call(&x)?;
+    let y = Dense::new(1000).activation("softmax").call(&x)?;
+    Model::new(&input, &y)
 }
 
 fn pictures(shape: &[usize], samples: usize) -> Result<(Array, Array)> {

@@ -1,14 +1,16 @@
-//! `cargo xtask bench`: this project beside Keras 2.15 on TensorFlow, on two threads each.
+//! `cargo xtask bench`: this project beside Keras 2.15 on TensorFlow, PyTorch's C++ interface and candle-nn, on two threads each.
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::Command;
 
 use clap::ValueEnum;
 
-use crate::oracle;
 use crate::stage::{Result, Stages, cargo, output, root};
+use crate::{libtorch, oracle};
 
-/// What is measured; `scripts/bench_keras.py` states each workload exactly.
+/// What is measured; `scripts/bench_keras.py` and `benches/src` state each workload exactly.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Workload {
     /// Training the MLP 784-512-512-10, samples per second
@@ -29,13 +31,50 @@ pub(crate) enum Workload {
     Compile,
     /// Loading a ResNet50 of 98 MB, beside h5py's reading of its arrays, milliseconds
     Load,
+    /// `mnist_cnn` on the torch backend, beside PyTorch's C++ interface by hand, samples per second
+    TorchCnn,
+    /// Predictions of a ResNet-18 on the torch backend, beside PyTorch's C++ interface by hand, samples per second
+    TorchResnet,
+    /// The MLP on the candle backend, beside candle-nn, samples per second
+    CandleMlp,
+    /// `mnist_cnn` on the candle backend, beside candle-nn, samples per second
+    CandleCnn,
+}
+
+/// What a workload is measured against.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Peer {
+    Keras,
+    Torch,
+    Candle,
+}
+
+impl Peer {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Keras => "keras 2.15",
+            Self::Torch => "pytorch",
+            Self::Candle => "candle-nn",
+        }
+    }
+
+    /// Our backend that is measured with it.
+    fn backend(self) -> &'static str {
+        match self {
+            Self::Keras => "ndarray",
+            Self::Torch => "torch",
+            Self::Candle => "candle",
+        }
+    }
 }
 
 impl Workload {
+    /// As both programs know it.
     fn name(self) -> &'static str {
         match self {
-            Self::Mlp => "mlp",
-            Self::Cnn => "cnn",
+            Self::Mlp | Self::CandleMlp => "mlp",
+            Self::Cnn | Self::TorchCnn | Self::CandleCnn => "cnn",
+            Self::TorchResnet => "resnet18",
             Self::Lstm => "lstm",
             Self::Vgg16 => "vgg16",
             Self::Resnet50 => "resnet50",
@@ -46,61 +85,122 @@ impl Workload {
         }
     }
 
-    fn key(self) -> &'static str {
+    fn peer(self) -> Peer {
         match self {
-            Self::Mlp | Self::Cnn | Self::Lstm | Self::Vgg16 | Self::Resnet50 => "samples_per_second",
-            Self::Latency | Self::Startup | Self::Compile | Self::Load => "milliseconds",
+            Self::TorchCnn | Self::TorchResnet => Peer::Torch,
+            Self::CandleMlp | Self::CandleCnn => Peer::Candle,
+            _ => Peer::Keras,
         }
     }
 
-    /// How many times as fast as Keras this project is.
-    fn ratio(self, ours: f64, keras: f64) -> f64 {
-        if self.key() == "milliseconds" { keras / ours } else { ours / keras }
+    /// Whether it counts milliseconds, not samples per second.
+    fn is_time(self) -> bool {
+        matches!(self, Self::Latency | Self::Startup | Self::Compile | Self::Load)
+    }
+
+    fn key(self) -> &'static str {
+        if self.is_time() { "milliseconds" } else { "samples_per_second" }
+    }
+
+    /// How many times as fast as the peer this project is.
+    fn ratio(self, ours: f64, peer: f64) -> f64 {
+        if self.is_time() { peer / ours } else { ours / peer }
+    }
+}
+
+/// The programs, built, and what they need.
+struct Programs {
+    /// The cargo features of ours.
+    features: String,
+    python: PathBuf,
+    environment: Vec<(&'static str, OsString)>,
+}
+
+impl Programs {
+    fn make(peers: &BTreeSet<Peer>) -> Result<Self> {
+        let mut stages = Stages::default();
+        let oracles = if peers.contains(&Peer::Keras) {
+            oracle::make(&mut stages, &["tf-2.15"])?
+        } else {
+            PathBuf::new()
+        };
+        let environment =
+            if peers.contains(&Peer::Torch) { libtorch::make(&mut stages)? } else { Vec::new() };
+        let others = peers.iter().filter(|peer| **peer != Peer::Keras).map(|peer| peer.backend());
+        let features = others.collect::<Vec<_>>().join(",");
+        let made = Self { features, python: oracles.join("tf-2.15").join("bin").join("python"), environment };
+        stages.run("build", made.prepared(cargo(&made.ours("build"))))?;
+        if !made.features.is_empty() {
+            let manifest = root().join("benches").join("Cargo.toml").display().to_string();
+            let arguments =
+                ["build", "--release", "--manifest-path", &manifest, "--features", &made.features];
+            let mut build = cargo(&arguments);
+            build.env("CARGO_TARGET_DIR", root().join("target"));
+            stages.run("build peers", made.prepared(build))?;
+        }
+        Ok(made)
+    }
+
+    fn prepared(&self, mut command: Command) -> Command {
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command.env("RAYON_NUM_THREADS", "2").env("KERAS_NUM_THREADS", "2");
+        command
+    }
+
+    fn ours<'a>(&'a self, verb: &'a str) -> [&'a str; 6] {
+        [verb, "--release", "--example", "bench_train", "--features", &self.features]
+    }
+
+    fn our_command(&self, workload: Workload) -> Command {
+        let mut command = cargo(&self.ours("run"));
+        command.args(["--quiet", "--", workload.name()]);
+        command.env("KERAS_BACKEND", workload.peer().backend());
+        self.prepared(command)
+    }
+
+    fn peer_command(&self, workload: Workload) -> Command {
+        let built = |name: &str| Command::new(root().join("target").join("release").join(name));
+        let mut command = match workload.peer() {
+            Peer::Keras => {
+                let mut command = Command::new(&self.python);
+                command.arg(root().join("scripts").join("bench_keras.py"));
+                command
+            }
+            Peer::Torch => built("peer-torch"),
+            Peer::Candle => built("peer-candle"),
+        };
+        command.arg(workload.name());
+        self.prepared(command)
     }
 }
 
 /// Runs each workload `rounds` times on both sides in turn and prints every round and the median ratio.
 pub(crate) fn run(workloads: &[Workload], rounds: u32) -> Result<()> {
-    let mut stages = Stages::default();
-    let folder = oracle::make(&mut stages, &["tf-2.15"])?;
-    stages.run("build", cargo(&["build", "--release", "--example", "bench_train"]))?;
-    let python = folder.join("tf-2.15").join("bin").join("python");
-
-    let all = Workload::value_variants();
-    for &workload in if workloads.is_empty() { all } else { workloads } {
-        let key = workload.key();
-        println!("{}: {key}", workload.name());
-        println!("{:>8} {:>14} {:>14} {:>8}", "round", "keras 2.15", "this project", "ratio");
+    let workloads = if workloads.is_empty() { Workload::value_variants() } else { workloads };
+    let programs = Programs::make(&workloads.iter().map(|workload| workload.peer()).collect())?;
+    for &workload in workloads {
+        let (name, key, peer) = (workload.name(), workload.key(), workload.peer());
+        println!("{name} on {}: {key}", peer.backend());
+        println!("{:>8} {:>14} {:>14} {:>8}", "round", peer.name(), "this project", "ratio");
         let mut ratios = Vec::new();
         for round in 1..=rounds {
+            let ours = || measure(programs.our_command(workload), workload);
+            let theirs = || measure(programs.peer_command(workload), workload);
             // Who goes first alternates: a processor that warms up or slows down favours neither.
-            let (ours, keras) = if round % 2 == 0 {
-                let ours = measure(our_command(workload), workload)?;
-                (ours, measure(keras_command(&python, workload), workload)?)
+            let (ours, theirs) = if round % 2 == 0 {
+                let ours = ours()?;
+                (ours, theirs()?)
             } else {
-                let keras = measure(keras_command(&python, workload), workload)?;
-                (measure(our_command(workload), workload)?, keras)
+                let theirs = theirs()?;
+                (ours()?, theirs)
             };
-            let ratio = workload.ratio(ours, keras);
-            println!("{round:>8} {keras:>14.4} {ours:>14.4} {ratio:>8.3}");
+            let ratio = workload.ratio(ours, theirs);
+            println!("{round:>8} {theirs:>14.4} {ours:>14.4} {ratio:>8.3}");
             ratios.push(ratio);
         }
-        println!("{}: median ratio {:.3} of {rounds} rounds", workload.name(), median(&mut ratios));
+        println!("{name} on {}: median ratio {:.3} of {rounds} rounds", peer.backend(), median(&mut ratios));
     }
     Ok(())
-}
-
-fn keras_command(python: &Path, workload: Workload) -> Command {
-    let mut command = Command::new(python);
-    command.arg(root().join("scripts").join("bench_keras.py")).arg(workload.name());
-    command
-}
-
-fn our_command(workload: Workload) -> Command {
-    let mut command =
-        cargo(&["run", "--quiet", "--release", "--example", "bench_train", "--", workload.name()]);
-    command.env("RAYON_NUM_THREADS", "2");
-    command
 }
 
 fn measure(command: Command, workload: Workload) -> Result<f64> {
@@ -154,5 +254,6 @@ mod tests {
     fn faster_is_above_one_for_rates_and_times() {
         assert_eq!(Workload::Mlp.ratio(30.0, 20.0), 1.5);
         assert_eq!(Workload::Latency.ratio(0.5, 1.0), 2.0);
+        assert_eq!(Workload::TorchResnet.ratio(19.0, 20.0), 0.95);
     }
 }

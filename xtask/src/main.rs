@@ -45,7 +45,7 @@ enum Command {
         #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
         seconds: u32,
     },
-    /// Speed beside Keras 2.15 on TensorFlow, interleaved: median ratio of the rounds
+    /// Speed beside Keras 2.15 on TensorFlow, PyTorch and candle-nn, interleaved: median ratio of the rounds
     Bench {
         /// What to measure (default: all)
         workloads: Vec<bench::Workload>,
