@@ -154,7 +154,7 @@ impl Error {
 }
 
 /// The known names that a misspelt one comes close to, the nearest first; three at most. Of names that differ in
-/// their case alone, the one that is written more alike.
+/// case and underscores alone, the one that is written more alike.
 ///
 /// ```
 /// # use keras_core::error::nearest;
@@ -169,7 +169,8 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<
     if name.len() > LONGEST {
         return Vec::new();
     }
-    let lower = name.to_lowercase();
+    let plain = |name: &str| name.to_lowercase().replace('_', "");
+    let bare = plain(name);
     // In short names one slip of the finger leaves little that is alike.
     let alike = |a: &str, b: &str| {
         let slip = a.len() > 1 && strsim::damerau_levenshtein(a, b) == 1;
@@ -178,13 +179,13 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<
     };
     let mut found: Vec<(f64, f64, &str)> = known
         .into_iter()
-        .map(|known| (alike(&lower, &known.to_lowercase()), strsim::jaro_winkler(name, known), known))
+        .map(|known| (alike(&bare, &plain(known)), strsim::jaro_winkler(name, known), known))
         .filter(|(alike, _, _)| *alike >= ALIKE)
         .collect();
     found.sort_by(|a, b| b.0.total_cmp(&a.0).then(b.1.total_cmp(&a.1)));
     let mut names: Vec<&str> = Vec::new();
     for (_, _, known) in found {
-        if names.len() < 3 && names.iter().all(|name| !name.eq_ignore_ascii_case(known)) {
+        if names.len() < 3 && names.iter().all(|name| plain(name) != plain(known)) {
             names.push(known);
         }
     }

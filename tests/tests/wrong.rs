@@ -1,5 +1,6 @@
 //! Wrong calls: what Keras 2.3.1 refuses is refused here, no later, in words that say what to do.
 
+mod arguments;
 mod layers;
 mod models;
 mod spelling;
@@ -71,6 +72,7 @@ fn what_keras_refuses_is_refused_no_later_and_says_what_to_do() {
     let fixture = Fixture::load("wrong_2_3_1");
     let stages = [
         (Stage::Layer, layers::rows()),
+        (Stage::Layer, arguments::rows()),
         (Stage::Layer, models::calling()),
         (Stage::Model, models::building()),
         (Stage::Compile, models::compiling()),

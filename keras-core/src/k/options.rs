@@ -240,7 +240,7 @@ mod tests {
         let error = Choice::<Padding>::from("full").resolve().unwrap_err();
         assert_eq!(
             error.to_string(),
-            "padding: expected one of \"valid\", \"same\", \"causal\", received \"full\""
+            "padding: expected one of \"valid\", \"same\", \"causal\", received \"full\"; use one of these"
         );
     }
 

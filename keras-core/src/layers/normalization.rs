@@ -228,7 +228,7 @@ impl Layer for BatchNormalization {
 
         let axes: Vec<isize> = (0..shape.len()).filter(|&i| i != axis).map(|i| i as isize).collect();
         let epsilon = k::epsilon_in(cx.trace(), shape.len(), axis, self.epsilon);
-        let counted = self.counted(cx, x, axis)?;
+        let counted = counted(cx, x, axis)?;
         let (y, mean, variance) =
             k::normalized(x, (gamma.as_ref(), beta.as_ref()), (&axes, counted.as_ref()), epsilon);
 
@@ -250,6 +250,16 @@ fn is_image(rank: usize, axis: usize) -> bool {
     (4..=5).contains(&rank) && (axis == rank - 1 || axis == 1)
 }
 
+/// Ones where statistics count and zeros where they do not; none if all count.
+fn counted(cx: &Call, x: &Tensor, axis: usize) -> Result<Option<Tensor>> {
+    let rank = x.rank()?;
+    let unmasked = cx.semantics().masked_statistics == MaskedStatistics::Unmasked;
+    let Some(mask) = cx.mask(0).filter(|_| unmasked && !is_image(rank, axis)) else { return Ok(None) };
+    let mut shape: Vec<isize> = mask.shape()?.iter().map(|&len| len as isize).collect();
+    shape.resize(rank, 1);
+    Ok(Some(k::ones_like(x, None) * k::reshape(&k::cast(mask, x.dtype()?), &shape)))
+}
+
 impl BatchNormalization {
     /// What the biased variance of `n` values is multiplied by before it is averaged.
     fn variance_factor(&self, cx: &Call, n: f64, rank: usize, axis: usize) -> f64 {
@@ -263,16 +273,6 @@ impl BatchNormalization {
             MovingVariance::TfKeras if is_image(rank, axis) => kernel,
             MovingVariance::TfKeras | MovingVariance::Batch => 1.0,
         }
-    }
-
-    /// Ones where statistics count and zeros where they do not; none if all count.
-    fn counted(&self, cx: &Call, x: &Tensor, axis: usize) -> Result<Option<Tensor>> {
-        let rank = x.rank()?;
-        let unmasked = cx.semantics().masked_statistics == MaskedStatistics::Unmasked;
-        let Some(mask) = cx.mask(0).filter(|_| unmasked && !is_image(rank, axis)) else { return Ok(None) };
-        let mut shape: Vec<isize> = mask.shape()?.iter().map(|&len| len as isize).collect();
-        shape.resize(rank, 1);
-        Ok(Some(k::ones_like(x, None) * k::reshape(&k::cast(mask, x.dtype()?), &shape)))
     }
 
     /// Moves an average towards a value.

@@ -155,7 +155,7 @@ fn a_file_without_read_permission() {
             let mut command = if std::fs::File::open(place.path(arguments[at])).is_ok() {
                 let without = ["--bounding-set", POWERS, "--inh-caps", POWERS, "--"];
                 let mut command = place.command_of(Path::new("setpriv"), &without);
-                command.arg(super::program()).args(*arguments);
+                command.arg(super::program()).args(arguments);
                 command
             } else {
                 place.command(arguments)
