@@ -2,7 +2,11 @@
 //! test it, and look at what it says.
 //!
 //! `cargo run --release --example digits [-- SEEDS]`: runs the seeds 0 to SEEDS−1 (default 5).
+//!
+//! `cargo run --release --features candle,torch --example digits -- compare`: trains an epoch on every backend that was compiled
+//! in, with the same seed, and compares the losses.
 
+use keras::backend::registry;
 use keras::prelude::*;
 use keras::random;
 use std::path::Path;
@@ -11,6 +15,9 @@ use std::time::Instant;
 const TRAIN: usize = 1437;
 
 fn main() -> Result<()> {
+    if std::env::args().nth(1).as_deref() == Some("compare") {
+        return compare();
+    }
     let seeds: u32 = std::env::args().nth(1).and_then(|count| count.parse().ok()).unwrap_or(5).max(1);
     let (images, labels) = load()?;
     println!(
@@ -94,6 +101,29 @@ fn network() -> Result<Sequential> {
     model.add(Dense::new(10).activation("softmax"))?;
     model.compile(Compile::new(Adam::new(), "sparse_categorical_crossentropy").metrics(["accuracy"]))?;
     Ok(model)
+}
+
+/// An epoch on each backend: the losses have to agree to a thousandth.
+fn compare() -> Result<()> {
+    let (images, labels) = load()?;
+    let mut first = None;
+    for name in registry::names() {
+        // Layers get the same names, by which they draw the same weights and drop the same units.
+        k::clear_session();
+        random::set_seed(0);
+        let model = network()?;
+        model.on(&registry::open(&name, "")?);
+        let options = Fit::new().epochs(1).batch_size(32).verbose(0);
+        let history = model.fit(&images.rows(0, TRAIN)?, &labels.rows(0, TRAIN)?, options)?;
+        let loss = history["loss"][0];
+        let expected = *first.get_or_insert(loss);
+        let apart = (loss - expected).abs() / expected;
+        println!("{name}: loss {loss:.6} after an epoch, {apart:.1e} from the first backend's");
+        if apart > 1e-3 {
+            return Err(Error::value("digits compare", format!("a loss of {expected}"), loss.to_string()));
+        }
+    }
+    Ok(())
 }
 
 /// Draws images in the terminal, each with its label and what the model says.

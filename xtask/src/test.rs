@@ -43,6 +43,10 @@ pub(crate) fn run(all: bool) -> Result<()> {
         }
         stages.run("tests", prepared(cargo(&arguments)))?;
     }
+    if all {
+        let arguments = ["run", "--features", "candle,torch", "--example", "digits", "--", "compare"];
+        stages.run("digits on every backend", prepared(cargo(&arguments)))?;
+    }
     let mut arguments = vec!["test", "--workspace", "--doc"];
     if all {
         arguments.extend(["--", "--include-ignored"]);
