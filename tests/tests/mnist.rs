@@ -44,8 +44,8 @@ fn an_epoch_of_mnist_mlp_classifies_most_digits() {
         model.add(Dense::new(10).activation("softmax")).unwrap();
         model.compile(Compile::new("rmsprop", "categorical_crossentropy").metrics(["accuracy"])).unwrap();
         let y = to_categorical(&y, 10).unwrap();
-        model.fit(&scaled(&x), &y, Fit::new().batch_size(128).verbose(0)).unwrap();
-        let score = model.evaluate(&scaled(&x_test), &to_categorical(&y_test, 10).unwrap()).unwrap();
+        model.fit(scaled(&x), &y, Fit::new().batch_size(128).verbose(0)).unwrap();
+        let score = model.evaluate(scaled(&x_test), to_categorical(&y_test, 10).unwrap()).unwrap();
         report(&score[1].to_string());
         return;
     };

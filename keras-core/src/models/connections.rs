@@ -52,10 +52,10 @@ fn sources(tensor: &Tensor) -> Vec<LayerRef> {
             if !found.contains(&node.layer) {
                 found.push(node.layer.clone());
             }
-        } else if let Some(symbol) = tensor.symbol() {
-            if seen.insert(SymbolId::of(&symbol.producer, 0)) {
-                stack.extend(symbol.producer.inputs().iter().rev().cloned());
-            }
+        } else if let Some(symbol) = tensor.symbol()
+            && seen.insert(SymbolId::of(&symbol.producer, 0))
+        {
+            stack.extend(symbol.producer.inputs().iter().rev().cloned());
         }
     }
     found

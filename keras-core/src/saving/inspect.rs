@@ -78,7 +78,7 @@ pub fn inspect(path: impl AsRef<Path>) -> Result<Inspection> {
     if let Some(parts) = tfjs::parts(path)? {
         let mut found = empty("TF.js layers-model");
         (found.keras_version, found.backend) = (parts.keras_version.clone(), parts.backend.clone());
-        found.training_config = parts.training_config.clone();
+        found.training_config.clone_from(&parts.training_config);
         found.model_config = Some(parts.config.clone());
         for entry in &parts.weights {
             found.weights.push(InspectedWeight::of(entry.name.clone(), &parts.read(entry)?));

@@ -92,10 +92,10 @@ pub(super) fn compile_config(config: &Value, writer: Writer) -> Result<Value> {
                 .advice(format!("{advice}: save to a file .h5, or without the optimizer")));
         }
     }
-    if let Some(arguments) = optimizer["config"].as_object_mut() {
-        if writer == Writer::TfKeras {
-            arguments.insert("is_legacy_optimizer".into(), json!(false));
-        }
+    if writer == Writer::TfKeras
+        && let Some(arguments) = optimizer["config"].as_object_mut()
+    {
+        arguments.insert("is_legacy_optimizer".into(), json!(false));
     }
     if let Some(fields) = config.as_object_mut() {
         fields.shift_remove("optimizer_config");

@@ -214,6 +214,6 @@ fn thousands_of_layers_are_drawn_in_seconds() {
     for out in ["out.svg", "out.dot", "out.png"] {
         place.result(&["plot", "model.json", out]);
     }
-    assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_mins(1), "{:?}", start.elapsed());
     assert_eq!(String::from_utf8(place.get("out.dot")).unwrap().matches(" -> ").count(), 2999);
 }

@@ -11,7 +11,7 @@ pub(super) fn order(rows: &mut Rows, fixed: bool) {
     start(rows, fixed);
     let edges: usize = rows.down.iter().map(Vec::len).sum::<usize>() + rows.up.len();
     let rounds = (WORK / (edges * 8).max(1)).clamp(2, 24);
-    let mut best = (crossings(rows), rows.rows.clone());
+    let mut best = (crossings(rows), rows.order.clone());
     let mut since = 0;
     for round in 0..rounds {
         if best.0 == 0 || since == 6 {
@@ -22,19 +22,19 @@ pub(super) fn order(rows: &mut Rows, fixed: bool) {
         let found = crossings(rows);
         since += 1;
         if found < best.0 {
-            best = (found, rows.rows.clone());
+            best = (found, rows.order.clone());
             since = 0;
         }
     }
-    rows.rows = best.1;
+    rows.order = best.1;
     rows.number();
 }
 
 /// As a depth-first walk downwards meets them.
 fn start(rows: &mut Rows, fixed: bool) {
-    let mut found: Vec<Vec<usize>> = vec![Vec::new(); rows.rows.len()];
+    let mut found: Vec<Vec<usize>> = vec![Vec::new(); rows.order.len()];
     let mut seen = vec![false; rows.up.len()];
-    for root in rows.rows.iter().flatten() {
+    for root in rows.order.iter().flatten() {
         let mut stack = vec![*root];
         while let Some(v) = stack.pop() {
             if !std::mem::replace(&mut seen[v], true) {
@@ -44,13 +44,13 @@ fn start(rows: &mut Rows, fixed: bool) {
         }
     }
     let first = usize::from(fixed);
-    rows.rows.iter_mut().zip(found).skip(first).for_each(|(row, found)| *row = found);
+    rows.order.iter_mut().zip(found).skip(first).for_each(|(row, found)| *row = found);
     rows.number();
 }
 
 /// Sorts row after row by the mean position of the neighbours in the row before; vertices without any keep their place.
 fn sweep(rows: &mut Rows, downwards: bool, later_first: bool, fixed: bool) {
-    let count = rows.rows.len();
+    let count = rows.order.len();
     for step in 1..count {
         let r = if downwards { step } else { count - 1 - step };
         if fixed && r == 0 {
@@ -61,7 +61,7 @@ fn sweep(rows: &mut Rows, downwards: bool, later_first: bool, fixed: bool) {
             let at = &neighbours[v];
             at.iter().map(|&u| rows.at[u]).sum::<usize>() as f64 / at.len() as f64
         };
-        let row = &rows.rows[r];
+        let row = &rows.order[r];
         let slots: Vec<usize> = (0..row.len()).filter(|&i| !neighbours[row[i]].is_empty()).collect();
         let mut moving: Vec<(f64, usize)> = slots.iter().map(|&i| (mean(row[i]), row[i])).collect();
         if later_first {
@@ -69,7 +69,7 @@ fn sweep(rows: &mut Rows, downwards: bool, later_first: bool, fixed: bool) {
         }
         moving.sort_by(|a, b| a.0.total_cmp(&b.0));
         for (slot, (_, v)) in slots.into_iter().zip(moving) {
-            rows.rows[r][slot] = v;
+            rows.order[r][slot] = v;
         }
         rows.number_row(r);
     }
@@ -84,16 +84,16 @@ fn exchange(rows: &mut Rows, fixed: bool) {
     };
     for _ in 0..4 {
         let mut better = false;
-        for r in usize::from(fixed)..rows.rows.len() {
-            for i in 1..rows.rows[r].len() {
-                let (v, w) = (rows.rows[r][i - 1], rows.rows[r][i]);
+        for r in usize::from(fixed)..rows.order.len() {
+            for i in 1..rows.order[r].len() {
+                let (v, w) = (rows.order[r][i - 1], rows.order[r][i]);
                 let mut saved = 0_isize;
                 for neighbours in [&rows.up, &rows.down] {
                     let (of_v, of_w) = (sorted(&neighbours[v], &rows.at), sorted(&neighbours[w], &rows.at));
                     saved += inversions(&of_v, &of_w) as isize - inversions(&of_w, &of_v) as isize;
                 }
                 if saved > 0 {
-                    rows.rows[r].swap(i - 1, i);
+                    rows.order[r].swap(i - 1, i);
                     (rows.at[v], rows.at[w]) = (i, i - 1);
                     better = true;
                 }
@@ -121,8 +121,8 @@ fn inversions(left: &[usize], right: &[usize]) -> usize {
 /// The crossings between all rows (Barth, Mutzel, Jünger 2002: inversions counted by a tree of sums).
 fn crossings(rows: &Rows) -> usize {
     let mut total = 0;
-    for (r, row) in rows.rows.iter().enumerate().skip(1) {
-        let width = rows.rows[r - 1].len();
+    for (r, row) in rows.order.iter().enumerate().skip(1) {
+        let width = rows.order[r - 1].len();
         let mut sums = vec![0_usize; width + 1];
         let mut added = 0;
         for &v in row {
@@ -164,7 +164,7 @@ mod tests {
             down[from].push(to);
             up[to].push(from);
         }
-        let mut rows = Rows { rows, row, up, down, at: vec![0; count] };
+        let mut rows = Rows { order: rows, row, up, down, at: vec![0; count] };
         rows.number();
         rows
     }

@@ -12,7 +12,7 @@ pub(super) fn positions(rows: &Rows, vertices: &[Vertex]) -> Vec<f64> {
     let mut found: Vec<Vec<f64>> = Vec::with_capacity(4);
     for upwards in [false, true] {
         for mirrored in [false, true] {
-            let mut turned: Vec<Vec<usize>> = rows.rows.clone();
+            let mut turned: Vec<Vec<usize>> = rows.order.clone();
             if upwards {
                 turned.reverse();
             }
@@ -35,7 +35,7 @@ pub(super) fn positions(rows: &Rows, vertices: &[Vertex]) -> Vec<f64> {
 fn conflicts(rows: &Rows, vertices: &[Vertex]) -> HashSet<(usize, usize)> {
     let bend = |v: usize| vertices[v].is_bend;
     let mut conflicts = HashSet::new();
-    for pair in rows.rows.windows(2) {
+    for pair in rows.order.windows(2) {
         let [above, row] = pair else { continue };
         let inner = |v: usize| rows.up[v].iter().copied().find(|&u| bend(v) && bend(u));
         let (mut left, mut scanned) = (0, 0);

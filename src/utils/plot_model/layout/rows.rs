@@ -48,7 +48,8 @@ impl Vertex {
 
 /// Rows of vertices, and edges between neighbouring rows.
 pub(super) struct Rows {
-    pub(super) rows: Vec<Vec<usize>>,
+    /// The vertices of each row, from left to right.
+    pub(super) order: Vec<Vec<usize>>,
     /// The row of each vertex.
     pub(super) row: Vec<usize>,
     pub(super) up: Vec<Vec<usize>>,
@@ -60,11 +61,11 @@ pub(super) struct Rows {
 impl Rows {
     /// Reads the places from the rows.
     pub(super) fn number(&mut self) {
-        (0..self.rows.len()).for_each(|row| self.number_row(row));
+        (0..self.order.len()).for_each(|row| self.number_row(row));
     }
 
     pub(super) fn number_row(&mut self, row: usize) {
-        for (i, &v) in self.rows[row].iter().enumerate() {
+        for (i, &v) in self.order[row].iter().enumerate() {
             self.at[v] = i;
         }
     }
@@ -77,7 +78,7 @@ impl Rows {
     fn bend(&mut self, row: usize) -> usize {
         let bend = self.row.len();
         self.row.push(row);
-        self.rows[row].push(bend);
+        self.order[row].push(bend);
         self.up.push(Vec::new());
         self.down.push(Vec::new());
         self.at.push(0);
@@ -105,7 +106,7 @@ pub(super) fn place(
     let rank::Ranking { rank, reversed } = rank::ranking(count, edges, top, bottom);
     let height = rank.iter().map(|&row| row + 1).max().unwrap_or(0);
     let mut rows = Rows {
-        rows: vec![Vec::new(); height],
+        order: vec![Vec::new(); height],
         row: rank.clone(),
         up: vec![Vec::new(); count],
         down: vec![Vec::new(); count],
@@ -113,7 +114,7 @@ pub(super) fn place(
     };
     top.iter()
         .chain((0..count).filter(|v| !top.contains(v)).collect::<Vec<_>>().iter())
-        .for_each(|&v| rows.rows[rank[v]].push(v));
+        .for_each(|&v| rows.order[rank[v]].push(v));
     // The bends of each vertex's long edges, downwards.
     let mut trunks: Vec<Vec<usize>> = vec![Vec::new(); count];
     let mut bends: Vec<Vec<usize>> = Vec::with_capacity(edges.len());
@@ -156,7 +157,7 @@ pub(super) fn place(
 
     let mut bands: Vec<(f64, f64)> = Vec::with_capacity(height);
     let mut y = 0.0;
-    for row in &rows.rows {
+    for row in &rows.order {
         let tallest = row.iter().filter_map(|&v| sizes.get(v)).map(|size| size.height).fold(0.0, f64::max);
         bands.push((y, y + tallest));
         let aside = |v: usize| {
