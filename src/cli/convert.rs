@@ -29,7 +29,7 @@ pub(crate) struct Convert {
 /// A dialect of whole models.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum DialectName {
-    /// What Keras 2.3.1 writes; as an archive, what Keras 3 writes
+    /// What Keras 2.3.1 writes: no archives
     Keras2,
     /// What tf.keras 2.15 writes
     Tfkeras,
@@ -39,10 +39,15 @@ impl Convert {
     pub(crate) fn run(self, _: &Global) -> Outcome {
         check_writable("OUT", &self.out)?;
         let output = Output::of(&self.out);
-        if self.dialect.is_some() && !matches!(output, Some(Output::Hdf5 | Output::Archive)) {
+        let fits = match self.dialect {
+            None => true,
+            Some(DialectName::Keras2) => output == Some(Output::Hdf5),
+            Some(DialectName::Tfkeras) => matches!(output, Some(Output::Hdf5 | Output::Archive)),
+        };
+        if !fits {
             let error = Error::value(
                 "command line",
-                "--dialect for a file .h5, .hdf5 or .keras",
+                "--dialect for a file .h5 or .hdf5, tfkeras also for .keras",
                 self.out.display().to_string(),
             );
             return Err(Failure::Usage(error));

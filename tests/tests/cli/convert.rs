@@ -52,6 +52,7 @@ fn what_cannot_be_converted_is_an_error() {
     let place = line();
     place.fails(2, &["convert", "m.h5", "out.txt"], &["out.txt", ".weights.h5"]);
     place.fails(2, &["convert", "m.h5", "out.json", "--dialect", "keras2"], &["--dialect", "out.json"]);
+    place.fails(2, &["convert", "m.h5", "out.keras", "--dialect", "keras2"], &["--dialect", "out.keras"]);
     place.fails(2, &["convert", "m.h5", "out.h5", "--dialect", "theano"], &["keras2", "theano"]);
     place.fails(1, &["convert", "model.json", "out.h5"], &["--weights"]);
     place.fails(1, &["convert", "missing.h5", "out.h5"], &["missing.h5"]);
