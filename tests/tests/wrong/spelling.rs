@@ -46,7 +46,7 @@ fn the_nearest_known_names_are_suggested() {
         ("initializer", &[("glorot_unifrom", "glorot_uniform"), ("he_norml", "he_normal")], &|name| {
             message(initializers::get(name))
         }),
-        ("regularizer", &[("l1l2", "L1L2"), ("l1-l2", "l1_l2")], &|name| message(regularizers::get(name))),
+        ("regularizer", &[("l1l2", "l1_l2"), ("l1-l2", "l1_l2")], &|name| message(regularizers::get(name))),
         ("constraint", &[("max_nrom", "max_norm"), ("UnitNrom", "UnitNorm")], &|name| {
             message(constraints::get(name))
         }),
