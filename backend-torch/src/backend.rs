@@ -207,7 +207,7 @@ impl Backend for Torch {
     }
 
     fn conv(&self, spec: &ConvSpec, x: &TorchTensor, kernel: &TorchTensor) -> Result<TorchTensor> {
-        window::conv(spec, &x.0, &kernel.0, None).own()
+        window::conv(spec, &x.0, &kernel.0, None, false).own()
     }
 
     fn conv_grad_input(
@@ -321,6 +321,22 @@ impl Backend for Torch {
         run().own()
     }
 
+    fn prepack(
+        &self,
+        op: &Op,
+        types: &[&Type],
+        operand: usize,
+        tensor: &TorchTensor,
+    ) -> Result<Option<TorchTensor>> {
+        match (op, types, operand) {
+            (Op::Conv(spec), [x, _], 1) => {
+                let packed = window::pack(spec, &x.shape, &tensor.0).map_err(|reason| error(&reason))?;
+                Ok(packed.map(TorchTensor))
+            }
+            _ => Ok(None),
+        }
+    }
+
     fn kernel(
         &self,
         kernel: &Kernel,
@@ -349,7 +365,10 @@ impl Backend for Torch {
         let run = || -> Raw {
             let row = added.tensor.0.f_reshape([-1])?;
             let mut result = match (op, operands) {
-                (Op::Conv(spec), [x, kernel]) => window::conv(spec, &x.0, &kernel.0, Some(&row))?,
+                (Op::Conv(spec), [x, kernel]) => {
+                    let result = window::conv(spec, &x.0, &kernel.0, Some(&row), bias.relu)?;
+                    return result.f_reshape(ints(&output.shape));
+                }
                 (&Op::MatMul { trans_a, trans_b }, [a, b]) if a.0.dim() == 2 => {
                     row.f_addmm(&transposed(&a.0, trans_a)?, &transposed(&b.0, trans_b)?)?
                 }

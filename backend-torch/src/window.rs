@@ -3,7 +3,7 @@
 use crate::tensor::{Raw, ints};
 use keras_core::graph::{ConvSpec, PoolSpec};
 use std::ffi::{CStr, c_char, c_int, c_void};
-use tch::{Kind, TchError, Tensor};
+use tch::{Device, Kind, TchError, Tensor};
 
 unsafe extern "C" {
     fn keras_convolution_backward(
@@ -18,7 +18,45 @@ unsafe extern "C" {
         groups: i64,
         which: c_int,
     ) -> *mut c_char;
+    fn keras_pack_kernel(
+        result: *mut *mut c_void,
+        kernel: *const c_void,
+        input: *const i64,
+        strides: *const i64,
+        pads: *const i64,
+        dilations: *const i64,
+    ) -> *mut c_char;
+    fn keras_packed_convolution(
+        result: *mut *mut c_void,
+        x: *const c_void,
+        kernel: *const c_void,
+        bias: *const c_void,
+        strides: *const i64,
+        pads: *const i64,
+        dilations: *const i64,
+        relu: bool,
+    ) -> *mut c_char;
     fn free(pointer: *mut c_void);
+}
+
+/// Runs a function of `shim.cpp`, which puts a new tensor where it is told, or nothing, or returns a message.
+fn made(run: impl FnOnce(*mut *mut c_void) -> *mut c_char) -> Result<Option<Tensor>, TchError> {
+    let mut result = std::ptr::null_mut();
+    let message = run(&raw mut result);
+    if message.is_null() {
+        // SAFETY: a result that is not null is a new tensor of which nobody else knows.
+        return Ok((!result.is_null()).then(|| unsafe { Tensor::from_ptr(result.cast()) }));
+    }
+    // SAFETY: a message is a string with an end, made by `strdup`.
+    let text = unsafe { CStr::from_ptr(message) }.to_string_lossy().into_owned();
+    // SAFETY: as above, and it is not used again.
+    unsafe { free(message.cast()) };
+    Err(TchError::Torch(text))
+}
+
+/// The same where there is always a tensor.
+fn one(run: impl FnOnce(*mut *mut c_void) -> *mut c_char) -> Raw {
+    made(run)?.ok_or_else(|| TchError::Torch("a result without a tensor".into()))
 }
 
 /// Which gradient of a convolution.
@@ -74,33 +112,75 @@ fn padded(spec: &ConvSpec, x: Tensor) -> Result<(Tensor, Vec<i64>), TchError> {
     Ok((x.f_constant_pad_nd(pad_list(&spec.pads))?, vec![0; spec.pads.len()]))
 }
 
-pub(crate) fn conv(spec: &ConvSpec, x: &Tensor, kernel: &Tensor, bias: Option<&Tensor>) -> Raw {
+/// A kernel in oneDNN's own layout, into which every convolution would bring it again; none where there is no such layout.
+pub(crate) fn pack(spec: &ConvSpec, input: &[usize], kernel: &Tensor) -> Result<Option<Tensor>, TchError> {
+    if spec.strides.len() != 2
+        || spec.groups != 1
+        || kernel.kind() != Kind::Float
+        || kernel.device() != Device::Cpu
+    {
+        return Ok(None);
+    }
+    let [batch, rows, columns, channels] = *input else { return Ok(None) };
+    let kernel = filters_first(kernel)?;
+    let lens = |pads: &dyn Fn((usize, usize)) -> usize| -> Vec<i64> {
+        spec.pads.iter().map(|&pad| pads(pad) as i64).collect()
+    };
+    // What `padded` makes of the operands.
+    let inside = symmetric(spec);
+    let pads = lens(&|(before, _)| if inside { before } else { 0 });
+    let around = lens(&|(before, after)| if inside { 0 } else { before + after });
+    let [above, beside] = *around.as_slice() else { return Ok(None) };
+    let input = [batch as i64, channels as i64, rows as i64 + above, columns as i64 + beside];
+    let (strides, dilations) = (ints(&spec.strides), ints(&spec.dilations));
+    // SAFETY: the pointers are those of a living tensor and of lists with an element per axis.
+    made(|result| unsafe {
+        keras_pack_kernel(
+            result,
+            kernel.as_ptr().cast(),
+            input.as_ptr(),
+            strides.as_ptr(),
+            pads.as_ptr(),
+            dilations.as_ptr(),
+        )
+    })
+}
+
+/// A convolution, and what follows it.
+pub(crate) fn conv(spec: &ConvSpec, x: &Tensor, kernel: &Tensor, bias: Option<&Tensor>, relu: bool) -> Raw {
     let (x, pads) = padded(spec, channels_second(x)?)?;
     let (strides, dilations) = (ints(&spec.strides), ints(&spec.dilations));
+    if kernel.is_mkldnn() {
+        let bias = bias.map_or(std::ptr::null(), |bias| bias.as_ptr().cast());
+        // SAFETY: the pointers are those of living tensors (or null, where it may be) and of lists of two elements.
+        return channels_last(&one(|result| unsafe {
+            keras_packed_convolution(
+                result,
+                x.as_ptr().cast(),
+                kernel.as_ptr().cast(),
+                bias,
+                strides.as_ptr(),
+                pads.as_ptr(),
+                dilations.as_ptr(),
+                relu,
+            )
+        })?);
+    }
     let none = vec![0; pads.len()];
     let kernel = filters_first(kernel)?;
-    channels_last(&x.f_convolution(
-        &kernel,
-        bias,
-        strides,
-        pads,
-        dilations,
-        false,
-        none,
-        spec.groups as i64,
-    )?)
+    let groups = spec.groups as i64;
+    let mut result = x.f_convolution(&kernel, bias, strides, pads, dilations, false, none, groups)?;
+    channels_last(&if relu { result.f_relu_()? } else { result })
 }
 
 fn backward(spec: &ConvSpec, grad: &Tensor, x: &Tensor, kernel: &Tensor, of: Of) -> Raw {
     let (x, pads) = padded(spec, channels_second(x)?)?;
     let grad = channels_second(grad)?;
     let (strides, dilations) = (ints(&spec.strides), ints(&spec.dilations));
-    let mut result = std::ptr::null_mut();
-    // SAFETY: the pointers are those of living tensors and of lists with an element per axis; the result is a new tensor
-    // of which nobody else knows.
-    let message = unsafe {
+    // SAFETY: the pointers are those of living tensors and of lists with an element per axis.
+    one(|result| unsafe {
         keras_convolution_backward(
-            &raw mut result,
+            result,
             grad.as_ptr().cast(),
             x.as_ptr().cast(),
             kernel.as_ptr().cast(),
@@ -111,16 +191,7 @@ fn backward(spec: &ConvSpec, grad: &Tensor, x: &Tensor, kernel: &Tensor, of: Of)
             spec.groups as i64,
             of as c_int,
         )
-    };
-    if message.is_null() {
-        // SAFETY: as above.
-        return Ok(unsafe { Tensor::from_ptr(result.cast()) });
-    }
-    // SAFETY: a message is a string with an end, made by `strdup`.
-    let text = unsafe { CStr::from_ptr(message) }.to_string_lossy().into_owned();
-    // SAFETY: as above, and it is not used again.
-    unsafe { free(message.cast()) };
-    Err(TchError::Torch(text))
+    })
 }
 
 fn empty(shape: &[i64], like: &Tensor) -> Raw {
@@ -163,7 +234,7 @@ pub(crate) struct Pooling {
 
 impl Pooling {
     /// For an input of that spatial shape; none if they cannot: their padding is the same on both sides (a last window that
-    /// begins inside the input may reach beyond it), and at most half the window.
+    /// begins inside the input may reach beyond it), and at most half the window, which is no larger than a volume.
     #[allow(clippy::indexing_slicing, reason = "the shape rule fixed the ranks")]
     pub(crate) fn new(spec: &PoolSpec, size: &[usize]) -> Option<Self> {
         let windows = |i: usize| {
@@ -179,7 +250,9 @@ impl Pooling {
         };
         let fits = |ceil: bool| (0..size.len()).all(|i| gives(i, ceil) == Some(windows(i)));
         let halves = spec.pads.iter().zip(&spec.window).all(|(&(before, _), &window)| 2 * before <= window);
-        if !halves || !(fits(false) || fits(true)) {
+        // Of volumes, libtorch asks that a window fits into what is not padding.
+        let inside = size.len() < 3 || size.iter().zip(&spec.window).all(|(len, window)| window <= len);
+        if !halves || !inside || !(fits(false) || fits(true)) {
             return None;
         }
         let mut pooling = Self {

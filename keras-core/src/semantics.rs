@@ -28,6 +28,16 @@ pub enum BinaryCrossentropy {
     ClippedLogarithms,
 }
 
+/// What hinge losses and metrics make of labels 0 and 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HingeLabels {
+    /// −1 and 1, if a batch has no others (2.3 and later).
+    Signed,
+    /// What they are (up to 2.2).
+    AsGiven,
+}
+
 /// Which variance feeds BatchNormalization's moving average; N values are averaged, ε is the layer's epsilon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -144,6 +154,8 @@ pub struct Semantics {
     pub loss_reduction: LossReduction,
     /// The form of binary crossentropy.
     pub binary_crossentropy: BinaryCrossentropy,
+    /// Labels 0 and 1 in front of hinge losses.
+    pub hinge_labels: HingeLabels,
     /// The variance that BatchNormalization remembers.
     pub moving_variance: MovingVariance,
     /// What a frozen BatchNormalization does.
@@ -172,6 +184,7 @@ impl Semantics {
         Self {
             loss_reduction: LossReduction::SumOverNonZeroWeights,
             binary_crossentropy: BinaryCrossentropy::ClippedLogits,
+            hinge_labels: HingeLabels::AsGiven,
             metric_names: MetricNames::Resolved,
             masked_output: MaskedOutput::FirstState,
             ..Self::keras_2_3()
@@ -183,6 +196,7 @@ impl Semantics {
         Self {
             loss_reduction: LossReduction::SumOverElements,
             binary_crossentropy: BinaryCrossentropy::ShiftedLogarithms,
+            hinge_labels: HingeLabels::Signed,
             moving_variance: MovingVariance::Keras23,
             frozen_batch_normalization: FrozenBatchNormalization::BatchStatistics,
             image_epsilon: ImageEpsilon::AtLeastKernels,

@@ -3,6 +3,10 @@
     files.py make FIXTURES OUT      writes OUT/CASE.h5 and OUT/CASE.npz for every case
     files.py check FIXTURES OUT     reads OUT/CASE.ours.h5 (our copy of CASE.h5) and OUT/CASE.trained.h5 (ours after two further
                                     steps), writes OUT/report.json: a list of [case, what differs]
+    files.py later FIXTURES OUT     in tf.keras 2.15, of what Keras 2.3.1 made and we wrote in OUT: CASE.ours.h5 is read, without a
+                                    warning, as CASE.h5 is; writes OUT/report.json
+    files.py long FIXTURES OUT      in Keras 2.3.1: reads OUT/ours.h5, OUT/ours_weights.h5 and OUT/ours.yaml, of one model; writes
+                                    OUT/theirs.h5, OUT/theirs_weights.h5 and OUT/prediction.npy, for the input OUT/x.npy
 
 A case is a layer of FIXTURES/layers_2_3_1.json between its inputs and a Dense named "head", or one of the models below; compiled,
 trained for a step, saved, then trained for two further steps. CASE.npz: x_I, y_I; out_I (predictions at the time of saving);
@@ -249,12 +253,10 @@ def dump(path):
     return lines
 
 
-def same_model_config(a, b):
-    def configs(path):
-        with h5py.File(path, "r") as file:
-            text = file.attrs["model_config"]
-            return json.loads(text.decode() if isinstance(text, bytes) else text)
-    return configs(a) == configs(b)
+def config_of(path, key):
+    with h5py.File(path, "r") as file:
+        text = file.attrs[key]
+        return json.loads(text.decode() if isinstance(text, bytes) else text)
 
 
 def check(fixtures, out):
@@ -308,10 +310,90 @@ def check(fixtures, out):
         if theirs != ours:
             only = ["- " + l for l in theirs if l not in ours] + ["+ " + l for l in ours if l not in theirs]
             wrong.append([name, "the file's structure: " + "\n".join(only[:6])])
-        if not TF and not same_model_config(path + ".h5", path + ".ours.h5"):
+        if not TF and config_of(path + ".h5", "model_config") != config_of(path + ".ours.h5", "model_config"):
             wrong.append([name, "model_config"])
     with open(os.path.join(out, "report.json"), "w") as file:
         json.dump(wrong, file, indent=1)
 
 
-{"make": make, "check": check}[sys.argv[1]](sys.argv[2], sys.argv[3])
+def later(fixtures, out):
+    """A layer of each class, every optimizer. Whether tf.keras takes a case at all, the file of Keras 2.3.1 says."""
+    wrong, read, first = [], 0, set()
+    with open(os.path.join(out, "cases.json")) as file:
+        names = json.load(file)
+    classes = {"layer_" + name: case["class_name"] for name, case in layer_cases(fixtures)}
+    for name in names:
+        if name in classes and (classes[name] in first or first.add(classes[name])):
+            continue
+        data = np.load(os.path.join(out, name + ".npz"))
+        x = [data[key] for key in sorted(data.files) if key.startswith("x_")]
+
+        def opened(path):
+            fresh()
+            with warnings.catch_warnings(record=True) as said, logged() as log:
+                warnings.simplefilter("always")
+                model = keras.models.load_model(path)
+            told = [str(w.message) for w in said] + log
+            # Of h5py's and of the format, about every .h5.
+            told = [line for line in told if "legacy" not in line or "optimizer" in line]
+            return listed(model.predict(x if len(x) > 1 else x[0], verbose=0)), model.optimizer.variables(), told
+
+        try:
+            expected, state, told_of_theirs = opened(os.path.join(out, name + ".h5"))
+        except Exception as error:
+            print("left out: %s, as Keras wrote it: %s" % (name, " ".join(str(error).split())[:120]))
+            continue
+        try:
+            predictions, ours, told = opened(os.path.join(out, name + ".ours.h5"))
+        except Exception as error:
+            wrong.append([name, "%s: %s" % (type(error).__name__, str(error)[:300])])
+            continue
+        read += 1
+        plain_sgd = any("optimizer" in line for line in told) and "SGD" in json.dumps(config_of(os.path.join(out, name + ".h5"), "training_config"))
+        if told and not plain_sgd:
+            wrong.append([name, "warned: %s" % told])
+        for what, ours, theirs in (("prediction", predictions, expected), ("state of the optimizer", ours, state)):
+            if len(ours) != len(theirs) or any(np.max(np.abs(np.asarray(a, "float64") - b), initial=0) > 1e-5 for a, b in zip(ours, theirs)):
+                wrong.append([name, what])
+    print("%d files read" % read)
+    with open(os.path.join(out, "report.json"), "w") as file:
+        json.dump(wrong, file, indent=1)
+
+
+class logged(object):
+    """What TensorFlow's logger says meanwhile, as a list."""
+
+    def __enter__(self):
+        import logging
+        lines = []
+
+        class Handler(logging.Handler):
+            def emit(self, record):
+                lines.append(record.getMessage())
+
+        self.handler = Handler(logging.WARNING)
+        tf.get_logger().addHandler(self.handler)
+        return lines
+
+    def __exit__(self, *_):
+        tf.get_logger().removeHandler(self.handler)
+
+
+def long(_, out):
+    file = lambda name: os.path.join(out, name)
+    fresh()
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        model = keras.models.load_model(file("ours.h5"))
+    said = [str(w.message) for w in said if "optimizer" in str(w.message)]
+    assert not said, said
+    np.save(file("prediction.npy"), model.predict(np.load(file("x.npy"))))
+    model.save(file("theirs.h5"))
+    with open(file("ours.yaml")) as text:
+        fresh_model = keras.models.model_from_yaml(text.read())
+    assert fresh_model.get_config() == model.get_config()
+    fresh_model.load_weights(file("ours_weights.h5"))
+    fresh_model.save_weights(file("theirs_weights.h5"))
+
+
+{"make": make, "check": check, "later": later, "long": long}[sys.argv[1]](sys.argv[2], sys.argv[3])

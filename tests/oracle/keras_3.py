@@ -20,6 +20,8 @@ import zlib
 os.environ["KERAS_BACKEND"] = "jax"
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+# Its rewriting of graphs makes TensorFlow 2.15 fail on LayerNormalization over several axes, in models of its own as well.
+os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
 import warnings  # noqa: E402
 
 import keras  # noqa: E402
@@ -245,9 +247,6 @@ def check(out):
                 wrong.append([name, "%s %d differs by %g" % (what, i, np.max(np.abs(a - b)))])
 
     for name, build, kind, arguments, options in cases():
-        if not LATER and name == "layer_layer_normalization":
-            # An open fault, listed in docs/compatibility.md.
-            continue
         if not os.path.exists(os.path.join(out, name + ".ours.keras")):
             wrong.append([name, "was not written"])
             continue

@@ -239,6 +239,8 @@ case("conv3d_transpose_output_padding", lambda: L.Conv3DTranspose(2, 3, strides=
 case("conv3d_transpose_output_padding_cf", lambda: L.Conv3DTranspose(2, 2, strides=2, output_padding=(0, 1, 1), data_format="channels_first"), (2, 2, 2, 2))
 case("locally_connected1d_cf_is_last", lambda: L.LocallyConnected1D(3, 3, data_format="channels_first"), (7, 2), given=dict(data_format="channels_first"))
 case("locally_connected2d_uneven", lambda: L.LocallyConnected2D(2, (2, 3), strides=(2, 1)), (5, 4, 2))
+case("locally_connected2d_k2_s3", lambda: L.LocallyConnected2D(2, 2, strides=3), (5, 6, 2), batch=1)
+case("conv3d_transpose_k2_s3", lambda: L.Conv3DTranspose(2, 2, strides=3), (2, 1, 2, 2), batch=1)
 case("locally_connected2d_kernel_is_image", lambda: L.LocallyConnected2D(2, (3, 2)), (3, 2, 2), batch=1)
 case("locally_connected1d_s3", lambda: L.LocallyConnected1D(2, 2, strides=3), (8, 2))
 
@@ -293,6 +295,24 @@ for cf in [False, True]:
     tag = "_cf" if cf else ""
     for name, make, shape in [("max_pooling1d", L.MaxPooling1D, (7,)), ("average_pooling1d", L.AveragePooling1D, (7,)), ("max_pooling3d", L.MaxPooling3D, (4, 3, 5)), ("average_pooling3d", L.AveragePooling3D, (4, 3, 5))]:
         case(name + "_k4_s3_same" + tag, lambda m=make, o=form: m(4, strides=3, padding="same", **o), ((2,) + shape) if cf else shape + (2,), batch=1)
+    # TensorFlow's gradient of an average is right only where every window that begins before an axis also ends beyond it.
+    for name, make, shape in [("max_pooling1d", L.MaxPooling1D, (3,)), ("average_pooling1d", L.AveragePooling1D, (3,)), ("max_pooling2d", L.MaxPooling2D, (3, 4)),
+                              ("average_pooling2d", L.AveragePooling2D, (3, 3)), ("max_pooling3d", L.MaxPooling3D, (3, 2, 4)), ("average_pooling3d", L.AveragePooling3D, (3, 3, 3))]:
+        case(name + "_k5_same" + tag, lambda m=make, o=form: m(5, strides=1, padding="same", **o), ((2,) + shape) if cf else shape + (2,), batch=1)
+    for rank, make in [(1, L.ZeroPadding1D), (1, L.Cropping1D), (1, L.UpSampling1D), (2, L.ZeroPadding2D), (2, L.Cropping2D), (2, L.UpSampling2D), (2, L.MaxPooling2D), (2, L.AveragePooling2D),
+                       (3, L.ZeroPadding3D), (3, L.Cropping3D), (3, L.UpSampling3D), (1, L.GlobalMaxPooling1D), (1, L.GlobalAveragePooling1D), (2, L.GlobalMaxPooling2D), (2, L.GlobalAveragePooling2D),
+                       (3, L.GlobalMaxPooling3D), (3, L.GlobalAveragePooling3D)]:
+        if not cf or "data_format" in make().get_config():
+            # One channel, one place more than is cut off.
+            case("%s_batch_1%s" % (make.__name__.lower(), tag), lambda m=make, o=form: m(**o), ((1,) + (3,) * rank) if cf else (3,) * rank + (1,), batch=1)
+for name, make, shapes in [
+        ("dense", lambda: L.Dense(1), [(1,)]), ("flatten", L.Flatten, [(1, 1)]), ("reshape", lambda: L.Reshape((1, -1)), [(1,)]), ("permute", lambda: L.Permute((2, 1)), [(1, 3)]),
+        ("repeat_vector", lambda: L.RepeatVector(1), [(1,)]), ("masking", L.Masking, [(1, 2)]), ("activation", lambda: L.Activation("softmax"), [(1,)]), ("add", L.Add, [(1,)] * 2),
+        ("subtract", L.Subtract, [(1,)] * 2), ("multiply", L.Multiply, [(1,)] * 2), ("average", L.Average, [(1,)] * 2), ("maximum", L.Maximum, [(1,)] * 2), ("minimum", L.Minimum, [(1,)] * 2),
+        ("concatenate", L.Concatenate, [(1,)] * 2), ("dot", lambda: L.Dot(1), [(1,)] * 2), ("leaky_re_lu", L.LeakyReLU, [(1,)]), ("p_re_lu", L.PReLU, [(1,)]), ("elu", L.ELU, [(1,)]),
+        ("thresholded_re_lu", L.ThresholdedReLU, [(1,)]), ("softmax", L.Softmax, [(1,)]), ("re_lu", L.ReLU, [(1,)]), ("activity_regularization", lambda: L.ActivityRegularization(.1, .2), [(1,)])]:
+    case(name + "_batch_1", make, *shapes, batch=1)
+case("embedding_batch_1", lambda: L.Embedding(3, 1), (1,), ints=3, batch=1)
 for a in ["elu", "selu", "softplus", "softsign", "hard_sigmoid", "exponential"]:
     case("activation_" + a, lambda a=a: L.Activation(a), (6,), scale=4)
     case("dense_" + a, lambda a=a: L.Dense(3, activation=a), (4,))

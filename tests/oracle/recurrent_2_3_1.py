@@ -177,6 +177,10 @@ for name, settings in [
     case("conv_lstm2d_" + name, lambda s=settings: L.ConvLSTM2D(2, **s), IMAGE)
     case("conv_lstm2d_cf_" + name, lambda s=settings: L.ConvLSTM2D(2, data_format="channels_first", **s), IMAGE_CF)
 case("conv_lstm2d_one_step", lambda: L.ConvLSTM2D(2, 2), (1, 3, 3, 1), batch=1)
+for name, settings in [("k5_same", dict(kernel_size=5, padding="same")), ("k2_s3", dict(kernel_size=2, strides=3)), ("k4_s3_same", dict(kernel_size=4, strides=3, padding="same")),
+                       ("k3_d2_same", dict(kernel_size=3, dilation_rate=2, padding="same"))]:
+    case("conv_lstm2d_odd_" + name, lambda s=settings: L.ConvLSTM2D(2, **s), (2, 4, 7, 2), batch=1)
+    case("conv_lstm2d_odd_cf_" + name, lambda s=settings: L.ConvLSTM2D(2, data_format="channels_first", **s), (2, 2, 4, 7), batch=1)
 case("conv_lstm2d_initialized", lambda: L.ConvLSTM2D(2, 2, kernel_initializer="he_normal", recurrent_initializer="glorot_normal",
                                                      bias_initializer="ones"), IMAGE)
 case("conv_lstm2d_regularized", lambda: L.ConvLSTM2D(2, 2, kernel_regularizer=R.l2(0.03), recurrent_regularizer=R.l1(0.02),
@@ -234,6 +238,10 @@ for mode in ["concat", "sum", "mul", "ave", None]:
         case(name, lambda m=mode, s=sequences: L.Bidirectional(L.LSTM(2, return_sequences=s), merge_mode=m), X)
         case(name + "_state", lambda m=mode, s=sequences: L.Bidirectional(L.GRU(2, return_sequences=s, return_state=True), merge_mode=m), X)
         case(name + "_masked", lambda m=mode, s=sequences: L.Bidirectional(L.SimpleRNN(2, return_sequences=s), merge_mode=m), X, mask=True, batch=3)
+for name, make, like in [
+        ("rnn", lambda: L.RNN(L.GRUCell(UNITS)), None), ("bidirectional", lambda: L.Bidirectional(L.LSTM(UNITS)), None), ("time_distributed", lambda: L.TimeDistributed(L.Dense(UNITS)), None),
+        ("cu_dnngru", lambda: L.CuDNNGRU(UNITS), lambda: L.GRU(UNITS, reset_after=True)), ("cu_dnnlstm", lambda: L.CuDNNLSTM(UNITS), lambda: L.LSTM(UNITS))]:
+    case(name + "_one_step", make, (1, FEATURES), batch=1, **(dict(like=like) if like else {}))
 case("bidirectional_initial_state", lambda: L.Bidirectional(L.LSTM(2, return_state=True)), X, (2,), (2,), (2,), (2,))
 case("bidirectional_stateful", lambda: L.Bidirectional(L.LSTM(2, stateful=True, return_sequences=True)), X, fixed=True)
 case("bidirectional_stateful_masked", lambda: L.Bidirectional(L.GRU(2, stateful=True)), X, fixed=True, mask=True, batch=3)

@@ -1,6 +1,7 @@
 //! Files of real Keras: read, written, read again. `fixtures/files.zip` holds files that the packages wrote,
 //! `fixtures/files.json` what they predicted from them (scripts in `oracle/files`).
 
+mod configs;
 mod damaged;
 mod keras_3;
 mod large;
@@ -14,7 +15,6 @@ use backend_ndarray::NdArray;
 use keras_core::Array;
 use keras_core::backend::Engine;
 use keras_core::models::Model;
-use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -39,26 +39,6 @@ fn path(name: &str) -> PathBuf {
 fn on_ndarray(model: Model) -> Model {
     model.on(&Engine::new(NdArray::new().unwrap()).unwrap());
     model
-}
-
-/// An array of the float32 that nested lists of JSON stand for.
-fn array(json: &Value) -> Array {
-    let mut shape = Vec::new();
-    let mut level = json;
-    while let Some(items) = level.as_array() {
-        shape.push(items.len());
-        level = &items[0];
-    }
-    let mut values: Vec<f32> = Vec::new();
-    flatten(json, &mut values);
-    Array::from_vec(&shape, values).unwrap()
-}
-
-fn flatten(json: &Value, values: &mut Vec<f32>) {
-    match json.as_array() {
-        Some(items) => items.iter().for_each(|item| flatten(item, values)),
-        None => values.push(json.as_f64().unwrap() as f32),
-    }
 }
 
 fn largest_difference(a: &Array, b: &Array) -> f64 {

@@ -1,7 +1,7 @@
 //! What real Keras recorded: `tests/fixtures/NAME.json` and `NAME.npz`. The script that wrote a fixture lies in
 //! `tests/oracle`.
 
-use keras_core::{Array, array::Element};
+use keras_core::{Array, DType, array::Element};
 use ndarray::IxDyn;
 use ndarray_npy::{NpzReader, ReadableElement};
 use serde_json::Value;
@@ -40,6 +40,25 @@ impl Fixture {
     pub(crate) fn array(&self, key: &str) -> &Array {
         self.find(key).unwrap_or_else(|| panic!("the fixture has no array {key:?}"))
     }
+}
+
+/// Nested lists of JSON as an array.
+pub(crate) fn array(value: &Value, dtype: DType) -> Array {
+    fn collect(value: &Value, depth: usize, shape: &mut Vec<usize>, flat: &mut Vec<f64>) {
+        match value {
+            Value::Array(items) => {
+                if shape.len() == depth {
+                    shape.push(items.len());
+                }
+                items.iter().for_each(|item| collect(item, depth + 1, shape, flat));
+            }
+            Value::Bool(value) => flat.push(f64::from(u8::from(*value))),
+            value => flat.push(value.as_f64().unwrap()),
+        }
+    }
+    let (mut shape, mut flat) = (Vec::new(), Vec::new());
+    collect(value, 0, &mut shape, &mut flat);
+    Array::from_vec(&shape, flat).unwrap().cast(dtype)
 }
 
 fn read_npz(file: File) -> HashMap<String, Array> {

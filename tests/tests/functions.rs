@@ -1,7 +1,7 @@
 //! Activations, losses, metrics, regularizers, constraints and initializers against Keras 2.3.1, losses and their
 //! averages also against 2.2.4.
 
-use crate::fixtures::Fixture;
+use crate::fixtures::{Fixture, array};
 use keras_core::backend::reference::Reference;
 use keras_core::backend::{Engine, Runtime};
 use keras_core::losses::{LossRef, weighted_mean};
@@ -14,25 +14,6 @@ use keras_core::{
 };
 use serde_json::{Value, json};
 use std::sync::Arc;
-
-/// Nested lists as an array.
-fn array(value: &Value, dtype: DType) -> Array {
-    fn collect(value: &Value, depth: usize, shape: &mut Vec<usize>, flat: &mut Vec<f64>) {
-        match value {
-            Value::Array(items) => {
-                if shape.len() == depth {
-                    shape.push(items.len());
-                }
-                items.iter().for_each(|item| collect(item, depth + 1, shape, flat));
-            }
-            Value::Bool(value) => flat.push(f64::from(u8::from(*value))),
-            value => flat.push(value.as_f64().unwrap()),
-        }
-    }
-    let (mut shape, mut flat) = (Vec::new(), Vec::new());
-    collect(value, 0, &mut shape, &mut flat);
-    Array::from_vec(&shape, flat).unwrap().cast(dtype)
-}
 
 fn dtype(case: &Value) -> DType {
     case["floatx"].as_str().map_or(DType::F32, |name| DType::from_name(name).unwrap())

@@ -9,4 +9,5 @@ mod options;
 mod parity;
 mod random;
 mod setters;
+mod sizes;
 mod tf_keras;

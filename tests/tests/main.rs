@@ -15,6 +15,7 @@ mod faq;
 mod files;
 mod fixtures;
 mod functions;
+mod golden;
 mod gradients;
 mod hostile;
 mod k;

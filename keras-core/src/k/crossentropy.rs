@@ -1,12 +1,12 @@
 //! The crossentropies of `K`: of probabilities and of logits, one number per distribution.
 
-use super::{nth, op, op_in_trace};
+use super::{by_semantics, nth, op};
 use crate::array::DType;
 use crate::config::epsilon;
 use crate::error::{Error, Result};
 use crate::graph::{Compare, Graph, Op, Type, Value};
 use crate::k;
-use crate::semantics::{BinaryCrossentropy, Semantics};
+use crate::semantics::BinaryCrossentropy;
 use crate::tensor::Tensor;
 
 /// Targets in the element type of the predictions, as Keras compares them.
@@ -86,7 +86,7 @@ pub fn sparse_categorical_crossentropy(
 
 /// −y·ln p − (1 − y)·ln(1 − p), elementwise, p clipped to [ε, 1 − ε]; of logits the crossentropy of y and sigmoid(x). Keras
 /// 2.3 adds ε to the arguments of the logarithms, Keras 3 does not; 2.2 goes through the logits
-/// ([`Semantics::binary_crossentropy`]).
+/// ([`Semantics::binary_crossentropy`](crate::semantics::Semantics::binary_crossentropy)).
 #[track_caller]
 pub fn binary_crossentropy(target: &Tensor, output: &Tensor, from_logits: bool) -> Tensor {
     let y = like(target, output);
@@ -101,13 +101,10 @@ pub fn binary_crossentropy(target: &Tensor, output: &Tensor, from_logits: bool) 
     };
     let logits = sigmoid_crossentropy(&y, &k::log(&(&p / (1.0 - &p))));
     let forms = [&of_logarithms(epsilon()), &logits, &of_logarithms(0.0)];
-    op_in_trace("binary_crossentropy", &forms, |trace, _, values| {
-        let form = match trace.semantics().binary_crossentropy {
-            BinaryCrossentropy::ShiftedLogarithms => 0,
-            BinaryCrossentropy::ClippedLogits => 1,
-            BinaryCrossentropy::ClippedLogarithms => 2,
-        };
-        nth(values, form)
+    by_semantics("binary_crossentropy", &forms, |semantics| match semantics.binary_crossentropy {
+        BinaryCrossentropy::ShiftedLogarithms => 0,
+        BinaryCrossentropy::ClippedLogits => 1,
+        BinaryCrossentropy::ClippedLogarithms => 2,
     })
 }
 
@@ -125,9 +122,8 @@ fn sigmoid_crossentropy(y: &Tensor, logits: &Tensor) -> Tensor {
 /// `now` as Keras 2.3 computes crossentropies, `before` as 2.2 did: always from clipped probabilities.
 #[track_caller]
 pub(crate) fn by_version(now: &Tensor, before: &Tensor) -> Tensor {
-    let clipped = |semantics: Semantics| semantics.binary_crossentropy == BinaryCrossentropy::ClippedLogits;
-    op_in_trace("crossentropy", &[now, before], move |trace, _, values| {
-        nth(values, usize::from(clipped(trace.semantics())))
+    by_semantics("crossentropy", &[now, before], |semantics| {
+        usize::from(semantics.binary_crossentropy == BinaryCrossentropy::ClippedLogits)
     })
 }
 

@@ -65,6 +65,7 @@ pub use crate::config::{epsilon, floatx, image_data_format, set_epsilon, set_flo
 
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Value};
+use crate::semantics::Semantics;
 use crate::tensor::record::{apply, apply_traced};
 use crate::tensor::{Tensor, Trace};
 use std::sync::Arc;
@@ -91,6 +92,12 @@ pub(crate) fn op_in_trace(
     });
     let mut results = apply(name, inputs, 1, call);
     results.pop().unwrap_or_else(|| Tensor::poisoned(Error::state(name, "a result", "none")))
+}
+
+/// One of several tensors: the one that the rules of the model choose.
+#[track_caller]
+pub(crate) fn by_semantics(name: &str, choices: &[&Tensor], choose: fn(Semantics) -> usize) -> Tensor {
+    op_in_trace(name, choices, move |trace, _, values| nth(values, choose(trace.semantics())))
 }
 
 /// One operation with several results.

@@ -2,7 +2,8 @@
 
 use crate::config::epsilon;
 use crate::k;
-use crate::k::like;
+use crate::k::{by_semantics, like};
+use crate::semantics::HingeLabels;
 use crate::tensor::Tensor;
 
 fn mean(x: &Tensor) -> Tensor {
@@ -40,18 +41,23 @@ pub fn mean_squared_logarithmic_error(y_true: &Tensor, y_pred: &Tensor) -> Tenso
     mean(&k::square(&(logarithm(y_pred) - logarithm(&like(y_true, y_pred)))))
 }
 
-/// Labels 0 and 1 as −1 and 1, if a batch has no others.
-fn signed_labels(y: &Tensor) -> Tensor {
+/// Labels 0 and 1 as −1 and 1, if a batch has no others; before Keras 2.3 as they are.
+fn hinge_labels(y: &Tensor) -> Tensor {
     let zero_or_one = k::logical_or(&k::equal(y, &k::number(y, 0.0)), &k::equal(y, &k::number(y, 1.0)));
-    k::select(&k::all(&zero_or_one, &[], false), &(y * 2.0 - 1.0), y)
+    let signed = k::select(&k::all(&zero_or_one, &[], false), &(y * 2.0 - 1.0), y);
+    by_semantics("hinge_labels", &[&signed, y], |semantics| match semantics.hinge_labels {
+        HingeLabels::Signed => 0,
+        HingeLabels::AsGiven => 1,
+    })
 }
 
 fn hinges(y_true: &Tensor, y_pred: &Tensor) -> Tensor {
-    let y = signed_labels(&like(y_true, y_pred));
+    let y = hinge_labels(&like(y_true, y_pred));
     at_least(&(1.0 - y * y_pred), 0.0)
 }
 
-/// mean(max(1 − y·p, 0)) over the last axis; labels 0 and 1 count as −1 and 1 if the batch has no others.
+/// mean(max(1 − y·p, 0)) over the last axis; labels 0 and 1 count as −1 and 1 if the batch has no others (not in Keras 2.2:
+/// [`Semantics::hinge_labels`](crate::semantics::Semantics::hinge_labels)).
 #[track_caller]
 pub fn hinge(y_true: &Tensor, y_pred: &Tensor) -> Tensor {
     mean(&hinges(y_true, y_pred))

@@ -1,13 +1,13 @@
 //! Files that real Keras wrote.
 
-use super::{array, largest_difference, on_ndarray, path};
-use crate::fixtures::Fixture;
+use super::{largest_difference, on_ndarray, path};
+use crate::fixtures::{Fixture, array};
 use keras_core::layers::{Dense, Input};
 use keras_core::models::{Model, Sequential};
 use keras_core::saving::{CustomObjects, Load, LoadWeights, load_model, load_model_with};
 use keras_core::semantics::Semantics;
 use keras_core::training::Predict;
-use keras_core::{Array, k, losses};
+use keras_core::{Array, DType, k, losses};
 
 #[test]
 fn every_file_predicts_what_its_writer_predicted() {
@@ -15,10 +15,11 @@ fn every_file_predicts_what_its_writer_predicted() {
     for case in fixture.cases() {
         let name = case["file"].as_str().unwrap();
         let model = on_ndarray(load_model(path(name)).unwrap_or_else(|error| panic!("{name}: {error}")));
-        let inputs: Vec<Array> = case["inputs"].as_array().unwrap().iter().map(array).collect();
+        let inputs: Vec<Array> =
+            case["inputs"].as_array().unwrap().iter().map(|json| array(json, DType::F32)).collect();
         let outputs = model.predict_all(inputs, &Predict::new()).unwrap();
         for (ours, keras) in outputs.iter().zip(case["outputs"].as_array().unwrap()) {
-            let difference = largest_difference(ours, &array(keras));
+            let difference = largest_difference(ours, &array(keras, DType::F32));
             assert!(difference < 1e-6, "{name}: {difference}");
         }
         assert!(model.optimizer().unwrap().iterations().unwrap() <= 1, "{name}");

@@ -1,7 +1,7 @@
 //! Functions without a value of their own: what they did in Keras, they do here.
 
 use crate::choosing::child;
-use crate::fixtures::Fixture;
+use crate::fixtures::{Fixture, array};
 use keras::layers::{Dense, Dropout, Input, LayerRef};
 use keras::models::Model;
 use keras::training::Output;
@@ -252,25 +252,6 @@ fn nested(x: &Array) -> Value {
         }
     }
     lists(x.shape(), &x.to_vec::<f64>())
-}
-
-/// Nested lists as an array.
-fn array(value: &Value, dtype: DType) -> Array {
-    fn collect(value: &Value, depth: usize, shape: &mut Vec<usize>, flat: &mut Vec<f64>) {
-        match value {
-            Value::Array(items) => {
-                if shape.len() == depth {
-                    shape.push(items.len());
-                }
-                items.iter().for_each(|item| collect(item, depth + 1, shape, flat));
-            }
-            Value::Bool(value) => flat.push(f64::from(u8::from(*value))),
-            value => flat.push(value.as_f64().unwrap()),
-        }
-    }
-    let (mut shape, mut flat) = (Vec::new(), Vec::new());
-    collect(value, 0, &mut shape, &mut flat);
-    Array::from_vec(&shape, flat).unwrap().cast(dtype)
 }
 
 /// A tensor of each kind, in the order of the fixture.

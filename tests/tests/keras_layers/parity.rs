@@ -1,9 +1,6 @@
 //! Layers against Keras 2.3.1 on TensorFlow 1.15: values, gradients, masks, losses, updates, configs, weights.
 
 use super::case::{Case, cases, check_phase, close, for_every, input, trace};
-use backend_ndarray::NdArray;
-use keras_core::backend::contrary::Contrary;
-use keras_core::backend::reference::Reference;
 use keras_core::backend::{Backend, Engine};
 use keras_core::layers::{Call, Layer, LayerRef, deserialize};
 use keras_core::registry::Config;
@@ -52,32 +49,40 @@ pub(super) fn agrees<B: Backend>(backend: B, cases: impl Iterator<Item = Case>) 
     });
 }
 
-#[test]
-fn outputs_masks_losses_gradients_and_updates_are_keras_s() {
-    agrees(Reference, cases());
-}
+/// A test of outputs, masks, losses, gradients and updates for each backend; `Contrary` is one of views and other layouts.
+macro_rules! on_every_backend {
+    ($cases:expr) => {
+        #[test]
+        fn agrees_on_the_reference() {
+            agrees(keras_core::backend::reference::Reference, $cases);
+        }
 
-#[test]
-fn the_same_on_a_backend_of_views_and_other_layouts() {
-    agrees(Contrary, cases());
-}
+        #[test]
+        fn agrees_on_contrary() {
+            agrees(keras_core::backend::contrary::Contrary, $cases);
+        }
 
-#[test]
-fn the_same_on_ndarray() {
-    agrees(NdArray::new().unwrap(), cases());
-}
+        #[test]
+        fn agrees_on_ndarray() {
+            agrees(backend_ndarray::NdArray::new().unwrap(), $cases);
+        }
 
-#[cfg(feature = "candle")]
-#[test]
-fn the_same_on_candle() {
-    agrees(backend_candle::Candle::new("cpu").unwrap(), cases());
-}
+        #[cfg(feature = "candle")]
+        #[test]
+        fn agrees_on_candle() {
+            agrees(backend_candle::Candle::new("cpu").unwrap(), $cases);
+        }
 
-#[cfg(feature = "torch")]
-#[test]
-fn the_same_on_torch() {
-    agrees(backend_torch::Torch::new("cpu").unwrap(), cases());
+        #[cfg(feature = "torch")]
+        #[test]
+        fn agrees_on_torch() {
+            agrees(backend_torch::Torch::new("cpu").unwrap(), $cases);
+        }
+    };
 }
+pub(super) use on_every_backend;
+
+on_every_backend!(cases());
 
 #[test]
 fn configs_come_back_as_keras_wrote_them() {

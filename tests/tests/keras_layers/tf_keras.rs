@@ -1,11 +1,8 @@
 //! Layers against tf.keras 2.15: those that Keras 2.3 lacks, and those that compute otherwise.
 
 use super::case::{Case, cases_of, for_every};
-use super::parity::{agrees, has_names_shapes_and_order, starts};
+use super::parity::{agrees, has_names_shapes_and_order, on_every_backend, starts};
 use crate::fixtures::Fixture;
-use backend_ndarray::NdArray;
-use keras_core::backend::contrary::Contrary;
-use keras_core::backend::reference::Reference;
 use keras_core::layers::deserialize;
 use keras_core::semantics::Semantics;
 use std::sync::LazyLock;
@@ -16,32 +13,7 @@ pub(super) fn cases() -> impl Iterator<Item = Case> {
     cases_of(&TF_KERAS, Semantics::tf_keras())
 }
 
-#[test]
-fn outputs_masks_losses_gradients_and_updates_are_tf_keras_s() {
-    agrees(Reference, cases());
-}
-
-#[test]
-fn the_same_on_a_backend_of_views_and_other_layouts() {
-    agrees(Contrary, cases());
-}
-
-#[test]
-fn the_same_on_ndarray() {
-    agrees(NdArray::new().unwrap(), cases());
-}
-
-#[cfg(feature = "candle")]
-#[test]
-fn the_same_on_candle() {
-    agrees(backend_candle::Candle::new("cpu").unwrap(), cases());
-}
-
-#[cfg(feature = "torch")]
-#[test]
-fn the_same_on_torch() {
-    agrees(backend_torch::Torch::new("cpu").unwrap(), cases());
-}
+on_every_backend!(cases());
 
 #[test]
 fn weights_have_tf_keras_s_names_shapes_and_order() {

@@ -1,0 +1,6 @@
+"""golden_train.py on Keras 2.3.1."""
+from fixture import expect
+from golden_train import record
+
+expect("2.3.1")
+record("golden_train_2_3_1", __file__, optimizers=["sgd", "sgd_mom", "adagrad", "adadelta", "clipnorm", "clipvalue"])
