@@ -382,18 +382,16 @@ class logged(object):
 def long(_, out):
     file = lambda name: os.path.join(out, name)
     fresh()
-    with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter("always")
-        model = keras.models.load_model(file("ours.h5"))
-    said = [str(w.message) for w in said if "optimizer" in str(w.message)]
-    assert not said, said
+    model = keras.models.load_model(file("ours.h5"))
     np.save(file("prediction.npy"), model.predict(np.load(file("x.npy"))))
     model.save(file("theirs.h5"))
+    K.batch_set_value([(weight, np.zeros(K.int_shape(weight))) for weight in model.weights])
+    model.load_weights(file("ours_weights.h5"))
+    model.save_weights(file("theirs_weights.h5"))
+    config = model.get_config()
+    fresh()
     with open(file("ours.yaml")) as text:
-        fresh_model = keras.models.model_from_yaml(text.read())
-    assert fresh_model.get_config() == model.get_config()
-    fresh_model.load_weights(file("ours_weights.h5"))
-    fresh_model.save_weights(file("theirs_weights.h5"))
+        assert keras.models.model_from_yaml(text.read()).get_config() == config
 
 
 {"make": make, "check": check, "later": later, "long": long}[sys.argv[1]](sys.argv[2], sys.argv[3])
