@@ -1,6 +1,7 @@
 //! Recorded cases of layers, and layers in traces.
 
 use crate::fixtures::Fixture;
+use crate::recurrent::RECURRENT;
 use keras_core::array::{Array, DType};
 use keras_core::backend::reference::Reference;
 use keras_core::backend::{Backend, Engine, Variable};
@@ -32,6 +33,11 @@ impl Case {
 
     pub(crate) fn name(&self) -> &'static str {
         self.json["name"].as_str().unwrap()
+    }
+
+    /// Recorded where double was the default float type, to which Keras rounds the numbers of a config.
+    pub(crate) fn is_double(&self) -> bool {
+        self.name().ends_with("_f64") || self.name().contains("_float64")
     }
 
     pub(crate) fn config(&self) -> Config {
@@ -95,16 +101,20 @@ impl Case {
 }
 
 pub(crate) fn input(spec: &Spec) -> Result<Tensor> {
-    Input::new(spec.shape.get(1..).unwrap_or_default().to_vec()).dtype(spec.dtype).tensor()
+    let input = Input::new(spec.shape.get(1..).unwrap_or_default().to_vec()).dtype(spec.dtype);
+    match spec.shape.first().copied().flatten() {
+        Some(batch) => input.batch_size(batch).tensor(),
+        None => input.tensor(),
+    }
 }
 
 pub(crate) fn cases_of(fixture: &'static Fixture, semantics: Semantics) -> impl Iterator<Item = Case> {
     fixture.cases().iter().map(move |json| Case { fixture, json, semantics })
 }
 
-/// What Keras 2.3.1 recorded.
+/// What Keras 2.3.1 recorded, of recurrent layers and wrappers, too.
 pub(crate) fn cases() -> impl Iterator<Item = Case> {
-    cases_of(&KERAS, Semantics::keras_2_3())
+    [&KERAS, &RECURRENT].into_iter().flat_map(|fixture| cases_of(fixture, Semantics::keras_2_3()))
 }
 
 /// Runs a check on cases and reports all that fail.

@@ -1,18 +1,13 @@
 //! The sizes at which kernels go wrong are among the recorded cases: of every layer that has such a size.
 
-use super::case::{Case, cases, cases_of};
+use super::case::{Case, cases};
 use crate::recurrent::RECURRENT;
-use keras_core::semantics::Semantics;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
-fn all() -> impl Iterator<Item = Case> {
-    cases().chain(cases_of(&RECURRENT, Semantics::keras_2_3()))
-}
-
 /// The classes of the cases that have the property.
 fn classes(property: impl Fn(&Case) -> bool) -> BTreeSet<String> {
-    all().filter(property).map(|case| case.config().class_name).collect()
+    cases().filter(property).map(|case| case.config().class_name).collect()
 }
 
 fn classes_with(key: &str) -> BTreeSet<String> {
