@@ -39,7 +39,7 @@ fn plain(value: &mut Value) {
     match value {
         Value::Object(map) => match (map.len(), map.values().next()) {
             (1, Some(inner)) if map.contains_key("ndarray") || map.contains_key("npscalar") => {
-                *value = inner.clone()
+                *value = inner.clone();
             }
             _ => map.values_mut().for_each(plain),
         },
