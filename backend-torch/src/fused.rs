@@ -2,6 +2,11 @@
 //! read once and every result written once, however many instructions lie between. On libtorch's functions each
 //! instruction would walk through memory by itself.
 
+#![allow(
+    clippy::inline_always,
+    reason = "only inlined code is compiled for the instruction set of its caller"
+)]
+
 use crate::kernel::{missing, operands};
 use crate::tensor::{Operand, ints};
 use keras_core::DType;
