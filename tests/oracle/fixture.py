@@ -65,7 +65,8 @@ def fresh(floatx="float32"):
     K.set_floatx(floatx)
     K.set_image_data_format("channels_last")
     K.set_epsilon(1e-7)
-    # Keras draws a random graph seed per session; nothing recorded may depend on one.
+    # Keras draws seeds from numpy's stream and a random graph seed per session; nothing recorded may depend on one.
+    np.random.seed(0)
     tf.compat.v1.set_random_seed(0) if hasattr(tf, "compat") and hasattr(tf.compat, "v1") else tf.set_random_seed(0)
     K.set_session(tf.Session(config=tf.ConfigProto(intra_op_parallelism_threads=1, inter_op_parallelism_threads=1)))
 
