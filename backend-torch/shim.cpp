@@ -67,14 +67,14 @@ char *keras_pack_kernel(void **result, const void *kernel, const int64_t *input,
   });
 }
 
-// The convolution of images with a kernel from keras_pack_kernel, with a bias or null, then perhaps relu.
+// The convolution of images with a kernel from keras_pack_kernel, with a bias or null. (oneDNN's own relu makes 0 of NaN.)
 char *keras_packed_convolution(void **result, const void *x, const void *kernel, const void *bias, const int64_t *strides,
-                               const int64_t *pads, const int64_t *dilations, bool relu) {
+                               const int64_t *pads, const int64_t *dilations) {
   return guarded([=] {
     auto two = [](const int64_t *values) { return c10::IValue(std::vector<int64_t>(values, values + 2)); };
     auto none = c10::IValue();
     std::vector<c10::IValue> stack{of(x),          of(kernel), bias ? c10::IValue(of(bias)) : none, two(pads), two(strides),
-                                   two(dilations), int64_t{1}, std::string(relu ? "relu" : "none"),
+                                   two(dilations), int64_t{1}, std::string("none"),
                                    c10::List<std::optional<at::Scalar>>(), none};
     packed_convolution()->callBoxed(stack);
     *result = new at::Tensor(stack.at(0).toTensor());

@@ -451,6 +451,41 @@ mod tests {
     }
 
     #[test]
+    fn a_packed_kernel_gives_what_a_plain_one_does() {
+        let torch = Torch::new("cpu").unwrap();
+        let ramp = |shape: &[usize], hole: f32| {
+            let count: usize = shape.iter().product();
+            let mut values: Vec<f32> = (0..count).map(|i| (i * 37 % 101) as f32 / 101.0 - 0.5).collect();
+            values[count / 3] = hole;
+            torch.upload(&Array::from_vec(shape, values).unwrap()).unwrap()
+        };
+        let bias = ramp(&[5], 0.25);
+        for (stride, dilation, pads) in [(1, 1, (1, 1)), (2, 1, (0, 1)), (1, 2, (2, 2)), (3, 1, (0, 0))] {
+            let spec = ConvSpec {
+                strides: vec![stride; 2],
+                dilations: vec![dilation; 2],
+                pads: vec![pads; 2],
+                groups: 1,
+            };
+            for hole in [0.5, f32::INFINITY, f32::NAN] {
+                let (x, kernel) = (ramp(&[2, 9, 8, 3], hole), ramp(&[3, 3, 3, 5], 0.5));
+                let (op, types) = (Op::Conv(spec.clone()), [torch.type_of(&x), torch.type_of(&kernel)]);
+                let packed = torch.prepack(&op, &[&types[0], &types[1]], 1, &kernel).unwrap().unwrap();
+                for (bias, relu) in [(None, false), (Some(&bias.0), false), (Some(&bias.0), true)] {
+                    let run = |kernel: &TorchTensor| {
+                        let result = window::conv(&spec, &x.0, &kernel.0, bias, relu).unwrap();
+                        torch.download(&TorchTensor(result)).unwrap().to_vec::<f32>()
+                    };
+                    for (a, b) in run(&kernel).into_iter().zip(run(&packed)) {
+                        let same = a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan();
+                        assert!(same || (a - b).abs() < 1e-5, "{a} and {b} at {spec:?}, {hole}, {relu}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
     fn an_exception_is_an_error_of_one_line() {
         let torch = Torch::new("cpu").unwrap();
         let x = torch.upload(&Array::full(&[2, 3], 1.0_f32)).unwrap();

@@ -34,7 +34,6 @@ unsafe extern "C" {
         strides: *const i64,
         pads: *const i64,
         dilations: *const i64,
-        relu: bool,
     ) -> *mut c_char;
     fn free(pointer: *mut c_void);
 }
@@ -150,10 +149,10 @@ pub(crate) fn pack(spec: &ConvSpec, input: &[usize], kernel: &Tensor) -> Result<
 pub(crate) fn conv(spec: &ConvSpec, x: &Tensor, kernel: &Tensor, bias: Option<&Tensor>, relu: bool) -> Raw {
     let (x, pads) = padded(spec, channels_second(x)?)?;
     let (strides, dilations) = (ints(&spec.strides), ints(&spec.dilations));
-    if kernel.is_mkldnn() {
+    let mut result = if kernel.is_mkldnn() {
         let bias = bias.map_or(std::ptr::null(), |bias| bias.as_ptr().cast());
         // SAFETY: the pointers are those of living tensors (or null, where it may be) and of lists of two elements.
-        return channels_last(&one(|result| unsafe {
+        one(|result| unsafe {
             keras_packed_convolution(
                 result,
                 x.as_ptr().cast(),
@@ -162,14 +161,12 @@ pub(crate) fn conv(spec: &ConvSpec, x: &Tensor, kernel: &Tensor, bias: Option<&T
                 strides.as_ptr(),
                 pads.as_ptr(),
                 dilations.as_ptr(),
-                relu,
             )
-        })?);
-    }
-    let none = vec![0; pads.len()];
-    let kernel = filters_first(kernel)?;
-    let groups = spec.groups as i64;
-    let mut result = x.f_convolution(&kernel, bias, strides, pads, dilations, false, none, groups)?;
+        })?
+    } else {
+        let (kernel, none) = (filters_first(kernel)?, vec![0; pads.len()]);
+        x.f_convolution(&kernel, bias, strides, pads, dilations, false, none, spec.groups as i64)?
+    };
     channels_last(&if relu { result.f_relu_()? } else { result })
 }
 
