@@ -39,6 +39,26 @@ enum Layout {
 const LAYOUTS: [Layout; 5] =
     [Layout::Plain, Layout::Transposed, Layout::Strided, Layout::Reversed, Layout::Broadcast];
 
+/// What the backend is told of the operands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    /// Others hold them too.
+    Kept,
+    /// It may overwrite those that an operation may write to.
+    Writable,
+    /// The second one of a contraction is what the backend prepared of it, if it does that.
+    Prepacked,
+}
+
+/// The contraction of an operation, with or without an epilogue.
+fn contraction(op: &Op) -> Option<&Op> {
+    match op {
+        Op::Epilogue(op, _) => Some(op),
+        Op::MatMul { .. } | Op::Conv(_) => Some(op),
+        _ => None,
+    }
+}
+
 /// The box of every second element of the last axis.
 fn every_second(shape: &[usize]) -> Option<(Vec<usize>, SliceSpec)> {
     let last = shape.len().checked_sub(1)?;
@@ -211,21 +231,38 @@ impl<B: Backend> Run<'_, B> {
         Ok(Some(uploaded))
     }
 
+    /// The second operand of a contraction as the backend prepares it.
+    fn prepacked(&self, tensor: &B::Tensor) -> Result<Option<B::Tensor>> {
+        let Computation::Op(op) = &self.case.computation else { return Ok(None) };
+        let types: Vec<Type> = self.operands.iter().map(|x| Type::new(x.shape(), x.dtype())).collect();
+        match (contraction(op), types.as_slice()) {
+            (Some(op), [first, second, ..]) => self.backend.prepack(op, &[first, second], 1, tensor),
+            _ => Ok(None),
+        }
+    }
+
     /// The results of one layout; an error is the failure.
-    fn run(&self, layout: Layout, writable: bool) -> Result<(), Box<Failure>> {
-        let name = format!("{layout:?}{}", if writable { ", writable" } else { "" }).to_lowercase();
+    fn run(&self, layout: Layout, mode: Mode) -> Result<(), Box<Failure>> {
+        let name = format!("{layout:?}, {mode:?}").to_lowercase();
         let failed = |error: Error| Box::new(self.message(&name, "a result", format!("the error “{error}”")));
         let Some(tensors) = self.tensors(layout).map_err(failed)? else { return Ok(()) };
         let op = if let Computation::Op(op) = &self.case.computation { Some(op) } else { None };
         // A handle kept here stands for a live value elsewhere; what may be overwritten has no other handle.
+        let writable = mode == Mode::Writable;
         let taken = |i: usize, own: bool| writable && own && op.is_some_and(|op| takes_writable(op, i));
         let kept: Vec<Option<B::Tensor>> =
             tensors.iter().enumerate().map(|(i, (x, own))| (!taken(i, *own)).then(|| x.clone())).collect();
-        let args = tensors
+        let mut args: Vec<Arg<B::Tensor>> = tensors
             .into_iter()
             .zip(&kept)
             .map(|((tensor, _), kept)| Arg { tensor, writable: kept.is_none() })
             .collect();
+        if let (Mode::Prepacked, Some(second)) = (mode, args.get_mut(1)) {
+            match self.prepacked(&second.tensor).map_err(failed)? {
+                Some(prepared) => second.tensor = prepared,
+                None => return Ok(()),
+            }
+        }
         let results =
             apply(self.backend, &self.case.computation, args, &self.case.scalars).map_err(failed)?;
         if results.len() != self.expected.len() {
@@ -342,14 +379,14 @@ pub fn check<B: Backend>(backend: &B, case: &Case) -> Outcome {
     if case.expected == Expected::Error {
         return must_fail(&run);
     }
-    let takes_writable = match &case.computation {
-        Computation::Op(op) => (0..operands.len()).any(|i| takes_writable(op, i)),
-        _ => false,
-    };
-    let flags: &[bool] = if takes_writable { &[false, true] } else { &[false] };
+    let mut modes = vec![Mode::Kept];
+    if let Computation::Op(op) = &case.computation {
+        modes.extend((0..operands.len()).any(|i| takes_writable(op, i)).then_some(Mode::Writable));
+        modes.extend(contraction(op).map(|_| Mode::Prepacked));
+    }
     for layout in LAYOUTS {
-        for &writable in flags {
-            let caught = catch_unwind(AssertUnwindSafe(|| run.run(layout, writable)));
+        for &mode in &modes {
+            let caught = catch_unwind(AssertUnwindSafe(|| run.run(layout, mode)));
             match caught {
                 Ok(Ok(())) => {}
                 Ok(Err(failure)) => return Outcome::Failed(failure),

@@ -28,6 +28,8 @@ enum Fault {
     RoundsAway,
     /// `relu` makes NaN zero.
     LosesNan,
+    /// What is prepared of an operand is another operand.
+    PreparesAnother,
 }
 
 /// Shared memory, so that a fault can reach it.
@@ -231,6 +233,10 @@ impl Backend for Faulty {
             Reference.epilogue(op, &operands, kernel, inputs.iter().map(plain).collect(), scalars)?;
         Ok(results.into_iter().map(|x| self.put("epilogue", x)).collect())
     }
+    fn prepack(&self, _: &Op, _: &[&Type], _: usize, tensor: &Cell) -> Result<Option<Cell>> {
+        let prepared = (self.0 == Fault::PreparesAnother).then(|| nudged(&get(tensor)));
+        Ok(prepared.map(|x| Arc::new(Mutex::new(x))))
+    }
     fn composite(&self, op: &Op, inputs: &[Cell], wanted: &[bool]) -> Result<Vec<Option<Cell>>> {
         let inputs: Vec<Array> = inputs.iter().map(get).collect();
         let results = Reference.composite(op, &inputs, wanted)?;
@@ -321,6 +327,8 @@ fn wrong_conventions_are_found() {
         (Fault::Widens, "add float32"),
         (Fault::RoundsAway, "round float"),
         (Fault::LosesNan, "relu float"),
+        (Fault::PreparesAnother, "matmul float"),
+        (Fault::PreparesAnother, "conv float"),
     ] {
         let report = found(fault, part);
         assert!(!report.failures.is_empty(), "{fault:?}: {report}");
