@@ -226,6 +226,16 @@ macro_rules! with_data {
     };
 }
 
+/// Whether an array of that shape could be had now, with room for a copy.
+pub(crate) fn fits_into_memory(shape: &[usize], dtype: DType) -> bool {
+    let count = shape.iter().try_fold(1_usize, |product, &length| product.checked_mul(length));
+    // The largest there can be: 16 bytes an element leave room for the copies that initializers make.
+    count.filter(|count| *count < isize::MAX as usize / 16).is_some_and(|count| {
+        let mut room: Vec<u8> = Vec::new();
+        room.try_reserve_exact(count * dtype.size()).is_ok()
+    })
+}
+
 impl Array {
     fn wrap<T: Element>(array: ArrayD<T>) -> Self {
         let array = if array.is_standard_layout() { array } else { array.as_standard_layout().into_owned() };
@@ -257,6 +267,18 @@ impl Array {
     /// `shape` filled with zeros of `dtype`.
     pub fn zeros(dtype: DType, shape: &[usize]) -> Self {
         Self::full_of(dtype, shape, 0.0)
+    }
+
+    /// [`Array::zeros`], for lengths that come from elsewhere.
+    ///
+    /// # Errors
+    /// If memory cannot hold them.
+    pub(crate) fn try_zeros(what: &str, dtype: DType, shape: &[usize]) -> Result<Self> {
+        if fits_into_memory(shape, dtype) {
+            return Ok(Self::zeros(dtype, shape));
+        }
+        Err(Error::shape(what, "a shape that fits into memory", format!("{shape:?}"))
+            .advice("make it smaller"))
     }
 
     /// The lengths of the axes.

@@ -24,6 +24,7 @@ pub use current::{
     set_floatx_name, set_image_data_format, settings, suppress_notices,
 };
 pub use environment::{Environment, Platform, keras_home};
+pub(crate) use file::NEW_FILE_BACKEND;
 
 use crate::array::DType;
 use crate::error::{Error, Result};

@@ -380,3 +380,13 @@ pub(crate) fn finite(class: &str, arguments: &[(&str, f64)]) -> Result<()> {
         None => Ok(()),
     }
 }
+
+/// The same of a loss's or a metric's own config, where JSON has null for such numbers.
+pub(crate) fn finite_in(config: &Value) -> Result<()> {
+    const NUMBERS: [&str; 5] = ["delta", "label_smoothing", "threshold", "specificity", "sensitivity"];
+    let wrong = NUMBERS.iter().find(|key| config["config"].get(**key).is_some_and(Value::is_null));
+    match wrong {
+        Some(key) => finite(config["class_name"].as_str().unwrap_or_default(), &[(*key, f64::NAN)]),
+        None => Ok(()),
+    }
+}

@@ -25,7 +25,7 @@ struct Row {
 impl Config {
     pub(crate) fn run(self, global: &Global) -> Outcome {
         let settings = settings()?;
-        let backend = settings.backend.value.or_else(|| registry::names().into_iter().next());
+        let backend = registry::chosen(&settings);
         let (threads, said) = global.threads()?;
         let row = |name, value: Value, origin| Row { name, value, origin };
         let rows = [

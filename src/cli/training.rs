@@ -1,7 +1,6 @@
 //! What a model is trained and judged by: `--optimizer`, `--loss`, `--loss-weights`, `--metrics`.
 
 use clap::Args;
-use keras::losses::LossSpec;
 use keras::metrics::MetricSpec;
 use keras::models::Model;
 use keras::optimizers::OptimizerSpec;
@@ -44,7 +43,7 @@ impl Judgement {
             return Err(Error::state("command line", "--loss for a model that is not compiled", "none")
                 .advice("give one, such as --loss mse"));
         };
-        let losses = losses(&loss);
+        let losses = per_output(&loss, |loss| loss.into());
         let of = |value: Option<Value>| value.as_ref().map_or(Ok(PerOutput::None), metrics);
         let (metrics, weighted) = (of(part(&self.metrics, "metrics"))?, of(part(&None, "weighted_metrics"))?);
         let targets = outputs.iter().enumerate().filter(|(i, name)| {
@@ -64,6 +63,8 @@ impl Judgement {
         };
         let mut options =
             Compile::new(spec, losses).metrics_per_output(metrics).weighted_metrics_per_output(weighted);
+        let mode = |mode: &Value| mode.as_str().unwrap_or_default().to_owned();
+        options = options.sample_weight_mode(per_output(&saved["sample_weight_mode"], mode));
         match &part(&self.loss_weights, "loss_weights") {
             None => {}
             Some(Value::Array(weights)) => options = options.loss_weights(numbers(weights.iter())?),
@@ -92,16 +93,17 @@ fn has<T>(per_output: &PerOutput<T>, position: usize, name: &str) -> bool {
     }
 }
 
-fn losses(value: &Value) -> PerOutput<LossSpec> {
+/// One for all outputs, a list with null for none, or a map by output name.
+fn per_output<T>(value: &Value, one: impl Fn(&Value) -> T) -> PerOutput<T> {
+    let given = |value: &Value| (!value.is_null()).then(|| one(value));
     match value {
-        Value::Array(losses) => {
-            PerOutput::List(losses.iter().map(|loss| (!loss.is_null()).then(|| loss.into())).collect())
+        Value::Null => PerOutput::None,
+        Value::Array(values) => PerOutput::List(values.iter().map(given).collect()),
+        Value::Object(values) if !values.contains_key("class_name") => {
+            let named = values.iter().filter_map(|(name, value)| Some((name.clone(), given(value)?)));
+            PerOutput::Named(named.collect())
         }
-        Value::Object(losses) if !losses.contains_key("class_name") => {
-            let given = losses.iter().filter(|(_, loss)| !loss.is_null());
-            PerOutput::Named(given.map(|(name, loss)| (name.clone(), loss.into())).collect())
-        }
-        one => PerOutput::All(one.into()),
+        value => PerOutput::All(one(value)),
     }
 }
 

@@ -102,8 +102,10 @@ impl Drop for Service {
 
 impl Service {
     fn start(program: &Path, model: &Path) -> Self {
-        let mut child =
-            Command::new(program).arg(model).arg("127.0.0.1:0").stdout(Stdio::piped()).spawn().unwrap();
+        let mut command = Command::new(program);
+        // Not the settings of whoever runs the tests: they may name a backend that this program has not.
+        command.env("KERAS_HOME", model.with_file_name("settings")).env_remove("KERAS_BACKEND");
+        let mut child = command.arg(model).arg("127.0.0.1:0").stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         Self(child, line.trim().strip_prefix("listening on ").unwrap().to_owned())

@@ -3,7 +3,12 @@
 
 use crate::fixtures::Fixture;
 use conformance::hostile::{MEMORY, READERS, start_anew};
-use keras_core::models::model_from_json;
+use keras_core::layers::Dense;
+use keras_core::losses::LossSpec;
+use keras_core::metrics::MetricSpec;
+use keras_core::models::{Sequential, model_from_json};
+use keras_core::optimizers::OptimizerSpec;
+use keras_core::training::Compile;
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::path::Path;
@@ -97,18 +102,9 @@ fn places(value: &Value, at: &str, found: &mut Vec<String>) {
     }
 }
 
-/// Every value of every layer's config, replaced by what nobody expects there: a layer, or an error.
-#[test]
-fn anything_may_stand_in_a_config() {
-    let fixtures = ["layers_2_3_1", "layers_2_15", "recurrent_2_3_1"];
-    let Ok(fixture) = std::env::var(WORK) else {
-        for fixture in fixtures {
-            in_a_child("anything_may_stand_in_a_config", fixture);
-        }
-        return;
-    };
-    let fixture = Fixture::load(&fixture);
-    let odd = [
+/// What nobody expects in a config.
+fn odd() -> [Value; 11] {
+    [
         json!(null),
         json!(0),
         json!(-1),
@@ -120,7 +116,20 @@ fn anything_may_stand_in_a_config() {
         json!([]),
         json!([i64::MAX, i64::MAX, i64::MAX]),
         json!({"class_name": "?"}),
-    ];
+    ]
+}
+
+/// Every value of every layer's config, replaced by what nobody expects there: a layer, or an error.
+#[test]
+fn anything_may_stand_in_a_config() {
+    let fixtures = ["layers_2_3_1", "layers_2_15", "recurrent_2_3_1"];
+    let Ok(fixture) = std::env::var(WORK) else {
+        for fixture in fixtures {
+            in_a_child("anything_may_stand_in_a_config", fixture);
+        }
+        return;
+    };
+    let fixture = Fixture::load(&fixture);
     let (mut seen, mut layers, mut failed) = (HashSet::new(), 0, Vec::new());
     for case in fixture.cases() {
         let (class, config) = (&case["class_name"], &case["config"]);
@@ -129,7 +138,7 @@ fn anything_may_stand_in_a_config() {
         places(config, "", &mut all);
         // A value of a layer is tried once, not in every case.
         for place in all.into_iter().filter(|place| seen.insert(format!("{class}{place}"))) {
-            for odd in &odd {
+            for odd in &odd() {
                 let mut config = config.clone();
                 if let Some(value) = config.pointer_mut(&place) {
                     *value = odd.clone();
@@ -146,4 +155,44 @@ fn anything_may_stand_in_a_config() {
     }
     assert!(layers > 1000, "{layers}");
     assert!(failed.is_empty(), "{} of {layers}: {failed:#?}", failed.len());
+}
+
+/// The same of optimizers, losses and metrics: a compiled model, or an error.
+#[test]
+fn anything_may_stand_in_a_training_config() {
+    if std::env::var(WORK).is_err() {
+        return in_a_child("anything_may_stand_in_a_training_config", "all");
+    }
+    let (functions, optimizers) = (Fixture::load("functions_2_3_1"), Fixture::load("optimizers_2_2_4"));
+    let of_kind = |kind: &'static str| {
+        let cases = functions.cases().iter().filter(move |case| case["kind"] == kind);
+        cases.map(move |case| (kind, case["config"].clone()))
+    };
+    let optimizers = optimizers.cases().iter().map(|case| ("optimizer", case["optimizer"].clone()));
+    let (mut seen, mut tried) = (HashSet::new(), 0);
+    for (kind, config) in of_kind("loss").chain(of_kind("metric")).chain(optimizers) {
+        let mut all = Vec::new();
+        places(&config, "", &mut all);
+        let class = config["class_name"].clone();
+        for place in all.into_iter().filter(|place| seen.insert(format!("{kind}{class}{place}"))) {
+            for odd in odd() {
+                let mut config = config.clone();
+                if let Some(value) = config.pointer_mut(&place) {
+                    *value = odd;
+                }
+                let mut model = Sequential::new();
+                model.add(Dense::new(2).input_shape([3])).unwrap();
+                let options = match kind {
+                    "optimizer" => Compile::new(OptimizerSpec::from(&config), "mse"),
+                    "loss" => Compile::new("sgd", LossSpec::from(&config)),
+                    _ => Compile::new("sgd", "mse").metrics([MetricSpec::from(&config)]),
+                };
+                in_time(&config.to_string(), || {
+                    drop(model.compile(options).and_then(|()| model.training_config()));
+                });
+                tried += 1;
+            }
+        }
+    }
+    assert!(tried > 1000, "{tried}");
 }

@@ -4,6 +4,7 @@
 
 mod choosing;
 mod cli;
+mod compile;
 mod conformance;
 mod custom_backend;
 mod data;

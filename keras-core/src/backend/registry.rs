@@ -1,7 +1,7 @@
 //! The backends of the process, by name, and the one that is used when nobody names one.
 
 use super::{Backend, Engine, Runtime};
-use crate::config;
+use crate::config::{self, NEW_FILE_BACKEND, Origin, Setting, Settings};
 use crate::error::{Error, Result};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -104,10 +104,21 @@ pub fn choose_device(backend: &str, asked: &str, devices: &[String]) -> Result<u
     })
 }
 
+/// The name of the backend that settings choose: theirs, else the first registered. The name that every new keras.json has is
+/// nobody's choice, so a program without that backend takes its first one.
+pub fn chosen(settings: &Settings) -> Option<String> {
+    let known = names();
+    let Setting { value, origin } = &settings.backend;
+    let said = value.as_ref().filter(|name| {
+        !matches!(origin, Origin::File(_)) || *name != NEW_FILE_BACKEND || known.contains(name)
+    });
+    said.cloned().or_else(|| known.into_iter().next())
+}
+
 /// The engine of the effective settings: code, command line, environment, keras.json, else the first registered.
 pub fn current() -> Result<Arc<dyn Runtime>> {
     let settings = config::settings()?;
-    let Some(name) = settings.backend.value.clone().or_else(|| names().into_iter().next()) else {
+    let Some(name) = chosen(&settings) else {
         return Err(Error::state("backend", "a registered backend", "none")
             .advice("call keras::register, or use the crate keras, which registers its own"));
     };

@@ -21,6 +21,9 @@ pub(super) const DEFAULT: &str = r#"{
     }
 }"#;
 
+/// The backend that it names.
+pub(crate) const NEW_FILE_BACKEND: &str = "ndarray";
+
 /// The key of our own object in the file.
 const OWN: &str = "keras_rs";
 

@@ -2,7 +2,7 @@
 
 use super::scope::Scope;
 use super::{Arguments, LayerRef};
-use crate::array::{Array, DType};
+use crate::array::{Array, DType, fits_into_memory};
 use crate::backend::Variable;
 use crate::constraints::ConstraintRef;
 use crate::error::{Error, Result};
@@ -193,21 +193,17 @@ pub(crate) fn loading<R>(numbers: usize, run: impl FnOnce() -> R) -> R {
 
 /// Whether a weight gets its first value from a file; an error if memory or the file cannot hold it.
 fn first_value_comes_from_a_file(path: &str, shape: &[usize], dtype: DType) -> Result<bool> {
-    let count = shape.iter().try_fold(1_usize, |product, &length| product.checked_mul(length));
     let too_large =
         |expected: &str| Err(Error::shape(format!("weight {path}"), expected, format!("{shape:?}")));
-    // The largest there can be: 16 bytes an element leave room for the copies that initializers make.
-    let Some(count) = count.filter(|count| *count < isize::MAX as usize / 16) else {
-        return too_large("a shape that fits into memory");
-    };
     let Some(left) = LEFT.get() else {
-        let mut room: Vec<u8> = Vec::new();
-        if room.try_reserve_exact(count.saturating_mul(dtype.size())).is_err() {
-            return too_large("a shape that fits into memory");
-        }
-        return Ok(false);
+        return if fits_into_memory(shape, dtype) {
+            Ok(false)
+        } else {
+            too_large("a shape that fits into memory")
+        };
     };
-    match left.checked_sub(count) {
+    let count = shape.iter().try_fold(1_usize, |product, &length| product.checked_mul(length));
+    match count.and_then(|count| left.checked_sub(count)) {
         Some(left) => LEFT.set(Some(left)),
         None => return too_large("a shape no larger than the weights in the file"),
     }

@@ -77,6 +77,8 @@ static REGISTRY: Registry<LayerRef> = Registry::new(
         ("Cropping3D", make::<Cropping3D>),
         ("CuDNNGRU", make::<CuDNNGRU>),
         ("CuDNNLSTM", make::<CuDNNLSTM>),
+        ("Deconv2D", make::<Conv2DTranspose>),
+        ("Deconv3D", make::<Conv3DTranspose>),
         ("Deconvolution2D", make::<Conv2DTranspose>),
         ("Deconvolution3D", make::<Conv3DTranspose>),
         ("Dense", make::<Dense>),

@@ -1,7 +1,7 @@
 //! The area under a curve.
 
 use super::Metric;
-use super::confusion::{CELLS, Selection, ratio, states, update};
+use super::confusion::{CELLS, Selection, check_thresholds, ratio, states, update};
 use super::mean::{ObjectName, object_config, wrong_states};
 use crate::config::epsilon;
 use crate::error::{Error, Result};
@@ -127,10 +127,7 @@ impl AUC {
     }
 
     fn check(&self) -> Result<()> {
-        if self.num_thresholds < 2 {
-            let received = self.num_thresholds.to_string();
-            return Err(Error::value("AUC", "num_thresholds of at least 2", received));
-        }
+        check_thresholds("AUC", self.num_thresholds, 2)?;
         let outside = self.thresholds.iter().flatten().find(|value| !(0.0..=1.0).contains(*value));
         match outside {
             Some(value) => Err(Error::value("AUC", "thresholds from 0 to 1", value.to_string())),

@@ -194,6 +194,15 @@ pub(super) fn ratio(a: &Tensor, b: &Tensor) -> Tensor {
 }
 
 /// One threshold: a number; several: a row.
+/// Single precision tells no more than 2²⁴ thresholds apart.
+pub(super) fn check_thresholds(class: &str, count: usize, least: usize) -> Result<()> {
+    if (least..=1 << 24).contains(&count) {
+        return Ok(());
+    }
+    let expected = format!("num_thresholds from {least} to 16777216");
+    Err(Error::value(class, expected, count.to_string()).advice("Keras's own number is 200"))
+}
+
 fn as_result(values: &Tensor, thresholds: usize) -> Tensor {
     if thresholds == 1 { k::squeeze(values, 0) } else { values.clone() }
 }
@@ -438,10 +447,7 @@ macro_rules! trade_offs {
                 if !(0.0..=1.0).contains(&self.$value) {
                     return Err(Error::value(stringify!($class), "a value from 0 to 1", self.$value.to_string()));
                 }
-                if self.num_thresholds == 0 {
-                    return Err(Error::value(stringify!($class), "num_thresholds of at least 1", "0"));
-                }
-                Ok(())
+                check_thresholds(stringify!($class), self.num_thresholds, 1)
             }
         }
 

@@ -3,8 +3,8 @@
 use super::Metric;
 use super::confusion::ratio;
 use super::mean::{ObjectName, checked, object_config, wrong_number, wrong_states};
-use crate::array::Array;
 use crate::error::{Error, Result};
+use crate::graph::{Op, SliceSpec};
 use crate::k;
 use crate::losses;
 use crate::registry::Config;
@@ -73,16 +73,14 @@ impl Metric for MeanIoU {
 
     fn result(&self, states: &[Tensor]) -> Tensor {
         let [matrix] = states else { return wrong_states(1, states) };
-        let identity = (0..self.num_classes * self.num_classes)
-            .map(|i| f64::from(u8::from(i / self.num_classes == i % self.num_classes)))
-            .collect();
-        let identity = Array::from_vec(&[self.num_classes, self.num_classes], identity);
-        let diagonal = match (identity, matrix.dtype()) {
-            (Ok(identity), Ok(dtype)) => {
-                k::sum(&(matrix * Tensor::constant(identity.cast(dtype))), &[0], false)
-            }
-            (Err(error), _) | (_, Err(error)) => return Tensor::poisoned(error),
-        };
+        // Row by row, the place on the diagonal is one further.
+        let classes = self.num_classes;
+        let diagonal = k::op("diagonal", &[matrix], move |graph, values| {
+            let count = classes * classes;
+            let flat = graph.reshape(k::nth(values, 0)?, &[count])?;
+            let places = SliceSpec { starts: vec![0], stops: vec![count], steps: vec![classes + 1] };
+            graph.add(Op::Slice(places), &[flat])
+        });
         let union = k::sum(matrix, &[0], false) + k::sum(matrix, &[1], false) - &diagonal;
         let zero = k::number(&union, 0.0);
         let occurs = losses::like(&k::not_equal(&union, &zero), &union);

@@ -42,6 +42,10 @@ impl OptimizerState {
         let limits =
             [("clipnorm", clipping.norm.unwrap_or(0.0)), ("clipvalue", clipping.value.unwrap_or(0.0))];
         finite(definition.class_name(), &limits)?;
+        // JSON has no NaN and no infinity: they are null there.
+        if let Some((name, _)) = definition.constants().iter().find(|(_, value)| value.is_null()) {
+            finite(definition.class_name(), &[(*name, f64::NAN)])?;
+        }
         let scalar = |(name, value): (&str, f64)| -> Result<Variable> {
             finite(definition.class_name(), &[(name, value)])?;
             Ok(Variable::scalar(name, value, dtype))

@@ -122,12 +122,9 @@ impl Model {
         let mut weights = Vec::with_capacity(targets.len());
         for ((name, target), &i) in names.iter().zip(&targets).zip(&wanted) {
             let temporal = compiled.outputs.get(i).is_some_and(|plan| plan.temporal);
-            let own = sample_weight
-                .map(|weight| weight.of(name, names.len(), target, temporal))
-                .transpose()?
-                .flatten();
-            let by_class =
-                class_weight.map(|weight| weight.of(name, names.len(), target)).transpose()?.flatten();
+            let own =
+                sample_weight.map(|weight| weight.of(name, &names, target, temporal)).transpose()?.flatten();
+            let by_class = class_weight.map(|weight| weight.of(name, &names, target)).transpose()?.flatten();
             let both = match (own, by_class) {
                 (Some(a), Some(b)) => Some(product(&a, &b)?),
                 (a, b) => a.or(b),

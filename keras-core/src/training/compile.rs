@@ -10,6 +10,7 @@ use crate::losses::{LossRef, LossSpec};
 use crate::metrics::{MetricRef, MetricSpec, resolve_metric};
 use crate::models::{Model, lock};
 use crate::optimizers::{OptimizerRef, OptimizerSpec, OptimizerState};
+use crate::registry::{finite, finite_in};
 use crate::semantics::{MetricNames, Semantics};
 use crate::tensor::{Phase, Tensor, Trace, TraceOptions};
 use serde_json::{Map, Value};
@@ -328,6 +329,11 @@ impl Model {
             let loss =
                 loss.as_ref().map(LossSpec::resolve).transpose().map_err(|error| error.within("compile"))?;
             let loss_name = loss.as_ref().map(|loss| loss.name().to_owned()).unwrap_or_default();
+            if let Some(loss) = &loss {
+                finite_in(&loss.config())?;
+            }
+            let loss_weight = weights.get(i).copied().flatten().unwrap_or(1.0);
+            finite("compile, loss_weights", &[(name, loss_weight)])?;
             let mut metered = Vec::new();
             let given = [(metrics.get(i), false), (weighted.get(i), true)];
             for (list, weighted) in given {
@@ -337,20 +343,22 @@ impl Model {
                     let base = metric_name(spec_of_metric, &metric, semantics, weighted);
                     let full = if several { format!("{name}_{base}") } else { base };
                     let unique = unique_name(&full, &mut taken);
-                    let states = metric
-                        .states()
-                        .into_iter()
-                        .map(|(state, shape)| {
-                            Variable::new(format!("{unique}/{state}"), Array::zeros(metric_dtype(), &shape))
-                        })
-                        .collect();
+                    let doing = format!("compile, metric {unique}");
+                    let variable = |(state, shape): (String, Vec<usize>)| {
+                        let zeros = Array::try_zeros(&doing, metric_dtype(), &shape)?;
+                        Ok(Variable::new(format!("{unique}/{state}"), zeros))
+                    };
+                    let states: Vec<Variable> =
+                        metric.states().into_iter().map(variable).collect::<Result<_>>()?;
+                    finite_in(&metric.config())?;
+                    check_is_number(&doing, &metric, &states)?;
                     metered.push(Metered { name: unique, metric, states, weighted });
                 }
             }
             outputs.push(OutputPlan {
                 name: name.clone(),
                 loss,
-                loss_weight: weights.get(i).copied().flatten().unwrap_or(1.0),
+                loss_weight,
                 temporal: is_temporal(modes.get(i).and_then(Option::as_deref))?,
                 metrics: metered,
             });
@@ -451,6 +459,17 @@ impl Model {
         let then: Vec<_> = compiled.trainable.iter().map(|weight| weight.variable.id()).collect();
         now != then
     }
+}
+
+/// Refuses a metric whose result is not one number: logs and histories hold numbers.
+fn check_is_number(doing: &str, metric: &MetricRef, states: &[Variable]) -> Result<()> {
+    let states: Vec<Tensor> = states.iter().map(Tensor::variable).collect();
+    let shape = metric.result(&states).spec()?.shape;
+    if shape.iter().all(|length| *length == Some(1)) {
+        return Ok(());
+    }
+    Err(Error::shape(doing, "a result of one number", crate::tensor::shape_text(&shape))
+        .advice("give each threshold a metric of its own"))
 }
 
 fn is_temporal(mode: Option<&str>) -> Result<bool> {

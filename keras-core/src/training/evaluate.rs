@@ -102,6 +102,8 @@ impl Model {
         options: Evaluate<'_>,
     ) -> Result<Vec<f64>> {
         let (x, y): (Data, Data) = (x.into(), y.into());
+        self.build_from(&x)?;
+        self.compile_deferred()?;
         let compiled = self.compiled("evaluate")?;
         let (batch_size, steps, reading) = (options.batch_size, options.steps, options.reading);
         let sizes = Sizes { doing: "evaluate", batch_size, steps, reading };

@@ -41,16 +41,17 @@ impl SampleWeight {
     pub(crate) fn of(
         &self,
         output: &str,
-        outputs: usize,
+        outputs: &[String],
         target: &Column,
         temporal: bool,
     ) -> Result<Option<Array>> {
+        check_names("sample_weight", self.0.iter().map(|(name, _)| name), outputs)?;
         let found = match self.0.as_slice() {
-            [(None, array)] if outputs == 1 => Some(array),
+            [(None, array)] if outputs.len() == 1 => Some(array),
             [(None, _)] => {
                 return Err(Error::value(
                     "checking sample_weight",
-                    format!("weights by output name for {outputs} outputs"),
+                    format!("weights by output name for {} outputs", outputs.len()),
                     "one array without a name",
                 )
                 .advice("give them as `[(\"output\", weights), ..]`"));
@@ -114,13 +115,14 @@ impl ClassWeight {
     }
 
     /// The weight of each sample of one output, from the class that its target says.
-    pub(crate) fn of(&self, output: &str, outputs: usize, target: &Column) -> Result<Option<Array>> {
+    pub(crate) fn of(&self, output: &str, outputs: &[String], target: &Column) -> Result<Option<Array>> {
+        check_names("class_weight", self.0.iter().map(|(name, _)| name), outputs)?;
         let found = match self.0.as_slice() {
-            [(None, weights)] if outputs == 1 => Some(weights),
+            [(None, weights)] if outputs.len() == 1 => Some(weights),
             [(None, _)] => {
                 return Err(Error::value(
                     "checking class_weight",
-                    format!("weights by output name for {outputs} outputs"),
+                    format!("weights by output name for {} outputs", outputs.len()),
                     "one table without a name",
                 )
                 .advice("give them with ClassWeight::named"));
@@ -158,6 +160,20 @@ impl ClassWeight {
             .advice("name them too: 1 changes nothing"));
         }
         Ok(Some(Array::from(values)))
+    }
+}
+
+/// Refuses weights of an output that is not there.
+fn check_names<'a>(
+    what: &str,
+    mut given: impl Iterator<Item = &'a Option<String>>,
+    outputs: &[String],
+) -> Result<()> {
+    match given.find_map(|name| name.as_ref().filter(|name| !outputs.contains(name))) {
+        Some(name) => {
+            Err(Error::unknown(format!("checking {what}"), name, outputs.iter().map(String::as_str)))
+        }
+        None => Ok(()),
     }
 }
 

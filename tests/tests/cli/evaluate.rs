@@ -112,3 +112,27 @@ fn a_model_that_is_not_compiled_needs_a_loss() {
     place.fails(1, &arguments[..8], &["--loss"]);
     place.fails(1, &[&arguments[..9], &["mse_of_mine"]].concat(), &["mse_of_mine", "loss"]);
 }
+
+/// What the options replace is what they name: the file's weights per time step stay.
+#[test]
+fn a_metric_of_the_command_line_leaves_the_mode_of_the_weights() {
+    use keras::layers::Dense;
+    use keras::models::Sequential;
+    use keras::training::Compile;
+    use keras::{Array, npy};
+    let place = Place::new();
+    let mut model = Sequential::new();
+    model.add(Dense::new(1).input_shape([5, 3])).unwrap();
+    model.compile(Compile::new("sgd", "mse").sample_weight_mode("temporal")).unwrap();
+    model.save(place.path("model.h5")).unwrap();
+    for (name, shape) in [("x.npy", &[8, 5, 3][..]), ("y.npy", &[8, 5, 1]), ("w.npy", &[8, 5])] {
+        npy::write_npy(place.path(name), &Array::full(shape, 1.0_f32)).unwrap();
+    }
+    let data = ["model.h5", "--x", "x.npy", "--y", "y.npy", "--sample-weight", "w.npy"];
+    for options in [&[][..], &["--metrics", "mae"], &["--loss", "mae"], &["--loss-weights", "[2]"]] {
+        let line = [&["evaluate"], &data[..], options].concat();
+        assert!(place.result(&line).contains("\"loss\""), "{options:?}");
+    }
+    let line = [&["fit"], &data[..], &["--optimizer", "adam", "--quiet", "--epochs", "1"]].concat();
+    place.result(&line);
+}
