@@ -55,6 +55,7 @@ fn data_sets_of_every_number_type_are_read_row_by_row() {
         ("types/uint32", DType::I64, 3, 100),
         ("types/>f4", DType::F32, 3, 100),
         ("types/>i8", DType::I64, 3, 100),
+        ("types/>f2", DType::F32, 3, 100),
     ] {
         let data = file.dataset(name).unwrap();
         assert_eq!((data.shape(), data.dtype()), (&[rows, width][..], dtype), "{name}");

@@ -278,7 +278,7 @@ impl Stored {
             DType::I32 => Array::from_vec(shape, data.read_i32().map_err(read)?),
             DType::U8 => Array::from_vec(shape, data.read_u8().map_err(read)?),
             DType::I64 => Array::from_vec(shape, data.read_i64().map_err(read)?),
-            dtype => of_bytes(shape, dtype, &data.read_raw().map_err(read)?),
+            dtype => of_bytes(shape, dtype, &data.read_raw().map_err(read)?, self.is_big_endian()),
         }
         .map_err(|error| error.within(format!("reading {}, {}", self.h5.what, self.place)))
     }
@@ -299,9 +299,17 @@ impl Stored {
             DType::I32 => Array::from_vec(&shape, data.read_i32_rows(first, rows).map_err(read)?),
             DType::U8 => Array::from_vec(&shape, data.read_u8_rows(first, rows).map_err(read)?),
             DType::I64 => Array::from_vec(&shape, data.read_i64_rows(first, rows).map_err(read)?),
-            dtype => of_bytes(&shape, dtype, &data.read_raw_rows(first, rows).map_err(read)?),
+            dtype => {
+                let bytes = data.read_raw_rows(first, rows).map_err(read)?;
+                of_bytes(&shape, dtype, &bytes, self.is_big_endian())
+            }
         }
         .map_err(|error| error.within(format!("reading {}, {}", self.h5.what, self.place)))
+    }
+
+    fn is_big_endian(&self) -> bool {
+        use hdf5::{Datatype, DatatypeByteOrder::BigEndian};
+        matches!(self.dataset.datatype(), Ok(Datatype::FloatingPoint { byte_order: BigEndian, .. }))
     }
 
     fn is_half(&self) -> bool {
@@ -310,12 +318,16 @@ impl Stored {
 }
 
 /// Numbers that the crate has no type for: half precision, and bool.
-fn of_bytes(shape: &[usize], dtype: DType, bytes: &[u8]) -> Result<Array> {
+fn of_bytes(shape: &[usize], dtype: DType, bytes: &[u8], big_endian: bool) -> Result<Array> {
     if dtype == DType::Bool {
         return Array::from_vec(shape, bytes.iter().map(|&byte| byte != 0).collect::<Vec<bool>>());
     }
     let halves = bytes.chunks_exact(2).map(|pair| match pair {
-        [low, high] => crate::npy::half_to_f32(u16::from_le_bytes([*low, *high])),
+        &[a, b] => crate::npy::half_to_f32(if big_endian {
+            u16::from_be_bytes([a, b])
+        } else {
+            u16::from_le_bytes([a, b])
+        }),
         _ => 0.0,
     });
     Array::from_vec(shape, halves.collect::<Vec<f32>>())
