@@ -13,8 +13,8 @@ use std::path::Path;
 const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("Lambda", "*", "Python code; a Rust function is tested in keras-core"),
     ("InputLayer", "*", "no layer of its own to compute"),
-    ("CuDNNGRU", "*", "runs on GPUs only; tested through conversions"),
-    ("CuDNNLSTM", "*", "runs on GPUs only; tested through conversions"),
+    ("CuDNNGRU", "*", "runs on GPUs only; recorded as the plain layers that compute the same"),
+    ("CuDNNLSTM", "*", "runs on GPUs only; recorded as the plain layers that compute the same"),
     ("LocallyConnected1D", "padding", "valid alone exists; others are errors"),
     ("LocallyConnected2D", "padding", "valid alone exists; others are errors"),
     ("Bidirectional", "weights", "initial weights, not in configs"),
