@@ -226,14 +226,20 @@ macro_rules! with_data {
     };
 }
 
+/// Whether lengths are those of a tensor at all: of at most 2⁵³ elements, more than any memory holds, if an empty axis
+/// counts as one cell. Sums and products of some of them do not overflow then.
+pub(crate) fn is_countable(mut lens: impl Iterator<Item = usize>) -> bool {
+    let count = lens.try_fold(1_usize, |product, len| product.checked_mul(len.max(1)));
+    count.is_some_and(|count| count <= 1 << 53)
+}
+
 /// Whether an array of that shape could be had now, with room for a copy.
 pub(crate) fn fits_into_memory(shape: &[usize], dtype: DType) -> bool {
-    let count = shape.iter().try_fold(1_usize, |product, &length| product.checked_mul(length));
-    // The largest there can be: 16 bytes an element leave room for the copies that initializers make.
-    count.filter(|count| *count < isize::MAX as usize / 16).is_some_and(|count| {
+    is_countable(shape.iter().copied()) && {
+        let count = element_count(shape);
         let mut room: Vec<u8> = Vec::new();
         room.try_reserve_exact(count * dtype.size()).is_ok()
-    })
+    }
 }
 
 impl Array {

@@ -457,8 +457,8 @@ impl Initializer for VarianceScaling {
 pub fn fans(shape: &[usize]) -> (f64, f64) {
     match shape {
         [window @ .., inputs, outputs] if window.len() <= 3 => {
-            let cells: usize = window.iter().product();
-            ((inputs * cells) as f64, (outputs * cells) as f64)
+            let cells: f64 = window.iter().map(|&len| len as f64).product();
+            (*inputs as f64 * cells, *outputs as f64 * cells)
         }
         _ => {
             let side = (crate::array::element_count(shape) as f64).sqrt();

@@ -157,6 +157,99 @@ fn anything_may_stand_in_a_config() {
     assert!(failed.is_empty(), "{} of {layers}: {failed:#?}", failed.len());
 }
 
+/// Lengths that no tensor has, and some that a few layers in a row make too large.
+fn lengths() -> [Value; 8] {
+    [0, 1, 1 << 16, 1 << 31, 1 << 32, 1 << 48, 1 << 62, u64::MAX].map(|length: u64| json!(length))
+}
+
+/// Layers that join, repeat or multiply what is before them.
+fn multiplying() -> Vec<Value> {
+    let of = |class: &str, config: Value| json!({"class_name": class, "config": config});
+    let dense = of("Dense", json!({"units": 3, "name": "inner"}));
+    let flatten = of("Flatten", json!({"name": "inner"}));
+    vec![
+        dense,
+        of("Flatten", json!({})),
+        of("Reshape", json!({"target_shape": [-1]})),
+        of("Reshape", json!({"target_shape": [1_u64 << 40, -1]})),
+        of("RepeatVector", json!({"n": 1_u64 << 62})),
+        of("Permute", json!({"dims": [2, 1]})),
+        of("Embedding", json!({"input_dim": 1, "output_dim": 1_u64 << 40})),
+        of("Concatenate", json!({"axis": 1})),
+        of("Dot", json!({"axes": 1})),
+        of("Conv1D", json!({"filters": 2, "kernel_size": 1_u64 << 62, "padding": "same"})),
+        of("Conv2D", json!({"filters": 1_u64 << 40, "kernel_size": 1_u64 << 31, "padding": "same"})),
+        of("DepthwiseConv2D", json!({"kernel_size": 1, "depth_multiplier": 1_u64 << 62})),
+        of("SeparableConv2D", json!({"filters": 1, "kernel_size": 1, "depth_multiplier": 1_u64 << 62})),
+        of("Conv2DTranspose", json!({"filters": 1, "kernel_size": 1, "strides": 1_u64 << 40})),
+        of("LocallyConnected1D", json!({"filters": 1, "kernel_size": 1})),
+        of("LocallyConnected2D", json!({"filters": 1, "kernel_size": 1_u64 << 31})),
+        of("UpSampling1D", json!({"size": 1_u64 << 40})),
+        of("UpSampling2D", json!({"size": 1_u64 << 30})),
+        of("ZeroPadding1D", json!({"padding": 1_u64 << 62})),
+        of("ZeroPadding2D", json!({"padding": 1_u64 << 62})),
+        of("MaxPooling1D", json!({"pool_size": 1_u64 << 62, "padding": "same"})),
+        of("LSTM", json!({"units": 1_u64 << 40})),
+        of("BatchNormalization", json!({})),
+        of("TimeDistributed", json!({"layer": flatten})),
+        of("Bidirectional", json!({"layer": of("GRU", json!({"units": 2, "name": "inner", "return_sequences": true}))})),
+        of("MultiHeadAttention", json!({"num_heads": 1_u64 << 40, "key_dim": 1_u64 << 40})),
+    ]
+}
+
+/// Chains of two such layers after inputs of any lengths: a model, or an error.
+#[test]
+fn any_lengths_may_stand_in_the_shapes_of_a_model() {
+    if std::env::var(WORK).is_err() {
+        return in_a_child("any_lengths_may_stand_in_the_shapes_of_a_model", "all");
+    }
+    let (lengths, layers) = (lengths(), multiplying());
+    let mut shapes: Vec<Vec<&Value>> = vec![Vec::new()];
+    shapes.extend(lengths.iter().map(|a| vec![a]));
+    shapes.extend(lengths.iter().flat_map(|a| lengths.iter().map(move |b| vec![a, b])));
+    shapes.extend(lengths.iter().map(|a| vec![a, a, a]));
+    shapes.extend(lengths.iter().map(|a| vec![&Value::Null, a, a]));
+    let (mut tried, mut failed) = (0, Vec::new());
+    let mut attempt = |text: String| {
+        let read = || in_time(&text, || drop(model_from_json(&text).map(|model| (model.to_json(), model.summary()))));
+        if std::panic::catch_unwind(read).is_err() {
+            failed.push(text.clone());
+        }
+        tried += 1;
+    };
+    let two = |layer: &Value, name: &str, before: &str| {
+        // What joins takes the tensor twice.
+        let calls = if ["Concatenate", "Dot", "MultiHeadAttention"].iter().any(|class| layer["class_name"] == *class) { 2 } else { 1 };
+        let mut layer = layer.clone();
+        layer["name"] = json!(name);
+        layer["config"]["name"] = json!(name);
+        layer["inbound_nodes"] = json!([vec![json!([before, 0, 0, {}]); calls]]);
+        layer
+    };
+    for shape in shapes {
+        let mut batch = vec![&Value::Null];
+        batch.extend(shape);
+        let input = json!({"class_name": "InputLayer", "name": "x", "inbound_nodes": [],
+            "config": {"name": "x", "batch_input_shape": batch, "dtype": "float32"}});
+        for first in &layers {
+            for second in &layers {
+                let layers = [input.clone(), two(first, "first", "x"), two(second, "second", "first")];
+                attempt(json!({"class_name": "Model", "config": {"name": "model", "layers": layers,
+                    "input_layers": [["x", 0, 0]], "output_layers": [["second", 0, 0]]}}).to_string());
+            }
+        }
+    }
+    // Doubled seventy times.
+    let concatenate = json!({"class_name": "Concatenate", "config": {"axis": 1}});
+    let mut chain = vec![json!({"class_name": "InputLayer", "name": "0", "inbound_nodes": [],
+        "config": {"name": "0", "batch_input_shape": [null, 1], "dtype": "float32"}})];
+    chain.extend((1..=70).map(|i| two(&concatenate, &i.to_string(), &(i - 1).to_string())));
+    attempt(json!({"class_name": "Model", "config": {"name": "model", "layers": chain,
+        "input_layers": [["0", 0, 0]], "output_layers": [["70", 0, 0]]}}).to_string());
+    assert!(tried > 50_000, "{tried}");
+    assert!(failed.is_empty(), "{} of {tried}: {:#?}", failed.len(), failed.get(..20).unwrap_or(&failed));
+}
+
 /// The same of optimizers, losses and metrics: a compiled model, or an error.
 #[test]
 fn anything_may_stand_in_a_training_config() {

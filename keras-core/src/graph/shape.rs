@@ -1,7 +1,7 @@
 //! The shape rule of every operation: operand types in, result types out, or an error that names both.
 
 use super::{Binary, ConvSpec, Op, PoolSpec, SliceSpec, Type, Unary};
-use crate::array::DType;
+use crate::array::{DType, element_count, is_countable};
 use crate::error::{Error, Result};
 
 fn wrong(op: &Op, expected: impl Into<String>, inputs: &[&Type]) -> Error {
@@ -12,16 +12,11 @@ fn wrong(op: &Op, expected: impl Into<String>, inputs: &[&Type]) -> Error {
 /// The types of the results of `op` on operands of those types.
 pub(crate) fn infer(op: &Op, inputs: &[&Type]) -> Result<Vec<Type>> {
     let outputs = rule(op, inputs)?;
-    match outputs.iter().find(|ty| elements(&ty.shape).is_none()) {
-        Some(ty) => Err(wrong(op, format!("a result of at most 2⁶³ elements, not {ty}"), inputs)),
+    match outputs.iter().find(|ty| !is_countable(ty.shape.iter().copied())) {
+        Some(ty) => Err(wrong(op, format!("a result of at most 2⁵³ elements, not {ty}"), inputs)
+            .advice("make the lengths smaller")),
         None => Ok(outputs),
     }
-}
-
-/// The number of elements, if memory could be addressed that holds them.
-fn elements(shape: &[usize]) -> Option<usize> {
-    let count = shape.iter().try_fold(1_usize, |count, &len| count.checked_mul(len))?;
-    isize::try_from(count).is_ok().then_some(count)
 }
 
 #[allow(clippy::indexing_slicing, reason = "axes are compared with ranks before they index")]
@@ -263,7 +258,7 @@ fn rule(op: &Op, inputs: &[&Type]) -> Result<Vec<Type>> {
         }
         Op::Reshape(shape) => {
             arity(1)?;
-            if elements(shape) != Some(inputs[0].len()) {
+            if !is_countable(shape.iter().copied()) || element_count(shape) != inputs[0].len() {
                 return Err(fail(&format!("as many elements as {shape:?} has")));
             }
             one(shape.clone(), inputs[0].dtype)
@@ -317,7 +312,7 @@ fn rule(op: &Op, inputs: &[&Type]) -> Result<Vec<Type>> {
                 if !fits || (0..shape.len()).any(|i| i != *axis && x.shape[i] != shape[i]) {
                     return Err(fail(&format!("operands that differ along axis {axis} alone")));
                 }
-                shape[*axis] += x.shape[*axis];
+                shape[*axis] = shape[*axis].saturating_add(x.shape[*axis]);
             }
             one(shape, inputs[0].dtype)
         }

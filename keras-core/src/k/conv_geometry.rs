@@ -26,7 +26,7 @@ impl Window {
     /// How many results an axis of `len` cells gives.
     fn output(self, padding: Padding, len: usize) -> usize {
         match padding {
-            Padding::Valid => (len + 1).saturating_sub(self.reach()).div_ceil(self.stride),
+            Padding::Valid => len.saturating_add(1).saturating_sub(self.reach()).div_ceil(self.stride),
             Padding::Same | Padding::Causal => len.div_ceil(self.stride),
         }
     }

@@ -243,6 +243,7 @@ impl LayerRef {
             return Err(Error::state(format!("layer {}", self.name()), "an input layer", self.class_name()));
         };
         let known = self.nodes().iter().find_map(Weak::upgrade);
+        input.spec().check_size(format!("layer {}", self.name()))?;
         if let Some(producer) = known {
             return masked_symbols(&producer, vec![input.spec()], &[false])
                 .pop()
@@ -421,6 +422,7 @@ impl LayerRef {
         let plain = arguments.keys().all(|name| name == "training");
         let stated = if plain { self.0.definition.compute_output_shape(specs)? } else { None };
         let outputs = stated.map_or_else(|| self.probe(specs, arguments), Ok)?;
+        outputs.iter().try_for_each(|spec| spec.check_size(self.class_name()))?;
         let masks = if any_masked || self.0.definition.creates_mask() {
             self.probe_masks(specs, masked, arguments)?
         } else {

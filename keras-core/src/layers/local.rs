@@ -105,9 +105,9 @@ impl<const N: usize> Layer for LocallyConnected<N> {
         for len in frame.windows.output(&frame.class, &frame.image(inputs)?.spatial)? {
             lens.push(known(&frame.class, spec, len, "spatial axes")?);
         }
-        let window: usize = self.windowed.size.0.iter().product();
         let places = lens.iter().product();
-        self.affine.kernel.add(cx, "kernel", [places, window * channels, self.filters])?;
+        let row = self.windowed.size.0.iter().fold(channels, |row, &size| row.saturating_mul(size));
+        self.affine.kernel.add(cx, "kernel", [places, row, self.filters])?;
         lens.push(self.filters);
         self.affine.build_bias(cx, lens)
     }

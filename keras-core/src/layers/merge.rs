@@ -264,7 +264,7 @@ impl Layer for Concatenate {
             }
             for (i, (a, b)) in shape.iter_mut().zip(&spec.shape).enumerate() {
                 // Where one input knows the length of a shared axis, all of them have it.
-                *a = if i == axis { a.zip(*b).map(|(a, b)| a + b) } else { a.or(*b) };
+                *a = if i == axis { a.zip(*b).map(|(a, b)| a.saturating_add(b)) } else { a.or(*b) };
             }
         }
         Ok(Some(vec![Spec::new(shape, first.dtype)]))

@@ -190,7 +190,7 @@ impl<const N: usize> Layer for DepthwiseConv<N> {
     fn build(&self, cx: &mut Build, inputs: &[Spec]) -> Result<()> {
         let frame = self.resolve()?;
         let (spec, channels) = frame.channels(inputs)?;
-        let filters = channels * self.depthwise.multiplier;
+        let filters = channels.saturating_mul(self.depthwise.multiplier);
         positive(&frame.class, "depth_multiplier", self.depthwise.multiplier)?;
         self.affine.check(&frame.class, cx, spec, filters)?;
         self.depthwise.build(&frame.class, cx, channels)?;
@@ -200,7 +200,7 @@ impl<const N: usize> Layer for DepthwiseConv<N> {
     fn compute_output_shape(&self, inputs: &[Spec]) -> Result<Option<Vec<Spec>>> {
         let frame = self.resolve()?;
         let channels = frame.image(inputs)?.channels;
-        frame.output(inputs, channels.map(|channels| channels * self.depthwise.multiplier))
+        frame.output(inputs, channels.map(|channels| channels.saturating_mul(self.depthwise.multiplier)))
     }
 
     fn call(&self, cx: &mut Call, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
@@ -232,7 +232,7 @@ impl<const N: usize> Layer for SeparableConv<N> {
         self.affine.check(&frame.class, cx, spec, self.filters)?;
         self.depthwise.build(&frame.class, cx, channels)?;
         let mut kernel = vec![1; N];
-        kernel.extend([channels * self.depthwise.multiplier, self.filters]);
+        kernel.extend([channels.saturating_mul(self.depthwise.multiplier), self.filters]);
         self.pointwise.add(cx, "pointwise_kernel", kernel)?;
         self.affine.build_bias(cx, [self.filters])
     }

@@ -40,6 +40,15 @@ impl Spec {
         self.shape.len()
     }
 
+    /// An error if no memory holds a tensor of these lengths, whatever the open axes are.
+    pub(crate) fn check_size(&self, of: impl fmt::Display) -> Result<()> {
+        if crate::array::is_countable(self.shape.iter().flatten().copied()) {
+            return Ok(());
+        }
+        Err(Error::shape(of.to_string(), "a shape of at most 2⁵³ elements", self.to_string())
+            .advice("make the lengths smaller"))
+    }
+
     /// Whether a concrete shape fits.
     pub fn accepts(&self, shape: &[usize]) -> bool {
         self.shape.len() == shape.len()

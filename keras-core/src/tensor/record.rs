@@ -145,8 +145,7 @@ pub(crate) fn probe(
             .iter()
             .map(|spec| {
                 let shape: Vec<usize> = spec.shape.iter().map(|len| len.unwrap_or(length)).collect();
-                let value = trace.with_graph_mut(|graph| graph.input(Type::new(shape, spec.dtype)));
-                trace.tensor(value)
+                trace.input(Type::new(shape, spec.dtype))
             })
             .collect();
         call(&trace, &inputs)?.iter().map(Tensor::spec).collect()

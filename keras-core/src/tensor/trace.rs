@@ -2,7 +2,7 @@
 
 use super::looping::Outer;
 use super::record::{Producer, Replayed};
-use super::{State, SymbolId, Tensor};
+use super::{Spec, State, SymbolId, Tensor};
 use crate::backend::Variable;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Op, Type, Value};
@@ -212,8 +212,12 @@ impl Trace {
         write(&mut self.cell.graph.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// A new feed of that type.
+    /// A new feed of that type; poisoned if no memory holds it.
     pub fn input(&self, ty: Type) -> Tensor {
+        let spec = Spec::new(ty.shape.iter().copied().map(Some).collect::<Vec<_>>(), ty.dtype);
+        if let Err(error) = spec.check_size("an input") {
+            return Tensor::poisoned(error);
+        }
         let value = self.with_graph_mut(|graph| graph.input(ty));
         self.tensor(value)
     }
