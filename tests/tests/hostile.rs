@@ -192,7 +192,10 @@ fn multiplying() -> Vec<Value> {
         of("LSTM", json!({"units": 1_u64 << 40})),
         of("BatchNormalization", json!({})),
         of("TimeDistributed", json!({"layer": flatten})),
-        of("Bidirectional", json!({"layer": of("GRU", json!({"units": 2, "name": "inner", "return_sequences": true}))})),
+        of(
+            "Bidirectional",
+            json!({"layer": of("GRU", json!({"units": 2, "name": "inner", "return_sequences": true}))}),
+        ),
         of("MultiHeadAttention", json!({"num_heads": 1_u64 << 40, "key_dim": 1_u64 << 40})),
     ]
 }
@@ -211,7 +214,9 @@ fn any_lengths_may_stand_in_the_shapes_of_a_model() {
     shapes.extend(lengths.iter().map(|a| vec![&Value::Null, a, a]));
     let (mut tried, mut failed) = (0, Vec::new());
     let mut attempt = |text: String| {
-        let read = || in_time(&text, || drop(model_from_json(&text).map(|model| (model.to_json(), model.summary()))));
+        let read = || {
+            in_time(&text, || drop(model_from_json(&text).map(|model| (model.to_json(), model.summary()))))
+        };
         if std::panic::catch_unwind(read).is_err() {
             failed.push(text.clone());
         }
@@ -219,7 +224,13 @@ fn any_lengths_may_stand_in_the_shapes_of_a_model() {
     };
     let two = |layer: &Value, name: &str, before: &str| {
         // What joins takes the tensor twice.
-        let calls = if ["Concatenate", "Dot", "MultiHeadAttention"].iter().any(|class| layer["class_name"] == *class) { 2 } else { 1 };
+        let calls =
+            if ["Concatenate", "Dot", "MultiHeadAttention"].iter().any(|class| layer["class_name"] == *class)
+            {
+                2
+            } else {
+                1
+            };
         let mut layer = layer.clone();
         layer["name"] = json!(name);
         layer["config"]["name"] = json!(name);
@@ -234,8 +245,11 @@ fn any_lengths_may_stand_in_the_shapes_of_a_model() {
         for first in &layers {
             for second in &layers {
                 let layers = [input.clone(), two(first, "first", "x"), two(second, "second", "first")];
-                attempt(json!({"class_name": "Model", "config": {"name": "model", "layers": layers,
-                    "input_layers": [["x", 0, 0]], "output_layers": [["second", 0, 0]]}}).to_string());
+                attempt(
+                    json!({"class_name": "Model", "config": {"name": "model", "layers": layers,
+                    "input_layers": [["x", 0, 0]], "output_layers": [["second", 0, 0]]}})
+                    .to_string(),
+                );
             }
         }
     }
@@ -244,8 +258,11 @@ fn any_lengths_may_stand_in_the_shapes_of_a_model() {
     let mut chain = vec![json!({"class_name": "InputLayer", "name": "0", "inbound_nodes": [],
         "config": {"name": "0", "batch_input_shape": [null, 1], "dtype": "float32"}})];
     chain.extend((1..=70).map(|i| two(&concatenate, &i.to_string(), &(i - 1).to_string())));
-    attempt(json!({"class_name": "Model", "config": {"name": "model", "layers": chain,
-        "input_layers": [["0", 0, 0]], "output_layers": [["70", 0, 0]]}}).to_string());
+    attempt(
+        json!({"class_name": "Model", "config": {"name": "model", "layers": chain,
+        "input_layers": [["0", 0, 0]], "output_layers": [["70", 0, 0]]}})
+        .to_string(),
+    );
     assert!(tried > 50_000, "{tried}");
     assert!(failed.is_empty(), "{} of {tried}: {:#?}", failed.len(), failed.get(..20).unwrap_or(&failed));
 }

@@ -1,7 +1,7 @@
 //! `.keras` archives and `.weights.h5` files: the formats of tf.keras 2.12 and later and of Keras 3. An archive is a zip of
 //! `config.json`, `metadata.json` and `model.weights.h5`, whose groups follow the tree of layers.
 
-use super::h5::{H5, Node, Tree};
+use super::h5::{H5, Node, Tree, most_unpacked};
 use super::read::Load;
 use super::state::{self, State};
 use super::training::{self, compile_options, interleaved, separated};
@@ -27,17 +27,16 @@ const WEIGHTS: &str = "model.weights.h5";
 const STATE: &str = "keras_rs_state.json";
 /// No config of a model is longer.
 const TEXT_LIMIT: u64 = 4 << 20;
-/// No zip archive expands further.
-const EXPANSION: u64 = 1_100;
 
 /// What an archive holds.
 pub(super) struct Parts {
+    what: String,
     pub(super) config: Value,
     pub(super) metadata: Value,
     state: Option<State>,
     pub(super) weights: H5,
     /// Where the weights lie while they are read, array by array.
-    unpacked: tempfile::NamedTempFile,
+    _unpacked: tempfile::NamedTempFile,
 }
 
 /// The parts of an archive; none if the file is none.
@@ -68,31 +67,34 @@ pub(super) fn parts(path: &Path) -> Result<Option<Parts>> {
     };
     let mut unpacked = tempfile::NamedTempFile::new().map_err(|error| broken(&error))?;
     let entry = zip.by_name(WEIGHTS).map_err(|error| broken(&format!("{WEIGHTS}: {error}")))?;
-    let limit = size.saturating_mul(EXPANSION);
-    std::io::copy(&mut entry.take(limit), &mut unpacked)
+    let limit = most_unpacked(size);
+    let copied = std::io::copy(&mut entry.take(limit), &mut unpacked)
         .map_err(|error| broken(&format!("{WEIGHTS}: {error}")))?;
-    let weights = H5::open(unpacked.path())?.named(path);
-    Ok(Some(Parts { config, metadata, state, weights, unpacked }))
+    if copied == limit {
+        let expected = format!("less than {limit} bytes in an archive of {size}");
+        return Err(Error::file(format!("{what}, {WEIGHTS}"), expected, "more")
+            .advice("if the weights are compressed further than weights are, zip them without compression"));
+    }
+    let weights = H5::open_as(unpacked.path(), format!("{}, {WEIGHTS}", path.display()))?;
+    Ok(Some(Parts { what, config, metadata, state, weights, _unpacked: unpacked }))
 }
 
 /// The model of an archive.
 pub(super) fn load(parts: &Parts, options: &Load) -> Result<Model> {
-    let Parts { config: value, metadata, state, weights: h5, unpacked } = parts;
-    let what = format!("model {}", h5.what());
+    let Parts { what, config: value, metadata, state, weights: h5, .. } = parts;
     let version = metadata.get("keras_version").and_then(Value::as_str);
     let writer =
         version.and_then(Writer::of_version).unwrap_or_else(|| Writer::of_config(&value.to_string()));
     let root = h5.root()?;
 
-    // The size of the file bounds that of the weights.
-    let size = unpacked.as_file().metadata().map_or(0, |metadata| metadata.len());
-    let size = usize::try_from(size).unwrap_or(usize::MAX);
+    // The size of the file bounds the number of its numbers, of half precision at least.
+    let numbers = usize::try_from(h5.size() / 2).unwrap_or(usize::MAX);
     let training = value.get("compile_config").filter(|config| options.compiles() && !config.is_null());
     let semantics = state.as_ref().and_then(|state| state.semantics);
     let model = semantics
         .unwrap_or_else(|| training::semantics(writer, training))
-        .during(|| loading(size, || config::model_of_value(&what, value)))
-        .map_err(|error| error.within(&what))?;
+        .during(|| loading(numbers, || config::model_of_value(what, value)))
+        .map_err(|error| error.within(what))?;
     values(&model, &root, &mut Variable::set)?;
     if let Some(training) = training {
         let compile = || -> Result<()> {
@@ -100,7 +102,7 @@ pub(super) fn load(parts: &Parts, options: &Load) -> Result<Model> {
             read_optimizer(&model, &root, writer)?;
             state.as_ref().map_or(Ok(()), |state| state.restore(&model))
         };
-        compile().map_err(|error| error.within(&what))?;
+        compile().map_err(|error| error.within(what))?;
     }
     Ok(model)
 }
@@ -293,6 +295,7 @@ fn read_optimizer(model: &Model, root: &Node, writer: Writer) -> Result<()> {
     let count = group.datasets()?.len();
     let own: usize = optimizer.weights().iter().map(|weight| element_count(weight.shape())).sum();
     let stored = (0..count).map(|i| group.stored(&i.to_string())).collect::<Result<Vec<_>>>()?;
+    super::h5::check_together(&stored)?;
     let held: usize = stored.iter().map(super::h5::Stored::len).sum();
     let loaded = if held > own.saturating_mul(2).saturating_add(1024) {
         Err(Error::value("optimizer state", format!("{own} numbers"), held.to_string()))

@@ -7,11 +7,16 @@ use hdf5::{AttrValue, Dataset, File, Group};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// The largest attribute that an object's header takes, in Keras's counting.
 const HEADER_LIMIT: usize = 64_512;
 /// No file expands further by the compression that HDF5 has.
 const EXPANSION: u64 = 1_100;
+/// Weights that were learned hardly compress; those of a new model, zeros among them, a little.
+const WEIGHTS_EXPANSION: u64 = 20;
+/// The most by which any file may expand, in bytes.
+const EXPANDED: u64 = 64 << 20;
 /// The most that a data set's chunks take while they wait for the next rows, in bytes.
 const CACHE: usize = 64 << 20;
 
@@ -21,6 +26,21 @@ pub(super) struct H5 {
     file: Arc<File>,
     what: Arc<str>,
     size: u64,
+    read: Arc<Read>,
+}
+
+/// What was read of a file so far. Many names may lead to one object, so this can be more than the file holds.
+#[derive(Default)]
+struct Read {
+    /// Groups and data sets.
+    objects: AtomicU64,
+    /// The memory of their attributes, in bytes.
+    attributes: AtomicU64,
+}
+
+/// The bytes that the weights of a file of `size` bytes may have once they are unpacked.
+pub(super) fn most_unpacked(size: u64) -> u64 {
+    size.saturating_mul(WEIGHTS_EXPANSION).saturating_add(EXPANDED)
 }
 
 /// A group with its attributes.
@@ -34,7 +54,11 @@ pub(super) struct Node {
 impl H5 {
     /// Opens a file; what is read is read when it is asked for.
     pub(super) fn open(path: &Path) -> Result<Self> {
-        let what = path.display().to_string();
+        Self::open_as(path, path.display().to_string())
+    }
+
+    /// The same of a file that was taken from another one, under that one's name.
+    pub(super) fn open_as(path: &Path, what: String) -> Result<Self> {
         let size = std::fs::metadata(path).map_err(|error| unreadable(&what, &error))?.len();
         let file = File::open_streaming(path).map_err(|error| unreadable(&what, &error))?;
         // As the C library: what was cut off may be what nobody has asked for yet.
@@ -43,7 +67,7 @@ impl H5 {
             let expected = format!("a whole HDF5 file, of {whole} bytes");
             return Err(Error::file(format!("reading {what}"), expected, format!("its first {size}")));
         }
-        Ok(Self { file: Arc::new(file), what: what.into(), size })
+        Ok(Self { file: Arc::new(file), what: what.into(), size, read: Arc::default() })
     }
 
     /// Takes a file that is in memory.
@@ -51,12 +75,12 @@ impl H5 {
     pub(super) fn of_bytes(what: &str, bytes: Vec<u8>) -> Result<Self> {
         let size = bytes.len() as u64;
         let file = File::from_bytes(bytes).map_err(|error| unreadable(what, &error))?;
-        Ok(Self { file: Arc::new(file), what: what.into(), size })
+        Ok(Self { file: Arc::new(file), what: what.into(), size, read: Arc::default() })
     }
 
-    /// The same file under the name of the one that it was taken from.
-    pub(super) fn named(self, path: &Path) -> Self {
-        Self { what: path.display().to_string().into(), ..self }
+    /// The size of the file in bytes.
+    pub(super) fn size(&self) -> u64 {
+        self.size
     }
 
     /// The name of the file, for messages.
@@ -71,6 +95,7 @@ impl H5 {
 
     fn node(&self, group: Group, path: String) -> Result<Node> {
         let attributes = group.attrs().map_err(|error| self.broken(&path, &error))?;
+        self.count(attributes.values().map(bytes_of).sum())?;
         Ok(Node { h5: self.clone(), group, path, attributes })
     }
 
@@ -95,18 +120,37 @@ impl H5 {
         Stored::new(self, dataset, path.to_owned())
     }
 
+    /// Counts an object that is read, with the memory of its attributes; an error if there cannot be so many.
+    fn count(&self, attributes: u64) -> Result<()> {
+        // An object takes 64 bytes, and everything is read a few times at most.
+        let objects = self.read.objects.fetch_add(1, Relaxed) > 1000 + self.size / 16;
+        if objects || self.read.attributes.fetch_add(attributes, Relaxed) > most_unpacked(self.size) {
+            let expected = format!("no more objects than a file of {} bytes can hold", self.size);
+            let received = "some that are read again and again";
+            return Err(Error::file(format!("reading {}", self.what), expected, received));
+        }
+        Ok(())
+    }
+
     fn too_large(&self, place: &str, shape: &[u64]) -> Error {
         Error::file(
             format!("reading {}, {place}", self.what),
             format!("an array that a file of {} bytes can hold", self.size),
             format!("the shape {shape:?}"),
         )
+        .advice("if it is compressed further than weights are, unpack it with h5repack -f NONE")
     }
 
     fn broken(&self, place: &str, error: &hdf5::Error) -> Error {
         let place = if place.is_empty() { String::new() } else { format!(", {place}") };
         Error::file(format!("reading {}{place}", self.what), "an intact HDF5 file", error.to_string())
     }
+}
+
+/// About the memory that the value of an attribute takes.
+fn bytes_of(value: &AttrValue) -> u64 {
+    let texts = value.as_strings().map(|texts| texts.iter().map(|text| text.len() as u64 + 24).sum());
+    texts.or_else(|| value.as_str().map(|text| text.len() as u64)).unwrap_or(8)
 }
 
 fn unreadable(what: &str, error: &dyn std::fmt::Display) -> Error {
@@ -188,11 +232,26 @@ impl Node {
     /// The data set at a path inside; an error if there is none.
     pub(super) fn stored(&self, path: &str) -> Result<Stored> {
         let place = join(&self.path, path);
+        self.h5.count(0)?;
         let dataset = self.group.dataset(path).map_err(|error| self.h5.broken(&place, &error))?;
         let stored = Stored::new(&self.h5, dataset, place)?;
-        stored.check(stored.len())?;
+        check_together([&stored])?;
         Ok(stored)
     }
+}
+
+/// An error if the file of these arrays cannot hold all of them: many names may lead to one.
+pub(super) fn check_together<'a>(arrays: impl IntoIterator<Item = &'a Stored>) -> Result<()> {
+    let (mut plain, mut packed) = (0_u64, 0_u64);
+    for stored in arrays {
+        let (is_packed, size) = (stored.dataset.is_chunked(), stored.h5.size);
+        let (sum, limit) = if is_packed { (&mut packed, most_unpacked(size)) } else { (&mut plain, size) };
+        *sum = sum.saturating_add(stored.bytes()?);
+        if *sum > limit {
+            return Err(stored.too_large());
+        }
+    }
+    Ok(())
 }
 
 /// An array in a file that has not been read yet.
@@ -215,14 +274,24 @@ impl Stored {
 
     /// An error if the file cannot hold so many elements.
     fn check(&self, count: usize) -> Result<()> {
-        let width = self.dataset.element_size().map_err(|error| self.broken(error))?;
         let size = self.h5.size;
         let limit = if self.dataset.is_chunked() { size.saturating_mul(EXPANSION) } else { size };
-        if width.checked_mul(count as u64).is_some_and(|bytes| bytes <= limit) {
-            return Ok(());
-        }
+        if self.width()?.saturating_mul(count as u64) <= limit { Ok(()) } else { Err(self.too_large()) }
+    }
+
+    fn too_large(&self) -> Error {
         let lens: Vec<u64> = self.shape.iter().map(|&len| len as u64).collect();
-        Err(self.h5.too_large(&self.place, &lens))
+        self.h5.too_large(&self.place, &lens)
+    }
+
+    /// The bytes of an element.
+    fn width(&self) -> Result<u64> {
+        self.dataset.element_size().map_err(|error| self.broken(error))
+    }
+
+    /// The bytes of all elements.
+    fn bytes(&self) -> Result<u64> {
+        Ok(self.width()?.saturating_mul(self.len() as u64))
     }
 
     fn broken(&self, error: hdf5::Error) -> Error {

@@ -1,10 +1,10 @@
 //! [`inspect`]: what a file holds, without making a model of it.
 
-use super::h5::{H5, Node, Stored};
+use super::h5::{H5, Stored, check_together};
 use super::text;
-use super::weights::SavedWeights;
+use super::weights::{SavedLayer, SavedWeights};
 use super::{archive, tfjs};
-use crate::array::Array;
+use crate::array::{Array, DType, element_count};
 use crate::error::{Error, Result};
 use serde_json::Value;
 use std::path::Path;
@@ -72,7 +72,7 @@ pub fn inspect(path: impl AsRef<Path>) -> Result<Inspection> {
         found.keras_version = parts.metadata.get("keras_version").and_then(Value::as_str).map(str::to_owned);
         found.training_config = parts.config.get("compile_config").cloned();
         found.model_config = Some(parts.config);
-        tree(&parts.weights.root()?, "", 0, &mut found.weights)?;
+        found.weights = stored_weights(&tree(&parts.weights)?)?;
         return Ok(found);
     }
     if let Some(parts) = tfjs::parts(path)? {
@@ -96,13 +96,12 @@ pub fn inspect(path: impl AsRef<Path>) -> Result<Inspection> {
     found.model_config = json("model_config")?;
     found.training_config = json("training_config")?;
     if let Some(saved) = SavedWeights::read(group.as_ref().unwrap_or(&root), h5.what())? {
-        for layer in &saved.layers {
-            for (name, stored) in &layer.weights {
-                found.weights.push(weight(format!("{}/{name}", layer.name), stored)?);
-            }
-        }
+        let named = |layer: SavedLayer| {
+            layer.weights.into_iter().map(move |(name, stored)| (format!("{}/{name}", layer.name), stored))
+        };
+        found.weights = stored_weights(&saved.layers.into_iter().flat_map(named).collect::<Vec<_>>())?;
     } else if archive::is_tree(&root)? {
-        tree(&root, "", 0, &mut found.weights)?;
+        found.weights = stored_weights(&tree(&h5)?)?;
     } else {
         return Err(Error::file(
             format!("inspecting {}", h5.what()),
@@ -111,9 +110,9 @@ pub fn inspect(path: impl AsRef<Path>) -> Result<Inspection> {
         ));
     }
     if let Some(group) = root.child("optimizer_weights")? {
-        for name in group.names("weight_names")?.unwrap_or_default() {
-            found.weights.push(weight(format!("optimizer_weights/{name}"), &group.stored(&name)?)?);
-        }
+        let names = group.names("weight_names")?.unwrap_or_default();
+        let stored = |name: &String| Ok((format!("optimizer_weights/{name}"), group.stored(name)?));
+        found.weights.extend(stored_weights(&names.iter().map(stored).collect::<Result<Vec<_>>>()?)?);
     }
     Ok(found)
 }
@@ -158,57 +157,115 @@ fn empty(format: &str) -> Inspection {
     }
 }
 
-/// Deeper than any model nests; a group may hold itself.
+/// Deeper than any model nests.
 const DEEPEST: usize = 64;
 
-fn tree(node: &Node, path: &str, depth: usize, found: &mut Vec<InspectedWeight>) -> Result<()> {
-    if depth > DEEPEST {
-        return Err(Error::file(
-            "inspecting a file",
-            format!("groups nested {DEEPEST} deep at most"),
-            path.to_owned(),
-        ));
-    }
-    let place = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") };
-    let mut names = node.datasets()?;
-    // Numbers in their own order.
-    names.sort_by_key(|name| (name.len(), name.clone()));
-    for name in names {
-        found.push(weight(place(&name), &node.stored(&name)?)?);
-    }
-    let mut groups = node.groups()?;
-    groups.sort();
-    for name in groups {
-        if let Some(inner) = node.child(&name)? {
-            tree(&inner, &place(&name), depth + 1, found)?;
+/// Every array of a tree of groups. A group may hold itself, and one that many others hold is met again in each.
+fn tree(h5: &H5) -> Result<Vec<(String, Stored)>> {
+    let mut found = Vec::new();
+    let mut open = vec![(String::new(), 0, h5.root()?)];
+    while let Some((path, depth, node)) = open.pop() {
+        let place = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") };
+        let mut names = node.datasets()?;
+        // Numbers in their own order.
+        names.sort_by_key(|name| (name.len(), name.clone()));
+        let mut groups = node.groups()?;
+        groups.sort();
+        if depth > DEEPEST {
+            let expected = format!("groups nested {DEEPEST} deep at most");
+            return Err(Error::file(format!("inspecting {}", h5.what()), expected, path));
+        }
+        for name in names {
+            found.push((place(&name), node.stored(&name)?));
+        }
+        for name in groups.iter().rev() {
+            if let Some(inner) = node.child(name)? {
+                open.push((place(name), depth + 1, inner));
+            }
         }
     }
-    Ok(())
+    Ok(found)
 }
 
-fn weight(path: String, stored: &Stored) -> Result<InspectedWeight> {
-    Ok(InspectedWeight::of(path, &stored.read()?))
+fn stored_weights(arrays: &[(String, Stored)]) -> Result<Vec<InspectedWeight>> {
+    check_together(arrays.iter().map(|(_, stored)| stored))?;
+    arrays.iter().map(|(path, stored)| InspectedWeight::of_stored(path.clone(), stored)).collect()
+}
+
+/// The elements that are looked at together.
+const PIECE: usize = 1 << 20;
+
+/// Count, mean, sum of squared deviations and limits of numbers that come piece by piece (Chan et al., 1979).
+struct Statistics {
+    count: f64,
+    mean: f64,
+    squares: f64,
+    limits: Option<(f64, f64)>,
+}
+
+impl Statistics {
+    fn new() -> Self {
+        Self { count: 0.0, mean: 0.0, squares: 0.0, limits: None }
+    }
+
+    fn add(&mut self, values: &[f64]) {
+        if values.is_empty() {
+            return;
+        }
+        let count = values.len() as f64;
+        let mean = values.iter().sum::<f64>() / count;
+        let squares = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>();
+        let (all, apart) = (self.count + count, mean - self.mean);
+        self.squares += squares + apart * apart * self.count * count / all;
+        self.mean += apart * count / all;
+        self.count = all;
+        // A NaN among the elements is the smallest and the largest, as in numpy.
+        let least = |a: f64, b: f64| if a.is_nan() || a < b { a } else { b };
+        let most = |a: f64, b: f64| if a.is_nan() || a > b { a } else { b };
+        let own = values.iter().fold(None, |limits: Option<(f64, f64)>, &value| {
+            Some(limits.map_or((value, value), |(low, high)| (least(low, value), most(high, value))))
+        });
+        self.limits = match (self.limits, own) {
+            (Some((low, high)), Some((a, b))) => Some((least(low, a), most(high, b))),
+            (limits, own) => limits.or(own),
+        };
+    }
 }
 
 impl InspectedWeight {
     fn of(path: String, array: &Array) -> Self {
-        let values: Vec<f64> = array.to_vec();
-        let count = values.len().max(1) as f64;
-        let mean = values.iter().sum::<f64>() / count;
-        let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / count;
-        // A NaN among the elements is the smallest and the largest, as in numpy.
-        let limit = |better: fn(&f64, &f64) -> bool| {
-            let pick = |a: f64, b: f64| if a.is_nan() || better(&a, &b) { a } else { b };
-            values.iter().copied().reduce(pick).unwrap_or(0.0)
-        };
+        let mut statistics = Statistics::new();
+        statistics.add(&array.to_vec::<f64>());
+        Self::new(path, array.shape(), array.dtype(), &statistics)
+    }
+
+    /// Of an array that stays in its file but for a piece.
+    fn of_stored(path: String, stored: &Stored) -> Result<Self> {
+        let mut statistics = Statistics::new();
+        match stored.shape() {
+            [] => statistics.add(&stored.read()?.to_vec::<f64>()),
+            [rows, rest @ ..] => {
+                let row = element_count(rest).max(1);
+                let step = (PIECE / row).max(1).next_multiple_of(stored.piece().max(1));
+                for start in (0..*rows).step_by(step) {
+                    let stop = start.saturating_add(step).min(*rows);
+                    statistics.add(&stored.rows(start, stop)?.to_vec::<f64>());
+                }
+            }
+        }
+        Ok(Self::new(path, stored.shape(), stored.dtype()?, &statistics))
+    }
+
+    fn new(path: String, shape: &[usize], dtype: DType, statistics: &Statistics) -> Self {
+        let (min, max) = statistics.limits.unwrap_or_default();
         Self {
             path,
-            shape: array.shape().to_vec(),
-            dtype: array.dtype().name().to_owned(),
-            min: limit(f64::lt),
-            max: limit(f64::gt),
-            mean,
-            std: variance.sqrt(),
+            shape: shape.to_vec(),
+            dtype: dtype.name().to_owned(),
+            min,
+            max,
+            mean: statistics.mean,
+            std: (statistics.squares / statistics.count.max(1.0)).sqrt(),
         }
     }
 }

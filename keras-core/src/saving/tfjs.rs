@@ -14,7 +14,7 @@ use crate::models::Model;
 use crate::npy::half_to_f32;
 use serde::Deserialize;
 use serde_json::Value;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Component, Path, PathBuf};
@@ -142,7 +142,12 @@ fn manifest(what: &str, folder: &Path, value: Option<&Value>) -> Result<(Vec<Ent
     let value = value.ok_or_else(|| broken("a list of groups of weights", "none".to_owned()))?;
     let described: Vec<Group> = Deserialize::deserialize(value)
         .map_err(|error: serde_json::Error| broken("groups of paths and weights", error.to_string()))?;
-    let (mut entries, mut groups) = (Vec::new(), Vec::new());
+    let (mut entries, mut groups, mut known) = (Vec::new(), Vec::new(), HashSet::new());
+    // What is listed twice would make arrays larger than the files.
+    let mut paths = described.iter().flat_map(|group| &group.paths);
+    if let Some(twice) = paths.find(|path| !known.insert(path.as_str())) {
+        return Err(broken("each file once", format!("{twice:?} again")));
+    }
     for (number, group) in described.into_iter().enumerate() {
         let shards = group.paths.iter().map(|name| shard(what, folder, name)).collect::<Result<Vec<_>>>()?;
         let size: u64 = shards.iter().fold(0, |sum, shard| sum.saturating_add(shard.size));

@@ -267,6 +267,7 @@ pub(super) fn read_state(model: &Model, root: &Node, writer: Writer) -> Result<(
         return Ok(());
     }
     let stored = names.iter().map(|name| group.stored(name)).collect::<Result<Vec<_>>>()?;
+    super::h5::check_together(&stored)?;
     let held: usize = stored.iter().map(super::h5::Stored::len).sum();
     let own: usize = optimizer.weights().iter().map(|weight| weight.shape().iter().product::<usize>()).sum();
     let loaded = if held > own.saturating_mul(2).saturating_add(1024) {

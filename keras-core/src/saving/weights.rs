@@ -86,6 +86,7 @@ impl SavedWeights {
                 .collect::<Result<Vec<_>>>()?;
             layers.push(SavedLayer { name, weights });
         }
+        super::h5::check_together(layers.iter().flat_map(|layer| &layer.weights).map(|(_, stored)| stored))?;
         let keras_1 = match group.text("keras_version") {
             None => true,
             Some(version) => Writer::of_version(version) == Some(Writer::Keras1),

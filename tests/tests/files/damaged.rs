@@ -1,10 +1,10 @@
 //! Damaged files are errors: no panic, no hang, no memory without bounds.
 
-use super::path;
 use super::written::file;
+use super::{path, unpacked};
 use keras_core::layers::Dense;
 use keras_core::models::Sequential;
-use keras_core::saving::{Load, LoadWeights, load_model, load_model_with};
+use keras_core::saving::{Load, LoadWeights, inspect, load_model, load_model_with};
 use std::time::{Duration, Instant};
 
 /// Loads bytes as a model and as weights; either may fail, in time.
@@ -90,4 +90,28 @@ fn a_model_larger_than_its_weights_takes_no_memory() {
     std::fs::write(&target, other).unwrap();
     let error = load_model(&target).unwrap_err().to_string();
     assert!(error.contains("[3, 1001]") && error.contains("[3, 1000]"), "{error}");
+}
+
+/// What `oracle/hostile_2_15.py` wrote: each is an error that says why, soon.
+#[test]
+fn files_that_repeat_themselves_are_errors() {
+    let folder = unpacked("hostile.zip");
+    let limit = Duration::from_secs(if cfg!(debug_assertions) { 5 } else { 1 });
+    for (name, loading, inspecting) in [
+        ("repeated.h5", "a file of 448024 bytes can hold", "a file of 448024 bytes can hold"),
+        ("optimizer.h5", "a file of 814528 bytes can hold", "a file of 814528 bytes can hold"),
+        ("groups.h5", "read again and again", "read again and again"),
+        ("packed.h5", "h5repack", "h5repack"),
+        ("diamonds.h5", "a whole model", "again and again"),
+        ("cyclic.h5", "a whole model", "nested 64 deep"),
+        ("bomb.keras", "without compression", "without compression"),
+    ] {
+        let target = folder.path().join(name);
+        let start = Instant::now();
+        let error = load_model(&target).map(|_| ()).unwrap_err().to_string();
+        assert!(error.contains(loading) && error.contains(name), "{error}");
+        let error = inspect(&target).map(|_| ()).unwrap_err().to_string();
+        assert!(error.contains(inspecting) && error.contains(name), "{error}");
+        assert!(start.elapsed() < limit, "{name}: {:?}", start.elapsed());
+    }
 }

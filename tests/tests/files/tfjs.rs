@@ -66,6 +66,11 @@ fn damaged_and_hostile_manifests_are_errors() {
         ("shared/kernel", "spared/kernel", "shared/kernel"),
         ("\"weightsManifest\"", "\"weights\"", "weightsManifest"),
         ("\"class_name\": \"Functional\"", "\"node\": []", "graph-model"),
+        (
+            "[\"group1-shard1of1.bin\"]",
+            "[\"group1-shard1of1.bin\", \"group1-shard1of1.bin\"]",
+            "each file once",
+        ),
         ("\"units\": 4", "\"units\": 400000000", "no larger than the weights"),
     ] {
         let message = error(&folder, |text| {

@@ -1,0 +1,114 @@
+"""Files that nobody should trust, as h5py can write them. Writes tests/fixtures/hostile.zip.
+
+    repeated.h5   a model whose layer lists one array 5,000 times
+    optimizer.h5  a model whose optimizer lists one array 5,000 times
+    groups.h5     a model of 3,000 layers whose groups are one, with names of 3,000 arrays
+    packed.h5     a model whose kernel of 256 MB is zeros, packed a thousandfold
+    diamonds.h5   50 groups, each of which holds the next one twice
+    cyclic.h5     groups that hold themselves
+    bomb.keras    an archive whose weights are a gigabyte of zeros, packed a thousandfold
+"""
+import io
+import json
+import os
+import sys
+import zipfile
+
+import h5py
+import numpy as np
+
+FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "fixtures")
+DENSE = {"class_name": "Dense", "config": {"name": "dense", "units": 500000000, "batch_input_shape": [None, 1], "use_bias": False}}
+CONFIG = {"class_name": "Sequential", "config": {"name": "model", "layers": [DENSE]}}
+TRAINING = {"loss": "mse", "metrics": [], "loss_weights": None, "sample_weight_mode": None,
+            "optimizer_config": {"class_name": "Adam", "config": {}}}
+
+
+def model(fill):
+    data = io.BytesIO()
+    with h5py.File(data, "w", libver="earliest") as file:
+        file.attrs["keras_version"], file.attrs["backend"] = "2.3.1", "tensorflow"
+        file.attrs["model_config"] = json.dumps(CONFIG)
+        weights = file.create_group("model_weights")
+        weights.attrs["layer_names"] = np.array([b"dense"])
+        fill(file, weights)
+    return data.getvalue()
+
+
+def repeated(file, weights):
+    layer = weights.create_group("dense")
+    layer["kernel:0"] = np.ones((1, 100000), "float32")
+    layer.attrs["weight_names"] = np.array([b"kernel:0"] * 5000)
+
+
+def optimizer(file, weights):
+    layer = weights.create_group("dense")
+    layer["kernel:0"] = np.ones((1, 100000), "float32")
+    layer.attrs["weight_names"] = np.array([b"kernel:0"])
+    file.attrs["model_config"] = json.dumps(CONFIG).replace("500000000", "100000")
+    file.attrs["training_config"] = json.dumps(TRAINING)
+    slots = file.create_group("optimizer_weights")
+    slots["m"] = np.ones((1, 100000), "float32")
+    slots.attrs["weight_names"] = np.array([b"m"] * 5000)
+
+
+def groups(file, weights):
+    layer = weights.create_group("dense")
+    layer["kernel:0"] = np.ones((1, 1), "float32")
+    layer.attrs["weight_names"] = np.array([b"kernel:0"] * 3000)
+    names = ["layer_%d" % i for i in range(3000)]
+    for name in names:
+        weights[name] = layer
+    weights.attrs["layer_names"] = np.array([name.encode() for name in names])
+
+
+def packed(file, weights):
+    layer = weights.create_group("dense")
+    layer.create_dataset("kernel:0", shape=(64, 1 << 20), dtype="float32", chunks=(1, 1 << 20), compression="gzip", compression_opts=9)
+    for i in range(64):
+        layer["kernel:0"][i] = np.zeros(1 << 20, "float32")
+    layer.attrs["weight_names"] = np.array([b"kernel:0"])
+    file.attrs["model_config"] = json.dumps(CONFIG).replace("500000000", str(1 << 20)).replace("[null, 1]", "[null, 64]")
+
+
+def tree(link):
+    data = io.BytesIO()
+    with h5py.File(data, "w", libver="earliest") as file:
+        link(file.create_group("layers"))
+    return data.getvalue()
+
+
+def diamonds(layers):
+    for _ in range(50):
+        inner = layers.create_group("a")
+        layers["b"] = inner
+        layers = inner
+    layers["0"] = np.ones(3, "float32")
+
+
+def cyclic(layers):
+    layers["a"] = layers
+    layers["b"] = layers
+
+
+def bomb():
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, text in [("metadata.json", '{"keras_version": "2.15.0"}'), ("config.json", json.dumps(CONFIG))]:
+            archive.writestr(zipfile.ZipInfo(name), text)
+        weights = zipfile.ZipInfo("model.weights.h5")
+        weights.compress_type = zipfile.ZIP_DEFLATED
+        with archive.open(weights, "w") as entry:
+            for _ in range(1024):
+                entry.write(bytes(1 << 20))
+    return data.getvalue()
+
+
+files = [("repeated.h5", model(repeated)), ("optimizer.h5", model(optimizer)), ("groups.h5", model(groups)), ("packed.h5", model(packed)),
+         ("diamonds.h5", tree(diamonds)), ("cyclic.h5", tree(cyclic)), ("bomb.keras", bomb())]
+with zipfile.ZipFile(os.path.join(FOLDER, "hostile.zip"), "w", zipfile.ZIP_DEFLATED) as out:
+    for name, data in files:
+        info = zipfile.ZipInfo(name)
+        info.compress_type = zipfile.ZIP_DEFLATED
+        out.writestr(info, data)
+        sys.stdout.write("%s: %d bytes\n" % (name, len(data)))
