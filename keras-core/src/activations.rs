@@ -124,7 +124,7 @@ functions! {
     /// x·sigmoid(x) (tf.keras).
     Swish = "swish", |x| x * k::sigmoid(x);
     /// x·Φ(x), Φ being the normal distribution (tf.keras).
-    Gelu = "gelu", |x| (k::erf(&(x * std::f64::consts::FRAC_1_SQRT_2)) + 1.0) * x * 0.5;
+    Gelu = "gelu", |x| (k::erf(&(x / k::single(std::f64::consts::SQRT_2))) + 1.0) * x * 0.5;
     /// x·tanh(softplus(x)) (tf.keras).
     Mish = "mish", |x| x * k::tanh(&k::softplus(x));
 }

@@ -587,51 +587,145 @@ mod tests {
     }
 
     /// Mean, variance, smallest and largest.
-    fn moments(values: &[f32]) -> (f64, f64, f64, f64) {
+    fn moments(values: &[f64]) -> (f64, f64, f64, f64) {
         let n = values.len() as f64;
-        let mean = values.iter().map(|&x| f64::from(x)).sum::<f64>() / n;
-        let variance = values.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / n;
-        let (low, high) = values
-            .iter()
-            .fold((f64::MAX, f64::MIN), |(low, high), &x| (low.min(f64::from(x)), high.max(f64::from(x))));
+        let mean = values.iter().sum::<f64>() / n;
+        let variance = values.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n;
+        let (low, high) =
+            values.iter().fold((f64::MAX, f64::MIN), |(low, high), &x| (low.min(x), high.max(x)));
         (mean, variance, low, high)
     }
 
+    /// What is stated of an initializer's numbers: their mean, their variance, how far from the mean they may lie.
+    type Stated = (f64, f64, Option<f64>);
+
     /// A million draws: the mean within 5 of its standard errors, the variance within 1 %, the bounds kept, and reached
-    /// to within 1 %.
-    fn check(initializer: &dyn Initializer, mean: f64, variance: f64, bound: Option<f64>) {
-        let (m, v, low, high) = moments(&drawn(initializer, &[500, 2000]));
-        let name = initializer.config().to_value();
-        assert!((m - mean).abs() < 5.0 * variance.sqrt() / 1000.0, "{name}: mean {m}");
+    /// to within 1 %. Without bounds, some lie beyond 4 standard deviations.
+    fn check(initializer: &dyn Initializer, shape: &[usize], dtype: DType, (mean, variance, bound): Stated) {
+        let name = format!("{} {shape:?} {}", initializer.config().to_value(), dtype.name());
+        let made = initializer.init(shape, dtype, &Stream::new(7, stream_id(&name, 0, ""), 0)).unwrap();
+        assert_eq!((made.len(), made.shape(), made.dtype()), (1_000_000, shape, dtype), "{name}");
+        let (m, v, low, high) = moments(&made.to_vec::<f64>());
+        assert!((m - mean).abs() < 5.0 * variance.sqrt() / 1000.0, "{name}: mean {m} instead of {mean}");
         assert!((v / variance - 1.0).abs() < 0.01, "{name}: variance {v} instead of {variance}");
         if let Some(bound) = bound {
             let (below, above) = ((mean - low) / bound, (high - mean) / bound);
             assert!(below <= 1.000_001 && above <= 1.000_001, "{name}: {low} to {high}");
             assert!(below > 0.99 && above > 0.99, "{name}: {low} to {high}");
+        } else {
+            let far = 4.0 * variance.sqrt();
+            assert!(mean - low > far && high - mean > far, "{name}: {low} to {high}");
         }
+    }
+
+    /// What is stated of scaled numbers of that variance.
+    fn scaled(distribution: ScalingDistribution, variance: f64) -> Stated {
+        let bound = match distribution {
+            ScalingDistribution::Uniform => Some((3.0 * variance).sqrt()),
+            ScalingDistribution::Normal => Some(2.0 * variance.sqrt() / TRUNCATED_DEVIATION),
+            ScalingDistribution::UntruncatedNormal => None,
+        };
+        (0.0, variance, bound)
+    }
+
+    /// Shapes of a million elements with the numbers of inputs and of outputs per unit: of (window…, in, out) those
+    /// times the window, of one axis the root of its length.
+    const SHAPES: [(&[usize], f64, f64); 5] = [
+        (&[1_000_000], 1000.0, 1000.0),
+        (&[500, 2000], 500.0, 2000.0),
+        (&[5, 400, 500], 2000.0, 2500.0),
+        (&[5, 4, 200, 250], 4000.0, 5000.0),
+        (&[2, 5, 4, 100, 250], 4000.0, 10_000.0),
+    ];
+
+    #[test]
+    fn a_million_scaled_draws_have_the_variance_of_their_fan() {
+        use ScalingDistribution::{Normal, Uniform, UntruncatedNormal};
+        for (shape, inputs, outputs) in SHAPES {
+            let modes = [
+                (FanMode::FanIn, inputs),
+                (FanMode::FanOut, outputs),
+                (FanMode::FanAvg, f64::midpoint(inputs, outputs)),
+            ];
+            for (mode, fan) in modes {
+                for distribution in [Uniform, Normal, UntruncatedNormal] {
+                    let made = VarianceScaling::new().scale(1.5).mode(mode).distribution(distribution);
+                    let stated = scaled(distribution, 1.5 / fan);
+                    check(&made, shape, DType::F32, stated);
+                    if shape.len() == 4 {
+                        check(&made, shape, DType::F64, stated);
+                    }
+                }
+            }
+        }
+        // Of a kernel of 20 cells, 200 inputs and 250 outputs.
+        for (name, distribution, variance) in [
+            ("glorot_uniform", Uniform, 1.0 / 4500.0),
+            ("glorot_normal", Normal, 1.0 / 4500.0),
+            ("he_uniform", Uniform, 2.0 / 4000.0),
+            ("he_normal", Normal, 2.0 / 4000.0),
+            ("lecun_uniform", Uniform, 1.0 / 4000.0),
+            ("lecun_normal", Normal, 1.0 / 4000.0),
+        ] {
+            check(&*get(name).unwrap(), &[5, 4, 200, 250], DType::F32, scaled(distribution, variance));
+        }
+        let truncated = Config::new("VarianceScaling").with("distribution", "truncated_normal");
+        assert_eq!(deserialize(&truncated.to_value()).unwrap().config(), VarianceScaling::new().config());
     }
 
     #[test]
     fn a_million_draws_have_the_stated_mean_variance_and_bounds() {
-        check(&RandomNormal::new().mean(1.0).stddev(0.5), 1.0, 0.25, None);
-        check(&RandomUniform::new(), 0.0, 0.1 * 0.1 / 12.0, Some(0.05));
-        let deviation = TRUNCATED_DEVIATION;
-        check(&TruncatedNormal::new().stddev(0.5), 0.0, (0.5 * deviation).powi(2), Some(1.0));
-        // Of a (500, 2000) matrix: fan in 500, fan out 2000, mean 1250.
-        for (initializer, variance) in [
-            (glorot_uniform(), 1.0 / 1250.0),
-            (glorot_normal(), 1.0 / 1250.0),
-            (he_uniform(), 2.0 / 500.0),
-            (he_normal(), 2.0 / 500.0),
-            (lecun_uniform(), 1.0 / 500.0),
-            (lecun_normal(), 1.0 / 500.0),
-            (VarianceScaling::new().mode(FanMode::FanOut), 1.0 / 2000.0),
-        ] {
-            let bound = match initializer.distribution {
-                ScalingDistribution::Uniform => (3.0_f64 * variance).sqrt(),
-                _ => 2.0 * variance.sqrt() / deviation,
-            };
-            check(&initializer, 0.0, variance, Some(bound));
+        let truncated = |stddev: f64| (stddev * TRUNCATED_DEVIATION).powi(2);
+        let drawn: [(InitializerRef, Stated); 6] = [
+            (InitializerRef::new(RandomNormal::new()), (0.0, 0.0025, None)),
+            (InitializerRef::new(RandomNormal::new().mean(1.0).stddev(0.5)), (1.0, 0.25, None)),
+            (InitializerRef::new(RandomUniform::new()), (0.0, 0.01 / 12.0, Some(0.05))),
+            (
+                InitializerRef::new(RandomUniform::new().minval(-1.0).maxval(3.0)),
+                (1.0, 16.0 / 12.0, Some(2.0)),
+            ),
+            (InitializerRef::new(TruncatedNormal::new()), (0.0, truncated(0.05), Some(0.1))),
+            (
+                InitializerRef::new(TruncatedNormal::new().mean(-1.0).stddev(0.5)),
+                (-1.0, truncated(0.5), Some(1.0)),
+            ),
+        ];
+        for (initializer, stated) in &drawn {
+            for dtype in [DType::F32, DType::F64] {
+                check(&**initializer, &[500, 2000], dtype, *stated);
+            }
+        }
+        // Columns, or rows, of that many numbers whose squares add up to 4.
+        let orthogonal: [(&[usize], f64); 3] =
+            [(&[200_000, 5], 2e5), (&[2, 5, 100_000], 1e5), (&[40, 50, 20, 5, 5], 2e5)];
+        for (shape, length) in orthogonal {
+            check(&Orthogonal::new().gain(2.0), shape, DType::F32, (0.0, 4.0 / length, None));
+        }
+    }
+
+    #[test]
+    fn a_million_constants_are_what_they_are_said_to_be() {
+        let constants: [(InitializerRef, f64); 3] = [
+            (InitializerRef::new(Zeros), 0.0),
+            (InitializerRef::new(Ones), 1.0),
+            (InitializerRef::new(Constant::new(-2.5)), -2.5),
+        ];
+        let all = |initializer: &dyn Initializer, shape: &[usize], wanted: &dyn Fn(usize) -> f64| {
+            for dtype in [DType::F32, DType::F64] {
+                let made = initializer.init(shape, dtype, &stream()).unwrap();
+                assert_eq!((made.shape(), made.dtype()), (shape, dtype));
+                let right = made.to_vec::<f64>().iter().enumerate().all(|(i, &x)| x == wanted(i));
+                assert!(right, "{} {shape:?}", initializer.config().to_value());
+            }
+        };
+        for (initializer, value) in &constants {
+            for (shape, _, _) in SHAPES {
+                all(&**initializer, shape, &|_| *value);
+            }
+        }
+        for [rows, columns] in [[1000, 1000], [500, 2000], [2000, 500]] {
+            let wanted = |i: usize| if i / columns == i % columns { 2.0 } else { 0.0 };
+            all(&Identity { gain: 2.0 }, &[rows, columns], &wanted);
         }
     }
 
@@ -647,8 +741,26 @@ mod tests {
 
     #[test]
     fn orthogonal_rows_or_columns_are_orthonormal() {
-        for shape in [vec![40, 40], vec![30, 50], vec![50, 30], vec![3, 3, 5, 20], vec![2, 2, 4, 20]] {
-            let made = Orthogonal::new().gain(2.0).init(&shape, DType::F64, &stream()).unwrap();
+        // Each rank with more rows than columns and with fewer; the last three are of a million elements.
+        let shapes: [&[usize]; 12] = [
+            &[40, 40],
+            &[30, 50],
+            &[50, 30],
+            &[4, 10, 20],
+            &[2, 3, 20],
+            &[3, 3, 5, 20],
+            &[2, 2, 4, 20],
+            &[2, 3, 2, 4, 20],
+            &[1, 2, 2, 3, 20],
+            &[200_000, 5],
+            &[2, 5, 100_000],
+            &[40, 50, 20, 5, 5],
+        ];
+        let precisions = [(DType::F64, 1e-11), (DType::F32, 1e-5)];
+        for (shape, (dtype, tolerance)) in
+            shapes.iter().flat_map(|&shape| precisions.map(|with| (shape, with)))
+        {
+            let made = Orthogonal::new().gain(2.0).init(shape, dtype, &stream()).unwrap();
             let columns = *shape.last().unwrap();
             let rows = made.len() / columns;
             let values = made.to_vec::<f64>();
@@ -663,7 +775,7 @@ mod tests {
                 for j in 0..=i {
                     let product: f64 = vector(i).iter().zip(vector(j)).map(|(x, y)| x * y).sum();
                     let wanted = if i == j { 4.0 } else { 0.0 };
-                    assert!((product - wanted).abs() < 1e-11, "{shape:?}: {i}, {j}: {product}");
+                    assert!((product - wanted).abs() < tolerance, "{shape:?}: {i}, {j}: {product}");
                 }
             }
         }

@@ -4,12 +4,21 @@ A case has a name, a kind, floatx, and, written out as nested lists (float32 num
     activation  {function, x, y}
     loss        {config (as serialized), data, y_true, y_pred, values, gradient (of their sum to y_pred)}; with "activation",
                 y_pred holds logits and the loss is of that activation of them
-    weighted    {config, y_true, y_pred, weights, value}: the loss object called with sample weights
-    metric      {config, batches [{y_true, y_pred, weights}], states (long ones are left out), result}: after all batches
+    weighted    {config, y_true, y_pred, weights, value}: the loss object called with sample weights; with the reduction
+                "none" the call gives "values", and value is what training makes of them, their mean
+    metric      {config, batches [{y_true, y_pred, weights}], states (long ones are left out), result}: after all batches.
+                Mean and Sum take no pairs: their batches are {values, weights}
     regularizer, constraint  {config, w, y}
-    initializer {given, config}
-What is not finite in Keras is not recorded.
+    initializer {given, config}: given is a name, or a class or function with its arguments {class_name, config}
+    named       {module, given, config}: what a name in that module stands for, as serialized; an activation, a loss function
+                or a metric function is serialized as a name
+What is not finite in Keras is not recorded. Every class, function and name of the six modules is, or this script fails.
+MeanIoU is in Keras 2.3.1 a subclass of tf.keras's, and refuses TensorFlow 1: recorded is TensorFlow 1.15.5's own.
 """
+import copy
+import inspect
+import json
+
 import numpy as np
 
 import fixture as shared
@@ -70,6 +79,11 @@ DATA = {
     "labels_3d": (f32(step_labels[:, :, None]), f32(steps)),
     "binary": (binary_y, binary_p),
     "binary_1": (binary_y[:, :1], binary_p[:, :1]),
+    # Of five classes, number 4 occurs in neither.
+    "classes": tuple(f32(stream(name).randint(0, 4, 12)) for name in ("classes", "found classes")),
+    "classes_1": tuple(f32(stream(name).randint(0, 4, (8, 1))) for name in ("classes", "found classes")),
+    "labels_axis_1": (f32(step_labels), f32(np.moveaxis(steps, -1, 1))),
+    "row": (None, f32(stream("row").uniform(-2, 2, 6))),
 }
 PLAIN = ["mean_squared_error", "mean_absolute_error", "mean_absolute_percentage_error", "mean_squared_logarithmic_error",
          "squared_hinge", "hinge", "categorical_hinge", "logcosh", "huber_loss", "kullback_leibler_divergence", "poisson",
@@ -84,6 +98,11 @@ OBJECTS = [
     losses.CategoricalCrossentropy(from_logits=True), losses.SparseCategoricalCrossentropy(),
     losses.SparseCategoricalCrossentropy(from_logits=True), losses.Huber(delta=0.5),
 ]
+CLASSES = [(losses.MeanSquaredError, "real"), (losses.MeanAbsoluteError, "real"), (losses.MeanAbsolutePercentageError, "signs"),
+           (losses.MeanSquaredLogarithmicError, "binary"), (losses.BinaryCrossentropy, "binary"),
+           (losses.CategoricalCrossentropy, "onehot"), (losses.SparseCategoricalCrossentropy, "labels"), (losses.Hinge, "signs"),
+           (losses.SquaredHinge, "binary"), (losses.CategoricalHinge, "onehot"), (losses.Poisson, "soft"), (losses.LogCosh, "real"),
+           (losses.KLDivergence, "soft"), (losses.Huber, "real")]
 
 
 def run(tensors):
@@ -117,10 +136,10 @@ def record_loss(name, loss, data, floatx, activation=None):
 def record_weighted(i, loss, data, weights, floatx):
     fresh(floatx)
     y, p = DATA[data]
-    value = run(loss(K.constant(y), K.constant(p), sample_weight=None if weights is None else K.constant(weights)))
-    if loss.reduction != "none":
-        fixture.case(name="weighted %d%s" % (i, floatx[-3:]), kind="weighted", floatx=floatx, config=losses.serialize(loss),
-                     y_true=y, y_pred=p, weights=weights, value=value)
+    called = loss(K.constant(y), K.constant(p), sample_weight=None if weights is None else K.constant(weights))
+    fields = dict(values=run(called)) if loss.reduction == "none" else {}
+    fixture.case(name="weighted %s%s" % (i, floatx[-3:]), kind="weighted", floatx=floatx, config=losses.serialize(loss),
+                 y_true=y, y_pred=p, weights=weights, value=run(K.mean(called)), **fields)
 
 
 def record_metric(i, make, data, weighted, floatx):
@@ -129,11 +148,12 @@ def record_metric(i, make, data, weighted, floatx):
     metric = make()
     K.get_session().run([v.initializer for v in metric.weights])
     batches = []
-    for half in (slice(None, len(y) // 2), slice(len(y) // 2, None)):
-        weights = f32(stream("weights").uniform(0, 2, len(y))[half]) if weighted else None
-        update = metric.update_state(K.constant(y[half]), K.constant(p[half]), sample_weight=None if weights is None else K.constant(weights))
+    for half in (slice(None, len(p) // 2), slice(len(p) // 2, None)):
+        weights = f32(stream("weights").uniform(0, 2, len(p))[half]) if weighted else None
+        batch = dict(values=p[half]) if type(metric) in (metrics.Mean, metrics.Sum) else dict(y_true=y[half], y_pred=p[half])
+        update = metric.update_state(*map(K.constant, batch.values()), sample_weight=None if weights is None else K.constant(weights))
         run(update)
-        batches.append(dict(y_true=y[half], y_pred=p[half], weights=weights))
+        batches.append(dict(batch, weights=weights))
     result = run(metric.result())
     if finite(result):
         config = dict(class_name=metric.__class__.__name__, config=metric.get_config())
@@ -171,6 +191,12 @@ for floatx in ("float32", "float64"):
             (losses.MeanSquaredError(), "real_3d", f32([2, 0.5])), (losses.MeanSquaredError(), "real_3d", f32([[2, 0.5, 0], [1, 1, 3]])),
             (losses.CategoricalCrossentropy(reduction="sum"), "onehot", weights), (losses.Huber(), "real", weights)]):
         record_weighted(i, loss, data, w, floatx)
+    for cls, data in CLASSES:
+        for options in (dict(reduction="sum"), dict(reduction="sum_over_batch_size"), dict(reduction="none", name="mine")):
+            try:
+                record_weighted("%s %s " % (cls.__name__, options["reduction"]), cls(**options), data, weights, floatx)
+            except TypeError as error:
+                print(cls.__name__, floatx, str(error)[:100])
     M = metrics
     named = lambda cls, **options: lambda: cls(name="m", **options)
     i = 0
@@ -195,7 +221,26 @@ for floatx in ("float32", "float64"):
             (named(M.AUC, num_thresholds=21), ["onehot"]),
             (named(M.AUC, num_thresholds=11, summation_method="minoring"), ["binary"]),
             (named(M.AUC, num_thresholds=11, summation_method="majoring", curve="PR"), ["binary"]),
-            (named(M.AUC, thresholds=[0.7, 0.2, 0.4]), ["binary"])]:
+            (named(M.AUC, thresholds=[0.7, 0.2, 0.4]), ["binary"]),
+            # Not "real_3d": where values have two axes more than weights, Keras counts a weight once for all that it weighs.
+            (named(M.Mean), ["row", "real"]), (named(M.Mean, dtype="float64"), ["row"]), (named(M.Sum), ["row", "real", "real_3d"]),
+            (named(M.CategoricalHinge), ["onehot", "real"]), (named(M.LogCoshError), ["real", "real_3d"]),
+            (named(tf.keras.metrics.MeanIoU, num_classes=5), ["classes", "classes_1"]),
+            (named(M.BinaryCrossentropy, from_logits=True), ["binary"]), (named(M.CategoricalCrossentropy, from_logits=True), ["soft"]),
+            (named(M.CategoricalCrossentropy, label_smoothing=0.2), ["soft"]),
+            (named(M.SparseCategoricalCrossentropy, from_logits=True), ["labels"]),
+            (named(M.SparseCategoricalCrossentropy, axis=1), ["labels_axis_1"]), (named(M.TopKCategoricalAccuracy), ["onehot"]),
+            (named(M.TruePositives, thresholds=[0.2, 0.7]), ["binary"]), (named(M.TrueNegatives, thresholds=0.4), ["binary"]),
+            (named(M.FalsePositives), ["binary"]), (named(M.FalseNegatives), ["binary"]),
+            (named(M.Precision, class_id=1), ["onehot"]), (named(M.Precision, thresholds=0.3, top_k=3), ["onehot"]),
+            (named(M.Precision, top_k=2, class_id=2), ["onehot"]), (named(M.Recall, thresholds=[0.1, 0.5]), ["onehot"]),
+            (named(M.Recall, thresholds=0.3, top_k=2, class_id=2), ["onehot"]),
+            (named(M.SensitivityAtSpecificity, specificity=0.35, num_thresholds=20), ["binary"]),
+            (named(M.SensitivityAtSpecificity, specificity=0.35, num_thresholds=1), ["binary"]),
+            (named(M.SpecificityAtSensitivity, sensitivity=0.3), ["binary"]),
+            (named(M.AUC, num_thresholds=11, summation_method="majoring"), ["binary"]),
+            (named(M.AUC, num_thresholds=11, summation_method="minoring", curve="PR"), ["binary"]),
+            (named(M.AUC, thresholds=[0.3, 0.6], curve="PR"), ["binary"])]:
         for data in sets:
             for weighted in (False, True):
                 i += 1
@@ -208,15 +253,81 @@ for floatx in ("float32", "float64"):
     fresh(floatx)
     w = f32(stream("w").normal(size=(4, 3)))
     w[:, 1] *= 0.1
-    for kind, module, made in [
-            ("regularizer", regularizers, [regularizers.l1(0.1), regularizers.l2(0.1), regularizers.l1_l2(0.1, 0.2), regularizers.l2()]),
-            ("constraint", constraints, [constraints.max_norm(1.5), constraints.max_norm(), constraints.max_norm(1, axis=1),
-                                         constraints.max_norm(1, axis=[0, 1]), constraints.non_neg(), constraints.unit_norm(),
-                                         constraints.min_max_norm(0.5, 1.0, rate=0.8)])]:
+    kernel = f32(stream("kernel").normal(size=(2, 2, 3, 4)))
+    R, C = regularizers, constraints
+    for kind, module, value, made in [
+            ("regularizer", R, w, [R.l1(0.1), R.l2(0.1), R.l1_l2(0.1, 0.2), R.l2(), R.l1(), R.l1_l2(), R.L1L2(), R.L1L2(l1=0.3),
+                                   R.L1L2(l2=0.3), R.L1L2(0.3, 0.4)]),
+            ("constraint", C, w, [C.max_norm(1.5), C.max_norm(), C.max_norm(1, axis=1), C.max_norm(1, axis=[0, 1]), C.non_neg(),
+                                  C.unit_norm(), C.min_max_norm(0.5, 1.0, rate=0.8), C.max_norm(0.7, axis=-1), C.unit_norm(axis=1),
+                                  C.unit_norm(axis=[0, 1]), C.min_max_norm(), C.min_max_norm(0.2, 0.6, rate=0.5, axis=1)]),
+            ("constraint of a kernel", C, kernel, [C.max_norm(1.5, axis=[0, 1, 2]), C.non_neg(), C.unit_norm(axis=[0, 1, 2]),
+                                                   C.min_max_norm(0.5, 1.5, rate=0.8, axis=[0, 1, 2])])]:
         for j, one in enumerate(made):
-            fixture.case(name="%s %d%s" % (kind, j, tail), kind=kind, floatx=floatx, config=module.serialize(one), w=w, y=run(one(K.constant(w))))
+            y = one(K.constant(value))
+            fixture.case(name="%s %d%s" % (kind, j, tail), kind=kind.split()[0], floatx=floatx, config=module.serialize(one),
+                         w=value, y=run(y) if K.is_tensor(y) else y)
 fresh()
 for given in ["zeros", "ones", "constant", "random_normal", "random_uniform", "truncated_normal", "normal", "uniform", "identity", "orthogonal",
-              "glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_uniform", "lecun_normal", "VarianceScaling"]:
-    fixture.case(name="initializer " + given, kind="initializer", given=given, config=initializers.serialize(initializers.get(given)))
+              "glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_uniform", "lecun_normal", "VarianceScaling",
+              "zero", "one", "Zeros", "Ones", "Constant", "RandomNormal", "RandomUniform", "TruncatedNormal", "Orthogonal", "Identity"] + [
+        dict(class_name=name, config=options) for name, options in [
+            ("Zeros", {}), ("Ones", {"dtype": "float32"}), ("Constant", dict(value=2.5)), ("constant", dict(value=3)),
+            ("RandomNormal", dict(mean=1.5, stddev=0.2, seed=3)), ("normal", dict(stddev=2.0)),
+            ("RandomUniform", dict(minval=-1.5, maxval=0.25, seed=0)), ("uniform", dict(maxval=2)),
+            ("TruncatedNormal", dict(mean=-1.5, stddev=0.3, seed=-4)), ("truncated_normal", dict(seed=5)),
+            ("VarianceScaling", dict(scale=0.3, mode="fan_in", distribution="uniform", seed=6)),
+            ("VarianceScaling", dict(scale=2, mode="FAN_OUT", distribution="Normal")),
+            ("VarianceScaling", dict(mode="fan_avg", distribution="normal")), ("Orthogonal", dict(gain=1.5, seed=7)),
+            ("orthogonal", dict(gain=2)), ("Identity", dict(gain=0.5)), ("identity", dict(gain=3)),
+            ("glorot_uniform", dict(seed=8)), ("glorot_normal", dict(seed=9)), ("he_uniform", dict(seed=10)),
+            ("he_normal", dict(seed=11)), ("lecun_uniform", dict(seed=12)), ("lecun_normal", dict(seed=13))]]:
+    fixture.case(name="initializer " + json.dumps(given).strip('"'), kind="initializer", given=given,
+                 config=initializers.serialize(initializers.get(copy.deepcopy(given))))
+
+
+def public(module, is_one):
+    """The names in a module of the classes and functions of its kind, base classes aside."""
+    return [name for name, value in sorted(vars(module).items()) if callable(value) and is_one(value) and not name.startswith("_")]
+
+
+def starts(*parameters):
+    return lambda value: inspect.isfunction(value) and tuple(inspect.signature(value).parameters)[:len(parameters)] == parameters
+
+
+def below(*bases):
+    return lambda value: inspect.isclass(value) and issubclass(value, bases) and value not in bases
+
+
+# compile makes of "accuracy" one of three others: as a function's name it stands for itself nowhere.
+for module, names in [(activations, public(activations, starts("x"))), (losses, public(losses, starts("y_true", "y_pred"))),
+                      (metrics, [name for name in public(metrics, starts("y_true", "y_pred")) if name != "accuracy"]),
+                      (regularizers, public(regularizers, below(regularizers.Regularizer)) + ["l1", "l1_l2", "l2"]),
+                      (constraints, public(constraints, below(constraints.Constraint)))]:
+    for given in names:
+        fixture.case(name="%s.%s" % (module.__name__, given), kind="named", module=module.__name__.split(".")[-1], given=given,
+                     config=module.serialize(module.get(given)))
+
+
+def recorded(kind, of):
+    return set(map(of, (case for case in fixture.cases if case["kind"] == kind)))
+
+
+def check(what, wanted, found):
+    if not set(wanted) <= found:
+        raise ValueError("%s that are not recorded: %s" % (what, sorted(set(wanted) - found)))
+
+
+class_of = lambda case: case["config"]["class_name"]
+check("activations", public(activations, starts("x")), recorded("activation", lambda case: case["function"]))
+check("loss functions", (f.__name__ for f in map(losses.get, public(losses, starts("y_true", "y_pred")))),
+      recorded("loss", lambda case: str(case["config"])))
+check("loss classes", public(losses, below(losses.Loss, losses.LossFunctionWrapper)), recorded("weighted", class_of))
+check("metric classes", public(metrics, below(metrics.Metric, metrics.Reduce, metrics.MeanMetricWrapper,
+                                              metrics.SensitivitySpecificityBase)) + ["MeanIoU"], recorded("metric", class_of))
+check("regularizers", public(regularizers, below(regularizers.Regularizer)), recorded("regularizer", class_of))
+check("constraints", (one.__class__.__name__ for one in map(constraints.get, public(constraints, below(constraints.Constraint)))),
+      recorded("constraint", class_of))
+check("initializers", public(initializers, below(initializers.Initializer)) + public(initializers, starts("seed")),
+      recorded("initializer", lambda case: case["given"] if isinstance(case["given"], str) else None))
 fixture.write()

@@ -17,8 +17,9 @@ CASES = []
 
 
 def case(name, build, *shapes, **options):
-    """build() makes the layer; shapes exclude the batch. Options as in layers_2_3_1.py, and call={..} (arguments of the call),
-    adapt=True (the layer learns its statistics from other data first), masks=[..] (which inputs come masked)."""
+    """build() makes the layer; shapes exclude the batch. Options as in layers_2_3_1.py (where f64=True is the layer's own dtype, not
+    Keras's default), and call={..} (arguments of the call), adapt=True (the layer learns its statistics from other data first),
+    masks=[..] (which inputs come masked)."""
     CASES.append((name, build, shapes, options))
 
 
@@ -126,6 +127,19 @@ for name, make in [("dropout", lambda: L.Dropout(0.4, noise_shape=(None, 1, 3), 
                    ("gaussian_dropout", lambda: L.GaussianDropout(0.2, seed=3)), ("alpha_dropout", lambda: L.AlphaDropout(0.2, seed=3))]:
     case(name, make, (2, 3), random=True)
 
+# In double precision, by the layer's argument.
+for name in ["batch_normalization_" + kind for kind in ["2d", "3d", "4d", "4d_axis1", "5d", "momentum", "small_epsilon_2d", "small_epsilon_4d", "masked", "frozen_2d", "frozen_4d"]] + [
+        "layer_normalization", "layer_normalization_axes", "layer_normalization_axis1", "layer_normalization_epsilon", "layer_normalization_masked",
+        "attention", "attention_scale", "attention_concat_scale", "attention_masked", "attention_causal_masked", "attention_scores",
+        "additive_attention", "additive_attention_no_scale", "additive_attention_masked", "additive_attention_causal_masked", "additive_attention_scores",
+        "multi_head_attention", "multi_head_attention_value_dim", "multi_head_attention_no_bias", "multi_head_attention_4d_axes", "multi_head_attention_masked", "multi_head_attention_causal",
+        "multi_head_attention_scores", "unit_normalization", "unit_normalization_axes", "normalization", "normalization_given", "normalization_given_list", "rescaling", "rescaling_list",
+        "rescaling_integers", "conv1d_transpose", "conv1d_transpose_same", "conv1d_transpose_output_padding", "conv2d_transpose", "conv3d_transpose", "depthwise_conv1d", "depthwise_conv1d_multiplier",
+        "depthwise_conv2d_cl", "separable_conv1d_causal", "separable_conv2d", "activation_gelu", "dense_gelu", "activation_swish", "activation_mish",
+        "up_sampling2d_nearest", "up_sampling2d_bilinear", "up_sampling2d_bilinear_2_3", "up_sampling2d_bilinear_cf"]:
+    found = [one for one in CASES if one[0] == name][0]
+    CASES.append((name + "_f64", found[1], found[2], dict(found[3], f64=True)))
+
 
 def plain(value):
     """A config with TensorFlow's and numpy's containers as JSON has them."""
@@ -145,7 +159,8 @@ def record(fixture, name, build, shapes, options):
     tf.random.set_seed(0)
     rs = stream(name)
     batch, ints, call = options.get("batch", 2), options.get("ints"), options.get("call", {})
-    dtype = options.get("dtype", "int32" if ints else "float32")
+    floatx = "float64" if options.get("f64") else "float32"
+    dtype = options.get("dtype", "int32" if ints else floatx)
     masks = options.get("masks", [bool(options.get("mask"))] * len(shapes))
     values = []
     for shape, masked in zip(shapes, masks):
@@ -157,10 +172,12 @@ def record(fixture, name, build, shapes, options):
             x[rs.uniform(size=x.shape[:2]) < 0.4] = 0
             # Every sequence keeps a step: tf.keras's results for none are those of rounding.
             x[:, 0] = np.where((x[:, 0] == 0).all(-1, keepdims=True), 0.5, x[:, 0])
-        values.append(x.astype("float32"))
+        values.append(x.astype(floatx))
     layer = build()
+    if options.get("f64"):
+        layer = layer.__class__.from_config(dict(layer.get_config(), dtype="float64"))
     if options.get("adapt"):
-        layer.adapt(rs.uniform(-2, 3, (7,) + shapes[0]).astype("float32"))
+        layer.adapt(rs.uniform(-2, 3, (7,) + shapes[0]).astype(floatx))
 
     def run(training, tape=None):
         inputs = []
@@ -191,11 +208,11 @@ def record(fixture, name, build, shapes, options):
         weights = layer.get_weights()
     else:
         keras.backend.int_shape = lambda weight: weight.shape
-        weights = initial_weights([Named(weight) for weight in layer.weights], rs)
+        weights = [value.astype(floatx) for value in initial_weights([Named(weight) for weight in layer.weights], rs)]
         layer.set_weights(weights)
 
     phases = ["test"] + (["train"] if takes_training and not options.get("random") and isinstance(layer, L.BatchNormalization) else [])
-    signs = [rs.uniform(-1, 1, y.shape).astype("float32") for y in tensors(outputs)]
+    signs = [rs.uniform(-1, 1, y.shape).astype(y.dtype.name).astype(floatx) for y in tensors(outputs)]
     for i, (value, masked) in enumerate(zip(inputs, masks)):
         put("input_%d" % i, value)
         if masked:
@@ -213,7 +230,7 @@ def record(fixture, name, build, shapes, options):
         layer.set_weights(weights)
         with tf.GradientTape(persistent=True) as tape:
             inputs, outputs = run(phase == "train", tape)
-            objective = sum(tf.reduce_sum(y * r) for y, r in zip(tensors(outputs), signs)) + sum(layer.losses)
+            objective = sum(tf.reduce_sum(y * tf.cast(r, y.dtype)) for y, r in zip(tensors(outputs), signs)) + sum(layer.losses)
         for i, y in enumerate(tensors(outputs)):
             put("%s/output_%d" % (phase, i), y)
         if layer.losses:
@@ -224,7 +241,8 @@ def record(fixture, name, build, shapes, options):
         for key, source in sources if options.get("gradients", True) else []:
             gradient = tape.gradient(objective, source)
             if gradient is not None:
-                put("%s/%s" % (phase, key), tf.convert_to_tensor(gradient))
+                # TensorFlow interpolates in float32, whatever the images are.
+                put("%s/%s" % (phase, key), tf.cast(tf.convert_to_tensor(gradient), tensors(outputs)[0].dtype))
     updates = "train" in phases and layer.trainable
     if updates:
         for i, value in enumerate(layer.get_weights()):

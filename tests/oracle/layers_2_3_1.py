@@ -18,6 +18,7 @@ import numpy as np
 
 from fixture import Fixture, K, expect, fresh, initial_weights, keras, stream, tf
 from keras import layers as L
+from keras.layers import normalization
 from keras import regularizers as R
 
 expect("2.3.1")
@@ -317,6 +318,21 @@ for a in ["elu", "selu", "softplus", "softsign", "hard_sigmoid", "exponential"]:
     case("activation_" + a, lambda a=a: L.Activation(a), (6,), scale=4)
     case("dense_" + a, lambda a=a: L.Dense(3, activation=a), (4,))
 
+# The layers that Keras 2 keeps from Keras 1: each of their arguments, alone.
+for kind, make in [("maxout_dense", lambda **o: L.MaxoutDense(3, **o)), ("highway", L.Highway)]:
+    for name, options in [("", {}), ("_init", dict(init="ones")), ("_w_regularizer", dict(W_regularizer=R.l1_l2(0.01, 0.02))), ("_b_regularizer", dict(b_regularizer=R.l2(0.2))),
+                          ("_activity_regularizer", dict(activity_regularizer=R.l2(0.1))), ("_w_constraint", dict(W_constraint=keras.constraints.max_norm(0.5))),
+                          ("_b_constraint", dict(b_constraint="non_neg")), ("_no_bias", dict(bias=False)), ("_input_dim", dict(input_dim=4)),
+                          ("_all_options", dict(init=keras.initializers.Constant(0.25), W_regularizer=R.l1(0.03), b_regularizer=R.l1_l2(0.01, 0.02), activity_regularizer=R.l1(0.1),
+                                                W_constraint=keras.constraints.unit_norm(), b_constraint=keras.constraints.max_norm(0.5), input_dim=4))]:
+        case(kind + name, lambda m=make, o=options: m(**o), (4,), batch=3, initial="init" in options)
+    case(kind + "_batch_1", make, (1,), batch=1)
+case("maxout_dense_nb_feature", lambda: L.MaxoutDense(2, nb_feature=3), (5,))
+case("maxout_dense_one_feature", lambda: L.MaxoutDense(2, nb_feature=1, bias=False), (5,))
+for a in ["relu", "tanh", "softmax", "hard_sigmoid"]:
+    case("highway_" + a, lambda a=a: L.Highway(activation=a), (5,))
+case("highway_relu_no_bias", lambda: L.Highway(activation="relu", bias=False), (5,))
+
 # The arithmetic itself, where rounding does not hide it.
 for name in ["dense_tanh", "conv2d_same_strides", "conv2d_cf_same_dilation", "conv1d_causal_dilation", "conv3d_same_strides", "conv2d_transpose_k5_s3_same", "conv3d_transpose_same_strides",
              "separable_conv2d_odd_k4_s3_same", "depthwise_conv2d_odd_k2_d3_same", "locally_connected2d_cf_strides", "max_pooling2d_k3_s2_same", "average_pooling2d_k3_s2_same",
@@ -324,13 +340,50 @@ for name in ["dense_tanh", "conv2d_same_strides", "conv2d_cf_same_dilation", "co
              "activation_selu", "activation_softplus", "global_average_pooling1d_masked", "embedding_regularized"]:
     found = [one for one in CASES if one[0] == name][0]
     CASES.append((name + "_f64", found[1], found[2], dict(found[3], f64=True)))
-# And of each other class the first case that is not random; Keras's BatchNormalization and TensorFlow's 3D maximum know no float64.
+# And of each other class the first case that is not random. What Keras and TensorFlow 1 cannot compute in float64 follows.
 classes = {"BatchNormalization", "MaxPooling3D"} | {type(build()).__name__ for name, build, _, options in CASES if options.get("f64")}
 for name, build, shapes, options in list(CASES):
     if not options.get("random") and type(build()).__name__ not in classes:
         classes.add(type(build()).__name__)
         CASES.append((name + "_f64", build, shapes, dict(options, f64=True)))
+for name in ["gaussian_noise", "spatial_dropout2d_channels_last", "spatial_dropout3d_channels_last", "highway_tanh",
+             "max_pooling3d_default", "max_pooling3d_k3_s2_same", "max_pooling3d_k5_same_cf"]:
+    found = [one for one in CASES if one[0] == name][0]
+    CASES.append((name + "_f64", found[1], found[2], dict(found[3], f64=True)))
+# Averages move by 1 - momentum in single precision, whatever their own: 0.25 is the same in both.
+for name, shape, options in [("2d", (5,), {}), ("2d_small_epsilon", (5,), dict(epsilon=1e-8)), ("3d_axis1", (4, 3), dict(axis=1)), ("5d", (2, 3, 2, 3), {})]:
+    case("batch_normalization_%s_f64" % name, lambda o=options: L.BatchNormalization(momentum=0.75, **o), shape, batch=4, scale=0.02 if "epsilon" in options else 2, f64=True)
+case("batch_normalization_masked_f64", lambda: L.BatchNormalization(momentum=0.75), (4, 3), batch=4, mask=True, f64=True)
 
+
+def pool3d(x, pool_size, strides, padding, data_format, pool_mode):
+    """K.pool3d for float64, in which TensorFlow 1 has no maximum over volumes: over the last two axes, then over the first."""
+    if pool_mode != "max":
+        return _pool3d(x, pool_size, strides, padding, data_format, pool_mode)
+    if data_format == "channels_first":
+        x = tf.transpose(x, (0, 2, 3, 4, 1))
+    for size, step, order in [(pool_size[1:], strides[1:], None), ((pool_size[0], 1), (strides[0], 1), (0, 2, 1, 3, 4))]:
+        x = tf.transpose(x, order) if order else x
+        shape = tf.shape(x)
+        flat = K.pool2d(tf.reshape(x, (-1,) + K.int_shape(x)[2:]), size, step, padding, "channels_last")
+        x = tf.reshape(flat, tf.concat([shape[:2], tf.shape(flat)[1:]], 0))
+        x = tf.transpose(x, order) if order else x
+    return tf.transpose(x, (0, 4, 1, 2, 3)) if data_format == "channels_first" else x
+
+
+class AnyBackend(object):
+    """The backend under a name for which BatchNormalization leaves the number of samples in the precision of its input."""
+    backend = staticmethod(lambda: "any")
+    __getattr__ = staticmethod(lambda name: getattr(K, name))
+
+
+_pool3d = K.pool3d
+
+
+def precision(floatx):
+    """Lets Keras compute in float64 what it only has in float32."""
+    K.pool3d = pool3d if floatx == "float64" else _pool3d
+    normalization.K = AnyBackend() if floatx == "float64" else K
 
 
 def tensors(value):
@@ -340,6 +393,7 @@ def tensors(value):
 def record(fixture, name, build, shapes, options):
     floatx = "float64" if options.get("f64") else "float32"
     fresh(floatx)
+    precision(floatx)
     rs = stream(name)
     batch, ints = options.get("batch", 2), options.get("ints")
     dtype = options.get("dtype", "int32" if ints else floatx)

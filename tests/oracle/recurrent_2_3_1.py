@@ -140,6 +140,13 @@ for kind, make in [("simple_rnn_cell", L.SimpleRNNCell), ("gru_cell", L.GRUCell)
                      dict(stateful=stateful, unroll=unroll, return_sequences=True, return_state=True), mask=mask, fixed=stateful, batch=3)
 case("rnn_gru_cell_reset_after", lambda: L.RNN(L.GRUCell(UNITS, reset_after=True)), X)
 case("rnn_lstm_cell_no_unit_forget_bias", lambda: L.RNN(L.LSTMCell(UNITS, unit_forget_bias=False)), X)
+for mask in [False, True]:
+    for stateful in [False, True]:
+        for backwards in [False, True]:
+            for sequences in [False, True]:
+                name = "".join(["mask_" * mask, "stateful_" * stateful, "backwards_" * backwards, "sequences_" * sequences])
+                case("rnn_%sloop" % name, lambda s=dict(stateful=stateful, go_backwards=backwards, return_sequences=sequences):
+                     L.RNN(L.GRUCell(UNITS), **s), X, mask=mask, fixed=stateful, batch=3)
 
 
 def stack():
@@ -151,6 +158,8 @@ case("rnn_stacked_sequences", lambda: L.RNN(L.StackedRNNCells(stack()), return_s
 case("rnn_stacked_masked", lambda: L.RNN(stack(), return_sequences=True, return_state=True), X, mask=True, batch=3)
 case("rnn_stacked_unrolled", lambda: L.RNN(stack(), return_sequences=True, unroll=True), X, mask=True, batch=3)
 case("rnn_stacked_stateful", lambda: L.RNN(stack(), stateful=True), X, fixed=True)
+case("rnn_stacked_stateful_backwards", lambda: L.RNN(stack(), stateful=True, go_backwards=True, return_sequences=True), X, fixed=True)
+case("rnn_stacked_stateful_masked", lambda: L.RNN(stack(), stateful=True, go_backwards=True, return_state=True), X, fixed=True, mask=True, batch=3)
 case("rnn_stacked_initial_state", lambda: L.RNN(stack(), return_state=True), X, (2,), (2,), (3,), (2,))
 case("rnn_minimal", lambda: L.RNN(MinimalRNNCell(3)), X)
 case("rnn_minimal_masked", lambda: L.RNN(MinimalRNNCell(3), return_sequences=True), X, mask=True, batch=3)
@@ -213,6 +222,15 @@ case("cu_dnnlstm_initial_state", lambda: L.CuDNNLSTM(UNITS), X, (UNITS,), (UNITS
 case("cu_dnngru_initial_state", lambda: L.CuDNNGRU(UNITS), X, (UNITS,), like=lambda: L.GRU(UNITS, reset_after=True))
 case("cu_dnngru_stateful", lambda: L.CuDNNGRU(UNITS, stateful=True), X, fixed=True, like=lambda: L.GRU(UNITS, reset_after=True, stateful=True))
 case("cu_dnnlstm_stateful", lambda: L.CuDNNLSTM(UNITS, stateful=True), X, fixed=True, like=lambda: L.LSTM(UNITS, stateful=True))
+for stateful in [False, True]:
+    for backwards in [False, True]:
+        for sequences in [False, True]:
+            name = "".join(["stateful_" * stateful, "backwards_" * backwards, "sequences_" * sequences])
+            settings = dict(stateful=stateful, go_backwards=backwards, return_sequences=sequences)
+            case("cu_dnngru_%srun" % name, lambda s=settings: L.CuDNNGRU(UNITS, **s), X, fixed=stateful, batch=3,
+                 like=lambda s=settings: L.GRU(UNITS, reset_after=True, **s))
+            case("cu_dnnlstm_%srun" % name, lambda s=settings: L.CuDNNLSTM(UNITS, **s), X, fixed=stateful, batch=3,
+                 like=lambda s=settings: L.LSTM(UNITS, **s))
 
 case("time_distributed_dense", lambda: L.TimeDistributed(L.Dense(2, activation="relu")), X)
 case("time_distributed_dense_4d", lambda: L.TimeDistributed(L.Dense(2)), (2, 3, 4))
@@ -231,6 +249,13 @@ case("time_distributed_bidirectional", lambda: L.TimeDistributed(L.Bidirectional
 case("time_distributed_fixed_batch", lambda: L.TimeDistributed(L.Dense(2, activation="tanh")), X, fixed=True)
 case("time_distributed_fixed_batch_masked", lambda: L.TimeDistributed(L.Dense(2)), X, fixed=True, mask=True)
 case("time_distributed_fixed_batch_lstm", lambda: L.TimeDistributed(L.LSTM(2)), (2, 4, 3), fixed=True)
+for name, make in [("simple_rnn", lambda: L.SimpleRNN(2)), ("gru", lambda: L.GRU(2, go_backwards=True, return_sequences=True)), ("rnn_cell", lambda: L.RNN(L.GRUCell(2))),
+                   ("rnn_stacked", lambda: L.RNN([L.LSTMCell(2), L.GRUCell(3)], return_sequences=True))]:
+    case("time_distributed_" + name, lambda m=make: L.TimeDistributed(m()), (2, 4, 3))
+    case("time_distributed_%s_masked" % name, lambda m=make: L.TimeDistributed(m()), (2, 4, 3), mask="inner", batch=3)
+case("time_distributed_conv_lstm2d", lambda: L.TimeDistributed(L.ConvLSTM2D(2, 2)), (2,) + IMAGE)
+case("time_distributed_max_pooling2d", lambda: L.TimeDistributed(L.MaxPooling2D()), IMAGE)
+case("time_distributed_activation", lambda: L.TimeDistributed(L.Activation("softmax")), X)
 
 for mode in ["concat", "sum", "mul", "ave", None]:
     for sequences in [False, True]:
@@ -249,6 +274,12 @@ case("bidirectional_unrolled", lambda: L.Bidirectional(L.LSTM(2, unroll=True, re
 case("bidirectional_backwards", lambda: L.Bidirectional(L.LSTM(2, go_backwards=True, return_sequences=True)), X)
 case("bidirectional_regularized", lambda: L.Bidirectional(L.LSTM(2, kernel_regularizer=R.l2(0.03), activity_regularizer=R.l2(0.1)), merge_mode="sum"), X)
 case("bidirectional_rnn_cell", lambda: L.Bidirectional(L.RNN(L.GRUCell(2), return_sequences=True)), X)
+for name, settings, options in [("", {}, {}), ("_state", dict(return_sequences=True, return_state=True), {}), ("_backwards", dict(go_backwards=True, return_sequences=True), {}),
+                                ("_masked", dict(return_sequences=True), dict(mask=True, batch=3)), ("_stateful", dict(stateful=True), dict(fixed=True)),
+                                ("_stateful_masked", dict(stateful=True, return_sequences=True), dict(fixed=True, mask=True, batch=3))]:
+    if name:
+        case("bidirectional_rnn_cell" + name, lambda s=settings: L.Bidirectional(L.RNN(L.GRUCell(2), **s)), X, **options)
+    case("bidirectional_rnn_stacked" + name, lambda s=settings: L.Bidirectional(L.RNN([L.LSTMCell(2), L.GRUCell(3)], **s)), X, **options)
 case("bidirectional_conv_lstm2d", lambda: L.Bidirectional(L.ConvLSTM2D(2, 2, return_sequences=True)), IMAGE)
 case("bidirectional_weights", lambda: L.Bidirectional(L.SimpleRNN(1), weights=[np.full(s, v, "float32") for v in (1, 2) for s in [(3, 1), (1, 1), (1,)]]), X)
 case("bidirectional_dropout", lambda: L.Bidirectional(L.LSTM(2, dropout=.3)), X, random=True)
@@ -263,6 +294,11 @@ case("rnn_constants_float64", lambda: constant_rnn({}), X, (4,), floatx="float64
 case("conv_lstm2d_float64", lambda: L.ConvLSTM2D(2, 2, return_sequences=True), IMAGE, (4, 3, 2), (4, 3, 2), floatx="float64")
 case("bidirectional_float64", lambda: L.Bidirectional(L.LSTM(2, return_sequences=True)), X, floatx="float64")
 case("time_distributed_float64", lambda: L.TimeDistributed(L.Dense(2, activation="tanh")), X, floatx="float64")
+for kind, cell in [("simple_rnn_cell", lambda: L.SimpleRNNCell(UNITS)), ("gru_cell", lambda: L.GRUCell(UNITS)), ("minimal", lambda: MinimalRNNCell(3)), ("stacked", stack)]:
+    case("rnn_%s_float64" % kind, lambda c=cell: L.RNN(c(), return_sequences=True, return_state=True), X, mask=True, batch=3, floatx="float64")
+for name, shape, settings in [("", X, dict(return_sequences=True, return_state=True)), ("_longer", (31, FEATURES), dict(go_backwards=True))]:
+    case("cu_dnngru_float64" + name, lambda s=settings: L.CuDNNGRU(UNITS, **s), shape, floatx="float64", like=lambda s=settings: L.GRU(UNITS, reset_after=True, **s))
+    case("cu_dnnlstm_float64" + name, lambda s=settings: L.CuDNNLSTM(UNITS, **s), shape, floatx="float64", like=lambda s=settings: L.LSTM(UNITS, **s))
 
 
 def tensors(value):
@@ -291,7 +327,7 @@ def carried(layer):
 
 def converted(layer, weights):
     """Weights of the layer that computes the same as a cuDNN layer with these."""
-    kernel, recurrent, bias = weights
+    kernel, recurrent, bias = [value.astype(K.floatx()) for value in weights]
     if isinstance(layer, L.LSTM):
         return [kernel, recurrent, bias[: len(bias) // 2] + bias[len(bias) // 2:]]
     return [kernel, recurrent, bias.reshape(2, -1)]

@@ -13,11 +13,11 @@ use std::path::Path;
 const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("Lambda", "*", "Python code; a Rust function is tested in keras-core"),
     ("InputLayer", "*", "no layer of its own to compute"),
-    ("CuDNNGRU", "*", "runs on GPUs only; recorded as the plain layers that compute the same"),
-    ("CuDNNLSTM", "*", "runs on GPUs only; recorded as the plain layers that compute the same"),
     ("LocallyConnected1D", "padding", "valid alone exists; others are errors"),
     ("LocallyConnected2D", "padding", "valid alone exists; others are errors"),
     ("Bidirectional", "weights", "initial weights, not in configs"),
+    ("MaxoutDense", "weights", "initial weights, not in configs"),
+    ("Highway", "weights", "initial weights, not in configs"),
     ("RNN", "unroll", "the same arithmetic as a loop"),
     ("ConvRNN2D", "*", "the base class of ConvLSTM2D"),
     ("ConvLSTM2DCell", "*", "inside ConvLSTM2D alone"),
@@ -31,8 +31,16 @@ const NAMES: &[(&str, &[&str])] = &[
     ("merge_mode", &["concat", "sum", "mul", "ave", "null"]),
 ];
 
-/// Layers over time: every combination of mask and flags.
-const RECURRENT: &[&str] = &["SimpleRNN", "GRU", "LSTM"];
+/// Layers over time, and whether they take masks: every combination of mask and flags.
+const RECURRENT: &[(&str, bool)] = &[
+    ("SimpleRNN", true),
+    ("GRU", true),
+    ("LSTM", true),
+    ("RNN", true),
+    ("ConvLSTM2D", true),
+    ("CuDNNGRU", false),
+    ("CuDNNLSTM", false),
+];
 const FLAGS: [&str; 3] = ["stateful", "go_backwards", "return_sequences"];
 
 /// One argument of a constructor: its name, and its default if it has one.
@@ -69,8 +77,8 @@ pub(crate) fn run() -> Result<()> {
                 gaps.extend(argument_gaps(class, name, default.as_deref(), cases));
             }
         }
-        if RECURRENT.contains(&class.as_str()) {
-            gaps.extend(recurrent_gaps(class, cases));
+        if let Some((_, masks)) = RECURRENT.iter().find(|(known, _)| known == class) {
+            gaps.extend(recurrent_gaps(class, *masks, cases));
         }
     }
     println!("{} classes, {arguments} arguments, {count} cases", constructors.len());
@@ -259,12 +267,12 @@ fn means(name: &str, default: &str, value: &Value) -> bool {
     }
 }
 
-fn recurrent_gaps(class: &str, cases: &[Case]) -> Vec<String> {
+fn recurrent_gaps(class: &str, masks: bool, cases: &[Case]) -> Vec<String> {
     let flag = |case: &Case, name: &str| case.given.get(name).is_some_and(|value| value == true);
     let seen: BTreeSet<(bool, [bool; 3])> =
         cases.iter().map(|case| (case.masked, FLAGS.map(|name| flag(case, name)))).collect();
     let mut gaps = Vec::new();
-    for number in 0..16 {
+    for number in 0..if masks { 16 } else { 8 } {
         let bit = |i: usize| number >> i & 1 == 1;
         let flags = [bit(0), bit(1), bit(2)];
         if !seen.contains(&(bit(3), flags)) {

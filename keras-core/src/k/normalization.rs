@@ -1,15 +1,16 @@
 //! `K.batch_normalization`, `K.normalize_batch_in_training`.
 
 use super::{axes_of, composed, operands};
+use crate::array::DType;
 use crate::error::{Error, Result};
 use crate::k;
 use crate::semantics::ImageEpsilon;
 use crate::tensor::{Tensor, Trace};
 
 /// The epsilon in force: on images with the channels last it is at least that of the kernel that Keras calls there.
-pub(crate) fn epsilon_in(trace: &Trace, rank: usize, axis: usize, epsilon: f64) -> f64 {
+pub(crate) fn epsilon_in(trace: &Trace, of: (DType, usize, usize), epsilon: f64) -> f64 {
     let least = trace.semantics().image_epsilon == ImageEpsilon::AtLeastKernels;
-    if least && rank == 4 && axis == 3 { epsilon.max(1.001e-5) } else { epsilon }
+    if least && of == (DType::F32, 4, 3) { epsilon.max(1.001e-5) } else { epsilon }
 }
 
 /// Tensors of one axis stretched along that axis of `rank`; others as they are.
@@ -57,7 +58,7 @@ pub fn batch_normalization(
         let axis = k::axis_of(axis, rank)?;
         let wide = |x: &Tensor| along(x, axis, rank);
         // As one product and one sum whose terms depend on the statistics alone: of variables they are computed once.
-        let deviation = k::rsqrt(&(wide(var)? + epsilon_in(trace, rank, axis, epsilon)));
+        let deviation = k::rsqrt(&(wide(var)? + epsilon_in(trace, (x.dtype()?, rank, axis), epsilon)));
         let factor = match gamma.first().filter(|_| scaled) {
             Some(gamma) => wide(gamma)? * &deviation,
             None => deviation,
@@ -132,7 +133,7 @@ pub fn normalize_batch_in_training(
         let wide: Vec<Tensor> = rest.iter().map(|x| k::reshape(x, &keep(&shape))).collect();
         let (gamma, beta) = wide.split_at(usize::from(scaled).min(wide.len()));
         let image = shape.len() == 4 && reduced == [0, 1, 2];
-        let epsilon = epsilon_in(trace, shape.len(), if image { 3 } else { 0 }, epsilon);
+        let epsilon = epsilon_in(trace, (x.dtype()?, shape.len(), if image { 3 } else { 0 }), epsilon);
         let (y, mean, variance) = normalized(x, (gamma.first(), beta.first()), (&axes, None), epsilon);
         let count: usize = reduced.iter().map(|&i| shape[i]).product();
         let bessel = if image { count as f64 / count.saturating_sub(1).max(1) as f64 } else { 1.0 };

@@ -169,7 +169,16 @@ pub fn update_sub(x: &Variable, decrement: &Tensor) -> (Variable, Tensor) {
 /// That a variable moves towards `value`, of which it takes the share 1 − `momentum`; see [`update`].
 #[track_caller]
 pub fn moving_average_update(x: &Variable, value: &Tensor, momentum: f64) -> (Variable, Tensor) {
-    let own = Tensor::variable(x);
-    let moved = &own - &((&own - k::cast(value, x.dtype())) * (1.0 - momentum));
+    let moved = moved_towards(&Tensor::variable(x), &k::cast(value, x.dtype()), momentum);
     (x.clone(), moved)
+}
+
+/// `moving`, moved towards a value by 1 − momentum.
+pub(crate) fn moved_towards(moving: &Tensor, value: &Tensor, momentum: f64) -> Tensor {
+    moving - (moving - value) * single(1.0 - momentum)
+}
+
+/// A number of Python's as TensorFlow has it in double precision, too: of single precision first.
+pub(crate) fn single(number: f64) -> f64 {
+    f64::from(number as f32)
 }

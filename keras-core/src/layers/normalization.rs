@@ -4,6 +4,7 @@ use super::affine::{Weighted, weight_verbs};
 use super::check::{dtype, known, one};
 use super::registry::Read;
 use super::{Base, Build, Call, Layer};
+use crate::array::DType;
 use crate::error::{Error, Result};
 use crate::initializers::InitializerSpec;
 use crate::k;
@@ -227,13 +228,13 @@ impl Layer for BatchNormalization {
         }
 
         let axes: Vec<isize> = (0..shape.len()).filter(|&i| i != axis).map(|i| i as isize).collect();
-        let epsilon = k::epsilon_in(cx.trace(), shape.len(), axis, self.epsilon);
+        let epsilon = k::epsilon_in(cx.trace(), (x.dtype()?, shape.len(), axis), self.epsilon);
         let counted = counted(cx, x, axis)?;
         let (y, mean, variance) =
             k::normalized(x, (gamma.as_ref(), beta.as_ref()), (&axes, counted.as_ref()), epsilon);
 
         let count = shape.iter().product::<usize>() / len.max(1);
-        let factor = self.variance_factor(cx, count as f64, shape.len(), axis);
+        let factor = self.variance_factor(cx, count as f64, (x.dtype()?, shape.len(), axis));
         let flat = |x: &Tensor| k::reshape(x, &[len as isize]);
         self.average(cx, "moving_mean", &flat(&mean))?;
         self.average(cx, "moving_variance", &(flat(&variance) * factor))?;
@@ -246,23 +247,23 @@ impl Layer for BatchNormalization {
 }
 
 /// Whether TensorFlow 2 has a kernel for it, which knows no masks and corrects variances.
-fn is_image(rank: usize, axis: usize) -> bool {
-    (4..=5).contains(&rank) && (axis == rank - 1 || axis == 1)
+fn is_image(dtype: DType, rank: usize, axis: usize) -> bool {
+    dtype == DType::F32 && (4..=5).contains(&rank) && (axis == rank - 1 || axis == 1)
 }
 
 /// Ones where statistics count and zeros where they do not; none if all count.
 fn counted(cx: &Call, x: &Tensor, axis: usize) -> Result<Option<Tensor>> {
-    let rank = x.rank()?;
+    let (rank, dtype) = (x.rank()?, x.dtype()?);
     let unmasked = cx.semantics().masked_statistics == MaskedStatistics::Unmasked;
-    let Some(mask) = cx.mask(0).filter(|_| unmasked && !is_image(rank, axis)) else { return Ok(None) };
+    let Some(mask) = cx.mask(0).filter(|_| unmasked && !is_image(dtype, rank, axis)) else { return Ok(None) };
     let mut shape: Vec<isize> = mask.shape()?.iter().map(|&len| len as isize).collect();
     shape.resize(rank, 1);
-    Ok(Some(k::ones_like(x, None) * k::reshape(&k::cast(mask, x.dtype()?), &shape)))
+    Ok(Some(k::ones_like(x, dtype) * k::reshape(&k::cast(mask, dtype), &shape)))
 }
 
 impl BatchNormalization {
     /// What the biased variance of `n` values is multiplied by before it is averaged.
-    fn variance_factor(&self, cx: &Call, n: f64, rank: usize, axis: usize) -> f64 {
+    fn variance_factor(&self, cx: &Call, n: f64, (dtype, rank, axis): (DType, usize, usize)) -> f64 {
         // TensorFlow's kernel for images estimates the variance of the population itself; of one value it cannot.
         let kernel = n / (n - 1.0).max(1.0);
         match cx.semantics().moving_variance {
@@ -270,7 +271,7 @@ impl BatchNormalization {
                 let own = n / (n - (1.0 + self.epsilon));
                 if rank == 4 && axis == 3 { own * kernel } else { own }
             }
-            MovingVariance::TfKeras if is_image(rank, axis) => kernel,
+            MovingVariance::TfKeras if is_image(dtype, rank, axis) => kernel,
             MovingVariance::TfKeras | MovingVariance::Batch => 1.0,
         }
     }
@@ -278,8 +279,7 @@ impl BatchNormalization {
     /// Moves an average towards a value.
     fn average(&self, cx: &mut Call, name: &str, value: &Tensor) -> Result<()> {
         let variable = cx.variable(name)?;
-        let moving = cx.updated(&variable);
-        let moved = &moving - &((&moving - value) * (1.0 - self.momentum));
+        let moved = k::moved_towards(&cx.updated(&variable), value, self.momentum);
         cx.update(&variable, moved);
         Ok(())
     }

@@ -108,7 +108,8 @@ impl Layer for Rescaling {
         let x = k::cast(one("Rescaling", inputs)?, dtype);
         let row = |numbers: &[f64]| -> Result<Tensor> {
             let shape: &[usize] = if numbers.len() == 1 { &[] } else { &[numbers.len()] };
-            Ok(Tensor::constant(Array::from_vec(shape, numbers.to_vec())?.cast(dtype)))
+            let numbers: Vec<f64> = numbers.iter().map(|&number| k::single(number)).collect();
+            Ok(Tensor::constant(Array::from_vec(shape, numbers)?.cast(dtype)))
         };
         Ok(vec![x * row(&self.scale)? + row(&self.offset)?])
     }
