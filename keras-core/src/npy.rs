@@ -78,8 +78,10 @@ pub fn read_npy(path: impl AsRef<Path>) -> Result<Array> {
 pub fn read_npz(path: impl AsRef<Path>) -> Result<Vec<(String, Array)>> {
     let path = path.as_ref();
     let place = format!("reading {}", path.display());
-    let failed =
-        |error: io::Error| Error::file(place.as_str(), "a .npz archive that can be read", error.to_string());
+    let failed = |error: io::Error| {
+        Error::file(place.as_str(), "a .npz archive that can be read", error.to_string())
+            .advice("write it again with np.savez")
+    };
     let file = File::open(path).map_err(failed)?;
     let size = file.metadata().map_err(failed)?.len();
     read_archive(BufReader::with_capacity(CHUNK, file), size, &place)
@@ -137,7 +139,10 @@ fn cannot_write(path: &Path, error: &dyn std::error::Error) -> Error {
 
 /// Reads the arrays of an archive of `size` bytes; `place` begins the errors.
 fn read_archive(reader: impl Read + Seek, size: u64, place: &str) -> Result<Vec<(String, Array)>> {
-    let failed = |error: ZipError| Error::file(place, "a .npz archive that can be read", error.to_string());
+    let failed = |error: ZipError| {
+        Error::file(place, "a .npz archive that can be read", error.to_string())
+            .advice("write it again with np.savez")
+    };
     let mut archive = ZipArchive::new(reader).map_err(failed)?;
     let mut arrays = Vec::new();
     for i in 0..archive.len() {

@@ -96,7 +96,10 @@ impl Compare {
             .find(|(i, name)| self.backends.iter().take(*i).any(|n| n == *name));
         if self.backends.len() < 2 || twice.is_some() {
             let expected = "at least two different backends";
-            return Err(Failure::Usage(Error::value("--backends", expected, self.backends.join(","))));
+            return Err(Failure::Usage(
+                Error::value("--backends", expected, self.backends.join(","))
+                    .advice("name two or more, such as ndarray,candle"),
+            ));
         }
         let device = config::settings()?.device.value;
         let mut engines = Vec::with_capacity(self.backends.len());

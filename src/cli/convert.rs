@@ -41,15 +41,16 @@ impl Convert {
         let output = Output::of(&self.out);
         let fits = match self.dialect {
             None => true,
-            Some(DialectName::Keras2) => output == Some(Output::Hdf5),
-            Some(DialectName::Tfkeras) => matches!(output, Some(Output::Hdf5 | Output::Archive)),
+            Some(DialectName::Keras2) => !matches!(output, Some(Output::Archive | Output::Arrays)),
+            Some(DialectName::Tfkeras) => output != Some(Output::Arrays),
         };
         if !fits {
             let error = Error::value(
                 "command line",
-                "--dialect for a file .h5 or .hdf5, tfkeras also for .keras",
+                "--dialect for a file .h5, .hdf5, .weights.h5, .json or .yaml, tfkeras also for .keras",
                 self.out.display().to_string(),
-            );
+            )
+            .advice("leave --dialect out, or write another kind of file");
             return Err(Failure::Usage(error));
         }
         let dialect = self.dialect.map(|name| match name {
@@ -110,6 +111,7 @@ pub(crate) fn write(model: &Model, path: &Path, dialect: Option<Dialect>) -> Res
         write_atomically(path, |file| {
             let failed = |error: std::io::Error| {
                 Error::file(format!("writing {}", path.display()), "a disk that takes it", error.to_string())
+                    .advice("free some space, or write elsewhere")
             };
             file.write_all(text.as_bytes()).map_err(failed)
         })
@@ -119,14 +121,22 @@ pub(crate) fn write(model: &Model, path: &Path, dialect: Option<Dialect>) -> Res
             let options = dialect.map_or_else(Save::new, |dialect| Save::new().dialect(dialect));
             model.save_with(path, options)
         }
-        Some(Output::TreeWeights) => model.save_weights(path),
+        Some(Output::TreeWeights) => match dialect {
+            Some(dialect) => model.save_weights_in(path, dialect),
+            None => model.save_weights(path),
+        },
         Some(Output::Arrays) => {
             let weights = model.get_weights()?;
             let named = weights.iter().enumerate().map(|(i, array)| (format!("arr_{i}"), array));
             npy::write_npz(path, named, false)
         }
-        Some(Output::Json) => text(model.to_json()?),
-        Some(Output::Yaml) => text(model.to_yaml()?),
-        None => Err(Error::value("writing a model", "a name that says its kind", path.display().to_string())),
+        Some(Output::Json) => {
+            text(dialect.map_or_else(|| model.to_json(), |dialect| model.to_json_in(dialect))?)
+        }
+        Some(Output::Yaml) => {
+            text(dialect.map_or_else(|| model.to_yaml(), |dialect| model.to_yaml_in(dialect))?)
+        }
+        None => Err(Error::value("writing a model", "a name that says its kind", path.display().to_string())
+            .advice("end it with .h5, .keras, .json, .yaml, .weights.h5 or .npz")),
     }
 }

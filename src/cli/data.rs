@@ -82,21 +82,23 @@ fn data_set(path: &Path) -> Option<(&Path, &str)> {
 pub(crate) fn read(option: &str, sources: &[Source], names: &[String]) -> Outcome<Vec<Found>> {
     let named: Vec<&str> = sources.iter().filter_map(|source| source.name.as_deref()).collect();
     if !named.is_empty() && named.len() < sources.len() {
-        return Err(Failure::Usage(Error::value(
-            option,
-            "files that all have a name in front (NAME=FILE) or none",
-            format!("{} with and {} without", named.len(), sources.len() - named.len()),
-        )));
+        return Err(Failure::Usage(
+            Error::value(
+                option,
+                "files that all have a name in front (NAME=FILE) or none",
+                format!("{} with and {} without", named.len(), sources.len() - named.len()),
+            )
+            .advice("name all of them, or none"),
+        ));
     }
     let listed = names.join(", ");
     if let Some((_, name)) =
         named.iter().enumerate().find(|(i, name)| named.iter().take(*i).any(|other| other == *name))
     {
-        return Err(Failure::Usage(Error::name(
-            option,
-            format!("every name once, of {listed}"),
-            format!("{name} twice"),
-        )));
+        return Err(Failure::Usage(
+            Error::name(option, format!("every name once, of {listed}"), format!("{name} twice"))
+                .advice("give each array once"),
+        ));
     }
     let mut files = Vec::with_capacity(sources.len());
     for source in sources {
@@ -105,7 +107,9 @@ pub(crate) fn read(option: &str, sources: &[Source], names: &[String]) -> Outcom
             let content = Content::of(&what, file)?;
             if content != Content::Hdf5 {
                 let expected = format!("an HDF5 file before the colon and the data set {path}");
-                return Err(Error::file(what, expected, content.describe()).into());
+                return Err(Error::file(what, expected, content.describe())
+                    .advice("leave the colon out for a .npy or .npz file")
+                    .into());
             }
             files.push((what, content, source));
             continue;
@@ -117,7 +121,9 @@ pub(crate) fn read(option: &str, sources: &[Source], names: &[String]) -> Outcom
             return Err(error.advice(format!("write {}:NAME", source.path.display())).into());
         }
         if !matches!(content, Content::Npy | Content::Zip | Content::Pipe) {
-            return Err(Error::file(what, "a .npy or .npz file", content.describe()).into());
+            return Err(Error::file(what, "a .npy or .npz file", content.describe())
+                .advice("write one with numpy: np.save(path, x)")
+                .into());
         }
         files.push((what, content, source));
     }
@@ -129,11 +135,15 @@ pub(crate) fn read(option: &str, sources: &[Source], names: &[String]) -> Outcom
     if let Some((what, ..)) = files.iter().find(|(_, content, _)| *content == Content::Zip) {
         let expected =
             "a .npz file alone and without a name in front, as it stands for all arrays, or .npy files";
-        return Err(Error::file(what, expected, "a .npz file beside others or under a name").into());
+        return Err(Error::file(what, expected, "a .npz file beside others or under a name")
+            .advice("give each array in a file .npy of its own")
+            .into());
     }
     if named.is_empty() && files.len() != names.len() {
         let expected = format!("{} files, for {listed}", names.len());
-        return Err(Error::value(option, expected, files.len().to_string()).into());
+        return Err(Error::value(option, expected, files.len().to_string())
+            .advice("repeat the option, once for each")
+            .into());
     }
     check_names(option, &named, names)?;
     let mut found = Vec::with_capacity(names.len());
@@ -159,7 +169,8 @@ fn from_archive(what: &str, entries: Vec<(String, Array)>, names: &[String]) -> 
     if let Some(arrays) = numbered(&entries) {
         if arrays.len() != names.len() {
             let expected = format!("{} arrays, for {}", names.len(), names.join(", "));
-            return Err(Error::value(what, expected, arrays.len().to_string()));
+            return Err(Error::value(what, expected, arrays.len().to_string())
+                .advice("write one array for each: np.savez(path, *x)"));
         }
         let label = |i| format!("{what}, array arr_{i}");
         return Ok(arrays.into_iter().enumerate().map(|(i, array)| Found::new(label(i), array)).collect());
@@ -180,7 +191,8 @@ fn check_names(what: &str, given: &[&str], names: &[String]) -> Result<()> {
         given.iter().find(|name| !names.iter().any(|known| known == *name)).map(|name| (*name).to_owned());
     match extra.or(missing) {
         Some(received) if !given.is_empty() => {
-            Err(Error::name(what, format!("the names {}", names.join(", ")), received))
+            Err(Error::name(what, format!("the names {}", names.join(", ")), received)
+                .advice("give one array under each name: NAME=FILE"))
         }
         _ => Ok(()),
     }
@@ -211,7 +223,8 @@ pub(crate) fn inputs(option: &str, sources: &[Source], model: &Model) -> Outcome
 /// 1-D is (n, 1), as in Keras.
 fn with_features(found: Found) -> Result<Found> {
     if found.column.rank() == 0 {
-        return Err(Error::shape(found.what, "an array whose first axis counts samples", "a single number"));
+        return Err(Error::shape(found.what, "an array whose first axis counts samples", "a single number")
+            .advice("reshape it to (samples, features)"));
     }
     Ok(Found { column: found.column.column()?, ..found })
 }
@@ -237,7 +250,7 @@ fn checked(found: Found, name: &str, spec: &Spec) -> Result<Found> {
     }
     Err(match reshaped(own, given) {
         Some(shape) => error.advice(format!("reshape it to {}", tuple(&shape))),
-        None => error,
+        None => error.advice("give every sample the shape that the model was made for"),
     })
 }
 
@@ -275,7 +288,8 @@ fn check_indices(found: &Found, limit: &Limit) -> Result<()> {
                 limit.layer
             ),
             format!("{} at {}", values.get(at).copied().unwrap_or_default(), tuple(&place)),
-        ));
+        )
+        .advice("encode the data again, or make input_dim larger"));
     }
     Ok(())
 }
@@ -295,7 +309,7 @@ fn position(shape: &[usize], mut at: usize) -> Vec<usize> {
 fn check_samples(option: &str, columns: &[Column], names: &[String]) -> Result<()> {
     let counts: Vec<usize> = columns.iter().map(Column::samples).collect();
     if counts.contains(&0) {
-        return Err(Error::value(option, "at least one sample", "none"));
+        return Err(Error::value(option, "at least one sample", "none").advice("give a file with rows"));
     }
     match counts.iter().zip(names).find(|(count, _)| Some(*count) != counts.first()) {
         None => Ok(()),
@@ -305,7 +319,8 @@ fn check_samples(option: &str, columns: &[Column], names: &[String]) -> Result<(
                 option,
                 format!("as many samples for {name} as for the first, {first}"),
                 count.to_string(),
-            ))
+            )
+            .advice("give every array one row per sample"))
         }
     }
 }

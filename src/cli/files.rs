@@ -43,17 +43,19 @@ impl Content {
 
     /// Reads the first bytes of a file.
     pub(crate) fn of(what: &str, path: &Path) -> Result<Self> {
-        let unreadable = |error: std::io::Error| Error::file(what, "a readable file", reason(&error));
+        let unreadable = |error: std::io::Error| {
+            Error::file(what, "a readable file", reason(&error)).advice("check the path and its permissions")
+        };
         let metadata = std::fs::metadata(path).map_err(unreadable)?;
         if metadata.is_dir() {
-            return Err(Error::file(what, "a file", "a directory"));
+            return Err(Error::file(what, "a file", "a directory").advice("name a file in it"));
         }
         if is_pipe(&metadata) {
             return Ok(Self::Pipe);
         }
         let file = File::open(path).map_err(unreadable)?;
         let mut start = Vec::new();
-        file.take(64).read_to_end(&mut start).map_err(unreadable)?;
+        file.take(4096).read_to_end(&mut start).map_err(unreadable)?;
         let text = start.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&start);
         Ok(match &*start {
             [] => Self::Empty,
@@ -67,7 +69,13 @@ impl Content {
     }
 }
 
+/// Whether there is a key at the start, behind comments, directives and the mark of a document.
 fn begins_with_key(text: &[u8]) -> bool {
+    let skipped = |line: &&[u8]| {
+        let line = line.trim_ascii();
+        line.is_empty() || line.starts_with(b"#") || line.starts_with(b"%") || line.starts_with(b"---")
+    };
+    let text = text.split(|byte| *byte == b'\n').find(|line| !skipped(line)).unwrap_or_default();
     let key = text.iter().take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'_').count();
     key > 0 && text.get(key) == Some(&b':')
 }
@@ -97,7 +105,9 @@ pub(crate) fn reason(error: &std::io::Error) -> String {
 pub(crate) fn check_writable(option: &str, path: &Path) -> Result<()> {
     let what = format!("{option} {}", path.display());
     match std::fs::metadata(path) {
-        Ok(old) if old.is_dir() => return Err(Error::file(what, "a file to write", "a directory")),
+        Ok(old) if old.is_dir() => {
+            return Err(Error::file(what, "a file to write", "a directory").advice("name a file in it"));
+        }
         // A pipe takes what it is given.
         Ok(old) if !old.is_file() => return Ok(()),
         _ => {}
@@ -113,7 +123,8 @@ pub(crate) fn check_writable(option: &str, path: &Path) -> Result<()> {
         }
         Err(error) => {
             let received = format!("{}: {}", folder.display(), reason(&error));
-            Err(Error::file(what, "a directory that takes a new file", received))
+            Err(Error::file(what, "a directory that takes a new file", received)
+                .advice("make the directory, or write elsewhere"))
         }
     }
 }

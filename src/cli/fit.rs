@@ -168,6 +168,7 @@ fn class_weight(value: &Value) -> Result<ClassWeight> {
     let wrong = || {
         let expected = r#"a map of class numbers to weights, {"0": 1.0, "1": 5.0}, or one such map for each output name"#;
         Error::value("--class-weight", expected, value.to_string())
+            .advice("write a JSON object of classes and weights")
     };
     let one = |map: &Map<String, Value>| -> Option<Vec<(i64, f64)>> {
         map.iter().map(|(class, weight)| Some((class.parse().ok()?, weight.as_f64()?))).collect()

@@ -20,8 +20,10 @@ impl HistoryFile {
 
     fn write(&self) -> Result<()> {
         write_atomically(&self.path, |file| {
-            let refused =
-                |error: std::io::Error| Error::file("--history", "space for the file", error.to_string());
+            let refused = |error: std::io::Error| {
+                Error::file("--history", "space for the file", error.to_string())
+                    .advice("free some space, or write elsewhere")
+            };
             file.write_all(self.records.to_json().as_bytes()).map_err(refused)
         })
     }

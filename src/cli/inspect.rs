@@ -25,6 +25,7 @@ impl Inspect {
             Content::Json | Content::Yaml | Content::Pipe => {
                 let text = std::fs::read_to_string(&self.file).map_err(|error| {
                     keras::Error::file(&what, "a readable text file", super::files::reason(&error))
+                        .advice("check the path, and that it is UTF-8")
                 })?;
                 if is_layers_model(&text) {
                     described(&inspect(&self.file)?)
@@ -48,6 +49,7 @@ impl Inspect {
                     "a model or weights: HDF5, .keras, .npz, JSON or YAML",
                     other.describe(),
                 )
+                .advice("an array alone says nothing of a model: give the file that was saved")
                 .into());
             }
         };

@@ -54,8 +54,10 @@ impl ModelFiles {
 fn read_model(path: &Path) -> Result<(Model, bool)> {
     let what = format!("model {}", path.display());
     let text = || {
-        std::fs::read_to_string(path)
-            .map_err(|error| Error::file(&what, "a readable text file", super::files::reason(&error)))
+        std::fs::read_to_string(path).map_err(|error| {
+            Error::file(&what, "a readable text file", super::files::reason(&error))
+                .advice("check the path, and that it is UTF-8")
+        })
     };
     match Content::of(&what, path)? {
         Content::Hdf5 | Content::Zip => Ok((load_model(path)?, true)),
@@ -73,7 +75,8 @@ fn read_model(path: &Path) -> Result<(Model, bool)> {
             what,
             "a model: HDF5, .keras, JSON, YAML or model.json of TensorFlow.js",
             other.describe(),
-        )),
+        )
+        .advice("save one with model.save or model.to_json")),
     }
 }
 
@@ -97,7 +100,8 @@ fn read_weights(model: &Model, path: &Path) -> Result<()> {
                 what,
                 format!("shape {:?} for {}", variable.shape(), variable.name()),
                 format!("{:?}", array.shape()),
-            ));
+            )
+            .advice("take weights of this architecture"));
         }
         values.push(array.cast(variable.dtype()));
     }
@@ -115,7 +119,8 @@ fn in_order(what: &str, entries: Vec<(String, Array)>, variables: &[Variable]) -
     };
     if entries.len() != variables.len() {
         let expected = format!("{} arrays, for {}", variables.len(), names());
-        return Err(Error::file(what, expected, entries.len().to_string()));
+        return Err(Error::file(what, expected, entries.len().to_string())
+            .advice("`np.savez(path, *model.get_weights())` writes them all"));
     }
     if let Some(arrays) = numbered(&entries) {
         return Ok(arrays);
@@ -129,6 +134,7 @@ fn in_order(what: &str, entries: Vec<(String, Array)>, variables: &[Variable]) -
                 let keys: Vec<&str> = entries.iter().map(|(key, _)| key.as_str()).take(3).collect();
                 let expected = format!("the keys arr_0, arr_1, … or the names of the weights: {}", names());
                 Error::name(what, expected, format!("no {name} among {}, …", keys.join(", ")))
+                    .advice("`np.savez(path, *model.get_weights())` writes them in order")
             })
         })
         .collect()

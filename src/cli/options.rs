@@ -105,7 +105,9 @@ impl Global {
         let settings = settings::settings()?;
         if self.threads.is_some() && settings.backend.value.as_deref() == Some("candle") {
             let error = Error::value("--threads", "a backend that takes a number of threads", "candle");
-            return Err(Failure::Usage(error.advice("candle takes it from the variable RAYON_NUM_THREADS")));
+            return Err(Failure::Usage(
+                error.advice("leave it out: candle takes it from the variable RAYON_NUM_THREADS"),
+            ));
         }
         Ok(())
     }
@@ -134,7 +136,8 @@ impl Global {
         let text = text.to_string_lossy();
         match text.trim().parse::<NonZeroUsize>() {
             Ok(threads) => Ok((threads.get(), Origin::Environment(THREADS))),
-            Err(_) => Err(Error::value(THREADS, "a number of threads from 1", format!("{text:?}"))),
+            Err(_) => Err(Error::value(THREADS, "a number of threads from 1", format!("{text:?}"))
+                .advice("set it to the number of cores to use")),
         }
     }
 }

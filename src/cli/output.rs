@@ -9,7 +9,8 @@ pub(crate) fn print(text: &str) -> Result<()> {
     let mut stdout = std::io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(Error::file("writing to stdout", "a stream that takes it", error.to_string()))
+            Err(Error::file("writing to stdout", "a stream that takes it", error.to_string())
+                .advice("check where the output goes"))
         }
         _ => Ok(()),
     }

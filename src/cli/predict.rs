@@ -38,6 +38,7 @@ impl Predict {
                 "a .npz file for several outputs",
                 format!("{} outputs: {}", names.len(), names.join(", ")),
             )
+            .advice("give --output a name that ends with .npz")
             .into());
         }
         check_writable("--output", &self.output)?;

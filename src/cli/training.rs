@@ -73,7 +73,8 @@ impl Judgement {
                 options = options.loss_weights_named(weights.keys().map(String::as_str).zip(values));
             }
             Some(other) => {
-                return Err(Error::value("--loss-weights", "a list or a map of numbers", other.to_string()));
+                return Err(Error::value("--loss-weights", "a list or a map of numbers", other.to_string())
+                    .advice("write [1, 0.5] or a map by output name"));
             }
         }
         model.compile(options)?;
@@ -126,7 +127,8 @@ fn metrics(value: &Value) -> Result<PerOutput<Vec<MetricSpec>>> {
                 metrics.iter().filter_map(|(name, value)| Some((name.clone(), some(several(value))?)));
             Ok(PerOutput::Named(given.collect()))
         }
-        other => Err(Error::value("--metrics", "names, a list, or a map by output name", other.to_string())),
+        other => Err(Error::value("--metrics", "names, a list, or a map by output name", other.to_string())
+            .advice("write accuracy,mae, or JSON")),
     }
 }
 
@@ -137,7 +139,10 @@ fn some<T>(values: Vec<T>) -> Option<Vec<T>> {
 fn numbers<'a>(values: impl Iterator<Item = &'a Value>) -> Result<Vec<f64>> {
     values
         .map(|value| {
-            value.as_f64().ok_or_else(|| Error::value("--loss-weights", "numbers", value.to_string()))
+            value.as_f64().ok_or_else(|| {
+                Error::value("--loss-weights", "numbers", value.to_string())
+                    .advice("write [1, 0.5] or a map by output name")
+            })
         })
         .collect()
 }

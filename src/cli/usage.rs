@@ -15,7 +15,9 @@ pub(crate) fn answer(error: &clap::Error, arguments: &[OsString]) -> Outcome {
     }
     match error.print() {
         Err(failed) if failed.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Error::file("writing to stdout", "a stream that takes it", failed.to_string()).into())
+            Err(Error::file("writing to stdout", "a stream that takes it", failed.to_string())
+                .advice("check where the output goes")
+                .into())
         }
         _ => Ok(()),
     }

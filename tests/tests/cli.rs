@@ -133,6 +133,7 @@ impl Place {
             "{}",
             says("does not say what it received")
         );
+        assert!(rest.contains("; "), "{}", says("does not say what to do"));
         for part in parts {
             assert!(line.contains(part), "{}", says(&format!("does not say {part:?}")));
         }

@@ -122,7 +122,7 @@ impl Lambda {
                 format!("a registered function among {known:?}"),
                 format!("{:?}", self.function_name),
             )
-            .advice("register it with layers::register_lambda before")
+            .advice("code of Python is never run: register the function with layers::register_lambda before")
             .suggest(&self.function_name, known.iter().map(String::as_str))
         })
     }
@@ -142,8 +142,17 @@ impl Read for Lambda {
         // Modules of Python (tf.keras) say nothing here.
         reader.ignore(&["module", "output_shape_module"]);
         let kind = reader.text("function_type", "function")?;
+        // Keras 3 has an object there.
+        let object = reader.value("function").and_then(Value::as_object);
+        let part = |key: &str| object.and_then(|object| object.get(key)).and_then(Value::as_str);
         let name = match reader.value("function") {
             Some(Value::String(name)) if kind == "function" => name.clone(),
+            Some(Value::Object(_)) if part("class_name") == Some("__lambda__") => {
+                base.name.clone().unwrap_or_default()
+            }
+            Some(Value::Object(_)) if part("class_name") == Some("function") => {
+                part("config").unwrap_or_default().to_owned()
+            }
             Some(Value::Array(_)) if kind == "lambda" => base.name.clone().unwrap_or_default(),
             _ => return Err(reader.wrong("function", "the name of a function, or Python bytecode")),
         };
@@ -227,9 +236,16 @@ mod tests {
                 .with("function", function)
                 .with("function_type", kind)
         };
-        for config in
-            [config(json!("lambda_test_double"), "function"), config(json!(["4wEA\n", null, null]), "lambda")]
-        {
+        let later = |class: &str, inner: Value| json!({"class_name": class, "config": inner});
+        for config in [
+            config(json!("lambda_test_double"), "function"),
+            config(json!(["4wEA\n", null, null]), "lambda"),
+            config(
+                later("__lambda__", json!({"value": "4wEA", "defaults": null, "closure": null})),
+                "function",
+            ),
+            config(later("function", json!("lambda_test_double")), "function"),
+        ] {
             let layer = deserialize(&config).unwrap();
             let y = layer.call(Input::new([3]).tensor().unwrap()).unwrap();
             assert_eq!(y.spec().unwrap().shape, [None, Some(3)]);
@@ -241,6 +257,10 @@ mod tests {
         }
         let error = deserialize(&config(json!("lambda_test_unknown"), "function")).unwrap_err();
         assert!(error.report().received.contains("lambda_test_unknown"), "{error}");
+        let unknown =
+            config(later("__lambda__", json!({"value": "4wEA"})), "function").with("name", "nobody");
+        let error = deserialize(&unknown).unwrap_err().to_string();
+        assert!(error.contains("nobody") && error.contains("register_lambda"), "{error}");
     }
 
     #[test]

@@ -58,7 +58,9 @@ pub(super) struct Header {
 impl Header {
     /// Reads magic string, version, length and dictionary.
     pub(super) fn read(reader: &mut impl Read, place: &str) -> Result<Self> {
-        let no_npy = |received: String| Error::file(place, "a numpy array (.npy)", received);
+        let no_npy = |received: String| {
+            Error::file(place, "a numpy array (.npy)", received).advice("write it again with np.save")
+        };
         let mut start = [0_u8; 8];
         reader.read_exact(&mut start).map_err(|error| no_npy(error.to_string()))?;
         let [magic @ .., major, _minor] = start;

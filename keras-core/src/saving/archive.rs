@@ -42,7 +42,10 @@ pub(super) struct Parts {
 /// The parts of an archive; none if the file is none.
 pub(super) fn parts(path: &Path) -> Result<Option<Parts>> {
     let what = format!("model {}", path.display());
-    let broken = |error: &dyn std::fmt::Display| Error::file(&what, "a .keras archive", error.to_string());
+    let broken = |error: &dyn std::fmt::Display| {
+        Error::file(&what, "a .keras archive", error.to_string())
+            .advice("it may be damaged or cut off: save or copy it again")
+    };
     let mut file = File::open(path).map_err(|error| broken(&error))?;
     let size = file.metadata().map_err(|error| broken(&error))?.len();
     let mut start = [0; 4];
@@ -98,7 +101,9 @@ pub(super) fn load(parts: &Parts, options: &Load) -> Result<Model> {
     values(&model, &root, &mut Variable::set)?;
     if let Some(training) = training {
         let compile = || -> Result<()> {
-            model.compile(compile_options(training, writer)?)?;
+            let full = state.as_ref().map(|state| state.complete(training.clone()));
+            model.compile(compile_options(full.as_ref().unwrap_or(training), writer)?)?;
+            training::start(&model, training)?;
             read_optimizer(&model, &root, writer)?;
             state.as_ref().map_or(Ok(()), |state| state.restore(&model))
         };

@@ -26,7 +26,23 @@ impl Model {
     /// # Ok::<(), keras_core::Error>(())
     /// ```
     pub fn to_json(&self) -> Result<String> {
-        Ok(text::to_json(&described(self)?))
+        Ok(text::to_json(&described(self, None)?))
+    }
+
+    /// [`Model::to_json`] in a dialect of one's choice.
+    ///
+    /// ```
+    /// use keras_core::{layers::Dense, models::Sequential, saving::Dialect};
+    /// let mut model = Sequential::new();
+    /// model.add(Dense::new(32).input_shape([16]))?;
+    /// assert!(model.to_json_in(Dialect::TfKeras)?.contains("\"keras_version\": \"2.15.0\""));
+    /// # Ok::<(), keras_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If the model holds what the dialect cannot say.
+    pub fn to_json_in(&self, dialect: Dialect) -> Result<String> {
+        Ok(text::to_json(&described(self, Some(dialect))?))
     }
 
     /// The architecture as YAML that Keras 2 reads.
@@ -39,15 +55,23 @@ impl Model {
     /// # Ok::<(), keras_core::Error>(())
     /// ```
     pub fn to_yaml(&self) -> Result<String> {
-        Ok(text::to_yaml(&described(self)?))
+        Ok(text::to_yaml(&described(self, None)?))
+    }
+
+    /// [`Model::to_yaml`] in a dialect of one's choice; see [`Model::to_json_in`].
+    ///
+    /// # Errors
+    /// If the model holds what the dialect cannot say.
+    pub fn to_yaml_in(&self, dialect: Dialect) -> Result<String> {
+        Ok(text::to_yaml(&described(self, Some(dialect))?))
     }
 }
 
-fn described(model: &Model) -> Result<Value> {
+fn described(model: &Model, dialect: Option<Dialect>) -> Result<Value> {
     let config = model.get_config()?;
     let mut value = json!({"class_name": config.class_name, "config": config.config});
     let semantics = model.semantics();
-    let dialect = Dialect::of(model, &value);
+    let dialect = dialect.unwrap_or_else(|| Dialect::of(model, &value));
     dialect::check(&value, dialect.writer(), semantics)?;
     if dialect == Dialect::TfKeras {
         tf_keras::model_config(&mut value);
@@ -93,8 +117,10 @@ fn model_of(what: &str, value: &Value) -> Result<Model> {
 pub(super) fn model_of_value(what: &str, value: &Value) -> Result<Model> {
     let mut value = value.clone();
     keras_3::plain(&mut value);
-    let config = config_of(&value)
-        .ok_or_else(|| Error::file(what, "an object with class_name and config", "something else"))?;
+    let config = config_of(&value).ok_or_else(|| {
+        Error::file(what, "an object with class_name and config", "something else")
+            .advice("write it again with to_json or to_yaml")
+    })?;
     model_from_config(&config)
 }
 

@@ -65,7 +65,8 @@ impl H5 {
         let whole = file.superblock().eof_address;
         if size < whole {
             let expected = format!("a whole HDF5 file, of {whole} bytes");
-            return Err(Error::file(format!("reading {what}"), expected, format!("its first {size}")));
+            return Err(Error::file(format!("reading {what}"), expected, format!("its first {size}"))
+                .advice("it was cut off: save or copy it again"));
         }
         Ok(Self { file: Arc::new(file), what: what.into(), size, read: Arc::default() })
     }
@@ -144,6 +145,7 @@ impl H5 {
     fn broken(&self, place: &str, error: &hdf5::Error) -> Error {
         let place = if place.is_empty() { String::new() } else { format!(", {place}") };
         Error::file(format!("reading {}{place}", self.what), "an intact HDF5 file", error.to_string())
+            .advice("it may be damaged or cut off: save or copy it again")
     }
 }
 
@@ -155,6 +157,7 @@ fn bytes_of(value: &AttrValue) -> u64 {
 
 fn unreadable(what: &str, error: &dyn std::fmt::Display) -> Error {
     Error::file(format!("reading {what}"), "a readable HDF5 file", error.to_string())
+        .advice("check the path; a file that is damaged has to be saved again")
 }
 
 impl Node {
@@ -426,25 +429,24 @@ impl Tree {
     }
 
     /// A list of names, as the dialect has them: of fixed length in Keras 2, of any length in tf.keras. In as few chunks
-    /// of equal length as fit where it is too long for one attribute.
+    /// of equal length as fit where it is too long for one attribute: names of fixed length in both.
     pub(super) fn names(&mut self, name: &str, names: &[String], dialect: Dialect) {
-        let (make, per_letter): (fn(Vec<String>) -> AttrValue, usize) = match dialect {
-            Dialect::Keras2 => (AttrValue::AsciiStringArray, 1),
-            // It measures the list as numpy holds it: four bytes a letter.
-            Dialect::TfKeras => (AttrValue::VarLenAsciiStringArray, 4),
+        let whole: fn(Vec<String>) -> AttrValue = match dialect {
+            Dialect::Keras2 => AttrValue::AsciiStringArray,
+            Dialect::TfKeras => AttrValue::VarLenAsciiStringArray,
         };
-        let fits = |names: &[String]| width(names) * per_letter <= HEADER_LIMIT;
+        let fits = |names: &[String]| width(names) <= HEADER_LIMIT;
         if names.is_empty() {
             self.attributes.push((name.to_owned(), AttrValue::F64Array(Vec::new())));
         } else if fits(names) {
-            self.attributes.push((name.to_owned(), make(names.to_vec())));
+            self.attributes.push((name.to_owned(), whole(names.to_vec())));
         } else {
             let mut count = 2;
             while count < names.len() && split(names, count).any(|chunk| !fits(chunk)) {
                 count += 1;
             }
             for (i, chunk) in split(names, count).enumerate() {
-                self.attributes.push((format!("{name}{i}"), make(chunk.to_vec())));
+                self.attributes.push((format!("{name}{i}"), AttrValue::AsciiStringArray(chunk.to_vec())));
             }
         }
     }
@@ -545,8 +547,7 @@ mod tests {
         assert!(root.has("layer_names0") && root.has("layer_names1") && !root.has("layer_names"));
         assert_eq!(root.names("layer_names").unwrap().unwrap(), names);
         assert_eq!(root.names("later").unwrap().unwrap(), names);
-        // Five chunks would have 81 names of 800 bytes.
-        assert!(root.has("later5") && !root.has("later6"));
+        assert!(root.has("later1") && !root.has("later2"));
         assert_eq!(root.names("few").unwrap().unwrap(), names[..3]);
         assert_eq!(root.names("none").unwrap(), Some(Vec::new()));
         assert_eq!(root.names("missing").unwrap(), None);

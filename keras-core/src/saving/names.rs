@@ -38,7 +38,7 @@ fn collect(layer: &LayerRef, scope: &str, dialect: Dialect, paths: &mut HashMap<
         let inner = if layer.definition().is_model() || child.definition().is_model() {
             child.name().to_owned()
         } else if layer.class_name() == "Bidirectional"
-            || dialect == Dialect::TfKeras && child.class_name().ends_with("Cell")
+            || dialect == Dialect::TfKeras && matches!(layer.class_name().as_str(), "RNN" | "StackedRNNCells")
         {
             format!("{scope}/{}", child.name())
         } else {
@@ -54,7 +54,6 @@ fn cell_of(class: &str) -> Option<&'static str> {
         "LSTM" => "lstm_cell",
         "GRU" => "gru_cell",
         "SimpleRNN" => "simple_rnn_cell",
-        "ConvLSTM2D" => "conv_lstm2d_cell",
         _ => return None,
     })
 }

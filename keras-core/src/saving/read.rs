@@ -119,6 +119,8 @@ fn model_of(h5: &H5, options: &Load) -> Result<Model> {
         values.iter().try_for_each(|(variable, value)| variable.set(value))
     })?;
     if let Some(training) = training {
+        let training =
+            state.as_ref().map_or_else(|| training.clone(), |state| state.complete(training.clone()));
         compile(&model, &root, writer, &training, state.as_ref()).map_err(|error| error.within(&what))?;
     }
     Ok(model)
@@ -126,6 +128,7 @@ fn model_of(h5: &H5, options: &Load) -> Result<Model> {
 
 fn compile(model: &Model, root: &Node, writer: Writer, config: &Value, state: Option<&State>) -> Result<()> {
     model.compile(compile_options(config, writer)?)?;
+    training::start(model, config)?;
     read_state(model, root, writer)?;
     match state {
         Some(state) => state.restore(model)?,

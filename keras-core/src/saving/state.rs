@@ -7,6 +7,7 @@ use crate::random::{self, RandomState};
 use crate::semantics::Semantics;
 use crate::training::Order;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::fmt::Write;
 
 /// The name of the attribute.
@@ -20,6 +21,9 @@ pub(super) struct State {
     pub(super) semantics: Option<Semantics>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     random: Option<Random>,
+    /// The `sample_weight_mode` of outputs with weights per step, which tf.keras does not write.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sample_weight_mode: Option<Value>,
 }
 
 /// The random streams of a compiled model.
@@ -88,13 +92,29 @@ impl State {
         } else {
             None
         };
-        Ok((semantics.is_some() || random.is_some()).then_some(Self { semantics, random }))
+        let mode = if own.is_tf_keras() || own == Semantics::keras_3() {
+            let training = model.training_config()?;
+            let mode = training.and_then(|training| training.get("sample_weight_mode").cloned());
+            mode.filter(|mode| mode.to_string().contains("temporal"))
+        } else {
+            None
+        };
+        let said = semantics.is_some() || random.is_some() || mode.is_some();
+        Ok(said.then_some(Self { semantics, random, sample_weight_mode: mode }))
     }
 
     /// Of a file's text.
     pub(super) fn parse(text: &str) -> Result<Self> {
         serde_json::from_str(text)
             .map_err(|error| Error::file(KEY, "the state that this library writes", error.to_string()))
+    }
+
+    /// A training config with what the file's own has no place for.
+    pub(super) fn complete(&self, mut training: Value) -> Value {
+        if let (Some(mode), Some(fields)) = (&self.sample_weight_mode, training.as_object_mut()) {
+            fields.insert("sample_weight_mode".to_owned(), mode.clone());
+        }
+        training
     }
 
     /// Puts the random streams of a file into a model.

@@ -66,6 +66,21 @@ fn quoted(string: &str, text: &mut String) {
     text.push('"');
 }
 
+/// The same in YAML, which has no pairs of surrogates.
+fn quoted_in_yaml(string: &str, text: &mut String) {
+    text.push('"');
+    for c in string.chars() {
+        if u32::from(c) > 0xFFFF {
+            let _ = write!(text, "\\U{:08X}", u32::from(c));
+        } else {
+            let mut own = String::new();
+            quoted(c.encode_utf8(&mut [0; 4]), &mut own);
+            text.push_str(own.get(1..own.len() - 1).unwrap_or_default());
+        }
+    }
+    text.push('"');
+}
+
 fn number_text(number: &Number) -> String {
     match number.as_f64() {
         Some(float) if number.is_f64() => python_repr(float),
@@ -157,7 +172,7 @@ fn scalar(string: &str) -> String {
         format!("'{}'", string.replace('\'', "''"))
     } else {
         let mut text = String::new();
-        quoted(string, &mut text);
+        quoted_in_yaml(string, &mut text);
         text
     }
 }
@@ -166,15 +181,24 @@ fn scalar(string: &str) -> String {
 pub(super) fn from_json(what: &str, text: &str) -> Result<Value> {
     serde_json::from_str(text.trim_start_matches('\u{FEFF}')).map_err(|error| {
         let place = format!("line {}, column {}", error.line(), error.column());
-        Error::file(what, "JSON", format!("{error} ({place})"))
+        let wrong = Error::file(what, "JSON", format!("{error} ({place})"));
+        let line = text.lines().nth(error.line().saturating_sub(1)).unwrap_or_default();
+        let rest = line.get(error.column().saturating_sub(2)..).unwrap_or_default();
+        let word = rest.trim_start_matches([' ', '-', ':', ',', '[']);
+        if word.starts_with("NaN") || word.starts_with("Infinity") {
+            return wrong.advice("no argument of a layer is NaN or infinite: write a number in its place");
+        }
+        wrong.advice("write it again with to_json")
     })
 }
 
 /// Reads YAML, with the one tag of Python's that holds no code: `!!python/tuple`.
 pub(super) fn from_yaml(what: &str, text: &str) -> Result<Value> {
+    let text = text.trim_start_matches('\u{FEFF}');
     check_tags(what, text)?;
-    let value: serde_yaml::Value =
-        serde_yaml::from_str(text).map_err(|error| Error::file(what, "YAML", error.to_string()))?;
+    let value: serde_yaml::Value = serde_yaml::from_str(text).map_err(|error| {
+        Error::file(what, "YAML", error.to_string()).advice("write it again with to_yaml")
+    })?;
     convert(what, value)
 }
 
@@ -215,7 +239,10 @@ fn convert(what: &str, value: serde_yaml::Value) -> Result<Value> {
         Yaml::Number(number) => match (number.as_i64(), number.as_f64()) {
             (Some(whole), _) => whole.into(),
             (None, Some(float)) if float.is_finite() => float.into(),
-            _ => return Err(wrong("finite numbers", number.to_string())),
+            _ => {
+                return Err(wrong("finite numbers", number.to_string())
+                    .advice("no argument of a layer is NaN or infinite: write a number in its place"));
+            }
         },
         Yaml::Sequence(items) => {
             items.into_iter().map(|item| convert(what, item)).collect::<Result<Vec<_>>>()?.into()
@@ -253,6 +280,13 @@ mod tests {
     fn yaml_is_that_of_pyyaml_and_comes_back() {
         let value = json!({"keras_version": "2.3.1", "config": {"name": "a", "layers": [{"b": [[["x", 0, {}]]], "a": 1e-7}],
             "batch_input_shape": [null, 3], "empty": [], "odd": "n", "spaced": "a: b"}});
+        assert_eq!(to_yaml(&json!(["é\n😀"])), "- \"\\u00e9\\n\\U0001F600\"\n");
+        assert_eq!(from_yaml("test", &to_yaml(&json!(["é\n😀"]))).unwrap(), json!(["é\n😀"]));
+        assert_eq!(from_yaml("test", "\u{FEFF}# x\n---\na: 1\n").unwrap(), json!({"a": 1}));
+        for text in ["{\"a\": NaN}", "{\"a\": -Infinity}", "{\n\"a\":Infinity}"] {
+            let error = from_json("test", text).unwrap_err().to_string();
+            assert!(error.contains("NaN or infinite"), "{error}");
+        }
         let text = to_yaml(&value);
         assert_eq!(
             text,

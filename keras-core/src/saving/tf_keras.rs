@@ -66,6 +66,10 @@ pub(super) fn training_config(config: &Value) -> Value {
         };
         arguments.insert(key.to_owned(), value);
     }
+    if class == json!("Adagrad") {
+        // Its own default is 0.1.
+        arguments.insert("initial_accumulator_value".to_owned(), json!(0.0));
+    }
     written.insert("optimizer_config".into(), json!({"class_name": class, "config": arguments}));
     written.into()
 }

@@ -307,6 +307,7 @@ impl Parts {
         }
         if let Some(training) = training {
             model.compile(compile_options(training, writer)?).map_err(within)?;
+            training::start(&model, training).map_err(within)?;
         }
         Ok(model)
     }

@@ -21,9 +21,9 @@ pub(super) fn compile_options(config: &Value, writer: Writer) -> Result<Compile>
     let optimizer = optimizer.filter(|optimizer| !optimizer.is_null()).ok_or_else(|| {
         Error::file("training config", "an optimizer", "none").advice("load it with compile(false)")
     })?;
-    let options = Compile::new(optimizer_of(optimizer, writer)?, losses(config.get("loss")))
-        .metrics_per_output(metrics(config.get("metrics")))
-        .weighted_metrics_per_output(metrics(config.get("weighted_metrics")))
+    let options = Compile::new(optimizer_of(optimizer, writer)?, losses(config.get("loss"))?)
+        .metrics_per_output(metrics(config.get("metrics"))?)
+        .weighted_metrics_per_output(metrics(config.get("weighted_metrics"))?)
         .sample_weight_mode(modes(config.get("sample_weight_mode"))?);
     let number = |weight: &Value| {
         weight.as_f64().ok_or_else(|| Error::file("training config, loss_weights", "numbers", brief(weight)))
@@ -146,61 +146,125 @@ fn modes(value: Option<&Value>) -> Result<PerOutput<String>> {
     })
 }
 
-fn losses(value: Option<&Value>) -> PerOutput<LossSpec> {
-    let one = |value: &Value| Some(LossSpec::from(&function_or(value))).filter(|_| !value.is_null());
-    match value {
+fn losses(value: Option<&Value>) -> Result<PerOutput<LossSpec>> {
+    let one = |value: &Value| -> Result<Option<LossSpec>> {
+        Ok(if value.is_null() { None } else { Some(LossSpec::from(&function_or(value)?)) })
+    };
+    Ok(match value {
         None | Some(Value::Null) => PerOutput::None,
-        Some(Value::Array(values)) => PerOutput::List(values.iter().map(one).collect()),
-        Some(Value::Object(values)) if !is_object(&json!(values)) => PerOutput::Named(
-            values.iter().filter_map(|(name, loss)| Some((name.clone(), one(loss)?))).collect(),
-        ),
-        Some(value) => one(value).map_or(PerOutput::None, PerOutput::All),
-    }
+        Some(Value::Array(values)) => PerOutput::List(values.iter().map(one).collect::<Result<_>>()?),
+        Some(Value::Object(values)) if !is_object(&json!(values)) => {
+            let named = values.iter().filter_map(|(name, loss)| {
+                one(loss).map(|loss| loss.map(|loss| (name.clone(), loss))).transpose()
+            });
+            PerOutput::Named(named.collect::<Result<_>>()?)
+        }
+        Some(value) => one(value)?.map_or(PerOutput::None, PerOutput::All),
+    })
 }
 
 /// A function that later versions wrap in an object.
-fn function_or(value: &Value) -> Value {
-    match (value.get("class_name").and_then(Value::as_str), value.get("config")) {
-        (Some("function"), Some(name @ Value::String(_))) => name.clone(),
-        (Some("LossFunctionWrapper"), Some(config)) => {
-            config.get("fn").cloned().unwrap_or_else(|| value.clone())
-        }
-        (Some("MeanMetricWrapper" | "SumOverBatchSizeMetricWrapper"), Some(config)) => {
-            let name = config.get("name").and_then(Value::as_str);
-            match name {
-                // Which accuracy it is follows from the model's output again.
-                Some("accuracy" | "acc" | "crossentropy" | "ce" | "mae" | "mse" | "mape" | "msle") => {
-                    json!(name)
-                }
-                _ => config.get("fn").cloned().unwrap_or_else(|| value.clone()),
+fn function_or(value: &Value) -> Result<Value> {
+    let (Some(class), Some(config)) = (value.get("class_name").and_then(Value::as_str), value.get("config"))
+    else {
+        return Ok(value.clone());
+    };
+    let Some(function) = config.get("fn").or(Some(config).filter(|config| config.is_string())) else {
+        return Ok(value.clone());
+    };
+    let name = config.get("name").and_then(Value::as_str);
+    match class {
+        "function" => Ok(function.clone()),
+        "LossFunctionWrapper" => {
+            let reduction = config.get("reduction").and_then(Value::as_str).unwrap_or("auto");
+            if matches!(reduction, "auto" | "sum_over_batch_size") {
+                return Ok(function.clone());
             }
+            Err(Error::value(
+                format!("training config, loss function {}", brief(function)),
+                "the reduction \"sum_over_batch_size\"",
+                format!("{reduction:?}"),
+            )
+            .advice("load it with compile(false), and compile it with a loss of that reduction"))
         }
-        _ => value.clone(),
+        "MeanMetricWrapper" | "SumOverBatchSizeMetricWrapper" => {
+            let (Some(name), Some(function)) = (name, function.as_str()) else { return Ok(function.clone()) };
+            // Early versions put the name of the output in front.
+            let is = |known: &str| {
+                name.strip_suffix(known).is_some_and(|rest| rest.is_empty() || rest.ends_with('_'))
+            };
+            // Which accuracy it is follows from the model's output again.
+            let aliases = ["accuracy", "acc", "crossentropy", "ce", "mae", "mse", "mape", "msle"];
+            if is(function) {
+                return Ok(json!(function));
+            }
+            if let Some(alias) = aliases.into_iter().find(|alias| is(alias)) {
+                return Ok(json!(alias));
+            }
+            let class = metric_class(function).ok_or_else(|| {
+                let expected = format!("{function:?} as its name");
+                Error::value(format!("training config, metric {function}"), expected, format!("{name:?}"))
+                    .advice("load it with compile(false), and compile it with the metric")
+            })?;
+            Ok(json!({"class_name": class, "config": {"name": name}}))
+        }
+        _ => Ok(value.clone()),
     }
 }
 
-fn metrics(value: Option<&Value>) -> PerOutput<Vec<MetricSpec>> {
-    let many = |value: &Value| -> Vec<MetricSpec> {
-        match value {
-            Value::Null => Vec::new(),
-            Value::Array(values) => values
-                .iter()
-                .filter(|metric| !metric.is_null())
-                .map(|metric| MetricSpec::from(&function_or(metric)))
-                .collect(),
-            value => vec![MetricSpec::from(&function_or(value))],
-        }
+/// The class that averages a function: `MeanAbsoluteError` of `mean_absolute_error`.
+fn metric_class(function: &str) -> Option<String> {
+    let word = |word: &str| {
+        let mut letters = word.chars();
+        letters
+            .next()
+            .map(|first| first.to_ascii_uppercase().to_string() + letters.as_str())
+            .unwrap_or_default()
     };
-    match value {
+    let class = match function {
+        "kullback_leibler_divergence" | "kl_divergence" => "KLDivergence".to_owned(),
+        "logcosh" | "log_cosh" => "LogCoshError".to_owned(),
+        function => function.split('_').map(word).collect(),
+    };
+    crate::metrics::deserialize(&json!({"class_name": class, "config": {}})).is_ok().then_some(class)
+}
+
+fn metrics(value: Option<&Value>) -> Result<PerOutput<Vec<MetricSpec>>> {
+    let many = |value: &Value| -> Result<Vec<MetricSpec>> {
+        let values = match value {
+            Value::Array(values) => values.as_slice(),
+            value => std::slice::from_ref(value),
+        };
+        let values = values.iter().filter(|metric| !metric.is_null());
+        values.map(|metric| Ok(MetricSpec::from(&function_or(metric)?))).collect()
+    };
+    Ok(match value {
         None | Some(Value::Null) => PerOutput::None,
         Some(Value::Array(values)) if values.iter().any(Value::is_array) => {
-            PerOutput::List(values.iter().map(|values| Some(many(values))).collect())
+            PerOutput::List(values.iter().map(|values| many(values).map(Some)).collect::<Result<_>>()?)
         }
         Some(Value::Object(values)) if !is_object(&json!(values)) => {
-            PerOutput::Named(values.iter().map(|(name, values)| (name.clone(), many(values))).collect())
+            let named = values.iter().map(|(name, values)| Ok((name.clone(), many(values)?)));
+            PerOutput::Named(named.collect::<Result<_>>()?)
         }
-        Some(value) => PerOutput::All(many(value)),
-    }
+        Some(value) => PerOutput::All(many(value)?),
+    })
+}
+
+/// Puts what tf.keras's Adagrad starts with into a fresh optimizer: Keras 2's starts at 0.
+pub(super) fn start(model: &Model, config: &Value) -> Result<()> {
+    let optimizer = config.get("optimizer_config").or_else(|| config.get("optimizer"));
+    let value = optimizer
+        .and_then(|optimizer| optimizer.pointer("/config/initial_accumulator_value"))
+        .and_then(Value::as_f64)
+        .filter(|value| *value != 0.0);
+    let (Some(value), Ok(optimizer)) = (value, model.optimizer()) else { return Ok(()) };
+    // The number of steps stays what it is.
+    let filled = |(i, values): (usize, Array)| match i {
+        0 => values,
+        _ => Array::full(values.shape(), value).cast(values.dtype()),
+    };
+    optimizer.set_weights(&optimizer.get_weights()?.into_iter().enumerate().map(filled).collect::<Vec<_>>())
 }
 
 impl Model {

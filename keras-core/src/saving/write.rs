@@ -116,10 +116,33 @@ impl Model {
         if ends_with(path.as_ref(), ".weights.h5") {
             return write(path.as_ref(), archive::weights_tree(self, archive::writer(self))?);
         }
-        let mut root = Tree::default();
         // A model that no config describes has weights, too.
         let config = self.get_config().map_or(Value::Null, |config| config.to_value());
-        let dialect = Dialect::of(self, &config);
+        self.save_weights_in(path, Dialect::of(self, &config))
+    }
+
+    /// Saves the weights alone as that Keras does, under a name that ends with `.weights.h5`, too: tf.keras 2.15 then
+    /// writes the layout of Keras 3, Keras 2.3.1 its own.
+    ///
+    /// ```
+    /// # use keras_core::{layers::Dense, models::Sequential, saving::{Dialect, LoadWeights}};
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let path = folder.path().join("x.weights.h5");
+    /// let mut model = Sequential::new();
+    /// model.add(Dense::new(2).input_shape([3]).name("d"))?;
+    /// model.save_weights_in(&path, Dialect::Keras2)?;
+    /// assert_eq!(model.load_weights(&path, LoadWeights::new().by_name(true))?.loaded, ["d"]);
+    /// # Ok::<(), keras_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`Model::save_weights`].
+    pub fn save_weights_in(&self, path: impl AsRef<Path>, dialect: Dialect) -> Result<()> {
+        self.as_layer()?;
+        if dialect == Dialect::TfKeras && ends_with(path.as_ref(), ".weights.h5") {
+            return write(path.as_ref(), archive::weights_tree(self, dialect.writer())?);
+        }
+        let mut root = Tree::default();
         write_weights(self, dialect, &mut root)?;
         write(path.as_ref(), root)
     }

@@ -84,7 +84,11 @@ pub(crate) fn apply(name: &str, inputs: &[&Tensor], outputs: usize, call: Call) 
 pub(crate) fn apply_traced(name: &str, inputs: &[&Tensor], outputs: usize, call: TracedCall) -> Vec<Tensor> {
     let place = Location::caller();
     try_apply(name, inputs, call).unwrap_or_else(|error| {
-        let error = if error.report().doing.contains(".rs:") {
+        // Where a layer of this crate calls, the layer says more than its source.
+        let own = file!().strip_suffix("tensor/record.rs").is_some_and(|own| place.file().starts_with(own));
+        let error = if own {
+            error.within(name)
+        } else if error.report().doing.contains(".rs:") {
             error
         } else {
             error.within(format!("{name} at {}:{}", place.file(), place.line()))

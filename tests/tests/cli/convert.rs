@@ -51,7 +51,24 @@ fn every_kind_of_file_goes_to_every_other() {
 fn what_cannot_be_converted_is_an_error() {
     let place = line();
     place.fails(2, &["convert", "m.h5", "out.txt"], &["out.txt", ".weights.h5"]);
-    place.fails(2, &["convert", "m.h5", "out.json", "--dialect", "keras2"], &["--dialect", "out.json"]);
+    place.fails(2, &["convert", "m.h5", "out.npz", "--dialect", "keras2"], &["--dialect", "out.npz"]);
+    for (dialect, version) in [("keras2", "2.3.1"), ("tfkeras", "2.15.0")] {
+        for out in ["text.json", "text.yaml"] {
+            place.result(&["convert", "m.h5", out, "--dialect", dialect]);
+            let text = String::from_utf8(place.get(out)).unwrap();
+            assert!(text.contains("keras_version") && text.contains(version), "{text}");
+            assert_eq!(place.result(&["summary", out]), place.result(&["summary", "m.h5"]));
+        }
+    }
+    // Each writes weights under that name in its own layout; both are read.
+    place.result(&["convert", "m.h5", "w.npz"]);
+    for (dialect, marker) in [("keras2", "layer_names"), ("tfkeras", "vars")] {
+        place.result(&["convert", "m.h5", "x.weights.h5", "--dialect", dialect]);
+        let bytes = place.get("x.weights.h5");
+        assert!(bytes.windows(marker.len()).any(|window| window == marker.as_bytes()), "{dialect}");
+        place.result(&["convert", "text.json", "again.npz", "--weights", "x.weights.h5"]);
+        assert_eq!(place.get("again.npz"), place.get("w.npz"), "{dialect}");
+    }
     place.fails(2, &["convert", "m.h5", "out.keras", "--dialect", "keras2"], &["--dialect", "out.keras"]);
     place.fails(2, &["convert", "m.h5", "out.h5", "--dialect", "theano"], &["keras2", "theano"]);
     place.fails(1, &["convert", "model.json", "out.h5"], &["--weights"]);
