@@ -215,7 +215,7 @@ fn any_lengths_may_stand_in_the_shapes_of_a_model() {
     let (mut tried, mut failed) = (0, Vec::new());
     let mut attempt = |text: String| {
         let read = || {
-            in_time(&text, || drop(model_from_json(&text).map(|model| (model.to_json(), model.summary()))))
+            in_time(&text, || drop(model_from_json(&text).map(|model| (model.to_json(), model.summary()))));
         };
         if std::panic::catch_unwind(read).is_err() {
             failed.push(text.clone());
