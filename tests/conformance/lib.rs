@@ -19,6 +19,7 @@ mod case;
 mod cases;
 mod check;
 mod compare;
+mod differentiated;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod faulty;
@@ -28,6 +29,7 @@ mod report;
 
 pub use case::{Case, Computation, Expected, Numbers};
 pub use check::{Outcome, check};
+pub use differentiated::run_differentiated;
 pub use report::{Failure, Report};
 
 use keras_core::backend::Backend;

@@ -37,6 +37,35 @@ fn agrees_but_for<B: Backend>(backend: &B, bounds: &[(Support, &str, &[&str])]) 
     }
 }
 
+/// Results and gradients of whole programs, with empty axes, too.
+fn differentiates<B: Backend>(backend: B) {
+    let report = conformance::run_differentiated(backend).unwrap();
+    println!("{report}");
+    assert!(report.is_ok() && report.passed > 1000, "{report}");
+}
+
+#[test]
+fn contrary_differentiates() {
+    differentiates(Contrary);
+}
+
+#[test]
+fn ndarray_differentiates() {
+    differentiates(NdArray::new().unwrap());
+}
+
+#[cfg(feature = "candle")]
+#[test]
+fn candle_differentiates() {
+    differentiates(backend_candle::Candle::new("cpu").unwrap());
+}
+
+#[cfg(feature = "torch")]
+#[test]
+fn torch_differentiates() {
+    differentiates(backend_torch::Torch::new("cpu").unwrap());
+}
+
 #[test]
 fn reference() {
     agrees(&Reference);

@@ -1,7 +1,7 @@
 //! What runs along axes: softmax, products, running sums and products.
 
 use crate::error::Result;
-use crate::graph::{Binary, Cumulative, Graph, Op, Reduce, Unary, Value};
+use crate::graph::{Binary, Cumulative, Graph, Op, Reduce, Type, Unary, Value};
 
 pub(super) fn softmax(g: &mut Graph, x: Value) -> Result<Value> {
     let shifted = shift_by_max(g, x)?;
@@ -39,6 +39,9 @@ pub(super) fn product(g: &mut Graph, x: Value, axes: &[usize]) -> Result<Value> 
     let front: Vec<usize> = axes.iter().chain(&kept).copied().collect();
     let mut count: usize = axes.iter().map(|&axis| shape[axis]).product();
     let result: Vec<usize> = kept.iter().map(|&axis| shape[axis]).collect();
+    if count == 0 {
+        return g.full(1.0, &Type::new(result, g.ty(x).dtype));
+    }
     let x = g.permute(x, &front)?;
     let mut factors = g.reshape(x, &[count, result.iter().product()])?;
     while count > 1 {

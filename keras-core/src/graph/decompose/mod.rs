@@ -5,12 +5,19 @@ mod conv;
 mod elementwise;
 mod pool;
 
-use super::{Graph, Op, Reduce, Value};
+use super::{Graph, Op, Reduce, Type, Value, infer};
 use crate::error::Result;
 
 /// Writes the operation in terms of simpler ones; `None` if it is a primitive.
 pub fn decompose(graph: &mut Graph, op: &Op, inputs: &[Value]) -> Result<Option<Vec<Value>>> {
     let &[x, ..] = inputs else { return Ok(None) };
+    let types: Vec<Type> = inputs.iter().map(|&input| graph.ty(input).clone()).collect();
+    let results = infer(op, &types.iter().collect::<Vec<_>>())?;
+    // Strides over nothing end before they begin.
+    let pools = matches!(op, Op::MaxPool(_) | Op::MaxPoolGrad(..) | Op::AvgPool(_) | Op::AvgPoolGrad(..));
+    if pools && results.iter().all(Type::is_empty) {
+        return results.iter().map(|ty| graph.full(0.0, ty)).collect::<Result<_>>().map(Some);
+    }
     Ok(Some(match (op, inputs) {
         (Op::Softmax, _) => vec![along::softmax(graph, x)?],
         (Op::LogSoftmax, _) => vec![along::log_softmax(graph, x)?],

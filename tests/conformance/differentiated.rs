@@ -1,0 +1,156 @@
+//! Every operation with its gradients, as programs of an engine: with the operands of its cases, and with empty axes.
+
+use crate::check::Outcome;
+use crate::{Case, Computation, Expected, Failure, Numbers, Report, cases};
+use keras_core::backend::reference::Reference;
+use keras_core::backend::{Backend, Engine};
+use keras_core::graph::{Graph, Op, Type, gradients};
+use keras_core::{Array, DType, Result};
+
+/// Compares results and gradients of every operation with the reference's, decompositions included: what a backend has
+/// no kernel for runs as the engine runs it.
+///
+/// ```
+/// use keras_core::backend::contrary::Contrary;
+/// let report = conformance::run_differentiated(Contrary)?;
+/// assert!(report.is_ok(), "{report}");
+/// # Ok::<(), keras_core::Error>(())
+/// ```
+///
+/// # Errors
+/// If the backend cannot run here.
+pub fn run_differentiated<B: Backend>(backend: B) -> Result<Report> {
+    let (engine, reference) = (Engine::new(backend)?, Engine::new(Reference)?);
+    let mut report = Report::new(engine.backend().name());
+    let mut seed = 0;
+    for case in cases() {
+        let Computation::Op(op) = &case.computation else { continue };
+        // Fusion makes kernels, after gradients were taken; of a max_pool_grad, the table has positions that no pooling
+        // gives, and max_pool has it as its gradient; a number out of range becomes any other.
+        let apart = matches!(op, Op::Kernel(_) | Op::Epilogue(..) | Op::MaxPoolGrad(..))
+            || case.title.contains("saturates");
+        if apart || case.expected == Expected::Error || !case.views.is_empty() {
+            continue;
+        }
+        for operands in std::iter::once(case.inputs.clone()).chain(emptied(&case.inputs)) {
+            seed += 1;
+            if let Some(program) = Program::of(op, &operands, seed) {
+                report.add(program.compare(&case, &engine, &reference));
+            }
+        }
+    }
+    Ok(report)
+}
+
+/// The operands with an axis of no length, one axis after the other; those without the axis as they are.
+fn emptied(operands: &[Array]) -> Vec<Vec<Array>> {
+    let rank = operands.iter().map(Array::rank).max().unwrap_or_default();
+    let without = |x: &Array, axis: usize| {
+        let mut shape = x.shape().to_vec();
+        match shape.get_mut(axis) {
+            Some(len) => {
+                *len = 0;
+                Array::zeros(x.dtype(), &shape)
+            }
+            None => x.clone(),
+        }
+    };
+    (0..rank).map(|axis| operands.iter().map(|x| without(x, axis)).collect()).collect()
+}
+
+/// An operation on feeds, and the gradients of its first result.
+struct Program {
+    graph: Graph,
+    feeds: Vec<Array>,
+}
+
+impl Program {
+    /// None if the operation does not take these operands.
+    fn of(op: &Op, operands: &[Array], seed: u64) -> Option<Self> {
+        let mut graph = Graph::new();
+        let ty = |x: &Array| Type::new(x.shape(), x.dtype());
+        let inputs: Vec<_> = operands.iter().map(|x| graph.input(ty(x))).collect();
+        let first = graph.add(op.clone(), &inputs).ok()?;
+        let mut outputs = graph.outputs_of(first);
+        let mut feeds = operands.to_vec();
+        let result = *outputs.first()?;
+        let result_type = graph.ty(result).clone();
+        if result_type.dtype.is_float() {
+            let direction = Numbers::new(seed).array(result_type.dtype, &result_type.shape);
+            let dy = graph.input(result_type);
+            feeds.push(direction);
+            let sources: Vec<_> = inputs.iter().copied().filter(|&x| graph.ty(x).dtype.is_float()).collect();
+            let found = gradients(&mut graph, &[(result, dy)], &sources).ok()?;
+            outputs.extend(found.into_iter().flatten());
+        }
+        graph.set_outputs(outputs);
+        Some(Self { graph, feeds })
+    }
+
+    fn run<B: Backend>(&self, engine: &Engine<B>) -> Result<Vec<Array>> {
+        engine.compile(&self.graph)?.run(&self.feeds)
+    }
+
+    fn compare<B: Backend>(&self, case: &Case, engine: &Engine<B>, reference: &Engine<Reference>) -> Outcome {
+        let shapes: Vec<&[usize]> = self.feeds.iter().map(Array::shape).collect();
+        let failed = |index: Vec<usize>, expected: String, received: String| {
+            let layout = format!("with gradients, on {shapes:?}");
+            Outcome::Failed(Box::new(Failure {
+                case: case.name(),
+                op: case.op_name(),
+                layout,
+                index,
+                expected,
+                received,
+            }))
+        };
+        let expected = match (self.run(reference), self.run(engine)) {
+            (Ok(expected), _) => expected,
+            // Of nothing, there is nothing to gather.
+            (Err(_), Err(_)) => return Outcome::Passed,
+            (Err(error), Ok(_)) => {
+                return failed(Vec::new(), format!("the error {error}"), "a result".into());
+            }
+        };
+        let types = self.feeds.iter().chain(&expected).map(Array::dtype);
+        if let Some(dtype) = types.into_iter().find(|&dtype| !engine.backend().supports_dtype(dtype)) {
+            return Outcome::Skipped(format!("no element type {dtype}"));
+        }
+        let received = match self.run(engine) {
+            Ok(received) => received,
+            Err(error) => return failed(Vec::new(), "a result".into(), error.to_string()),
+        };
+        for (at, (expected, received)) in expected.iter().zip(&received).enumerate() {
+            let apart = if (expected.shape(), expected.dtype()) == (received.shape(), received.dtype()) {
+                apart(expected, received)
+            } else {
+                return failed(
+                    vec![at],
+                    format!("{:?}", expected.shape()),
+                    format!("{:?}", received.shape()),
+                );
+            };
+            if let Some((i, expected, received)) = apart {
+                return failed(vec![at, i], expected.to_string(), received.to_string());
+            }
+        }
+        Outcome::Passed
+    }
+}
+
+/// The first element that is further away than the steps of a gradient may round: of numbers that are not finite, one that
+/// is not the same.
+fn apart(expected: &Array, received: &Array) -> Option<(usize, f64, f64)> {
+    let tolerance = if expected.dtype() == DType::F32 { 1e-4 } else { 1e-9 };
+    let (expected, received) = (expected.to_vec::<f64>(), received.to_vec::<f64>());
+    let scale = expected.iter().filter(|x| x.is_finite()).fold(1.0_f64, |most, x| most.max(x.abs()));
+    let differs = |(a, b): (f64, f64)| {
+        if a.is_finite() {
+            !((a - b).abs() <= tolerance * scale)
+        } else {
+            a.to_bits() != b.to_bits() && !(a.is_nan() && b.is_nan())
+        }
+    };
+    let at = expected.iter().zip(&received).position(|(a, b)| differs((*a, *b)))?;
+    Some((at, *expected.get(at)?, *received.get(at)?))
+}
