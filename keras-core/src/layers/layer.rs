@@ -489,27 +489,39 @@ impl LayerRef {
         arguments: &Arguments,
     ) -> Result<Replayed> {
         let results = self.replay_plain(trace, inputs, masks, arguments)?;
-        if let Some(regularizer) = self.definition().activity_regularizer() {
-            for (output, _) in &results {
-                let penalty = regularizer.call(output);
-                let samples = output.shape()?.first().copied();
-                trace.add_loss(match (trace.semantics().activity_penalty, samples) {
-                    (ActivityPenalty::PerSample, Some(samples)) => penalty / samples as f64,
-                    _ => penalty,
-                });
-            }
+        let inside = trace.semantics().activity_penalty == ActivityPenalty::PerSample;
+        if !(inside && matches!(self.class_name().as_str(), "TimeDistributed" | "Bidirectional")) {
+            self.penalize(trace, &results)?;
         }
         Ok(results)
     }
 
-    /// A call without the penalty on its activity.
+    /// A call by a wrapper, which pays the penalty on the activity itself in Keras 2 but not in tf.keras.
     pub(super) fn replay_within(
         &self,
         trace: &Trace,
         inputs: &[Tensor],
         masks: &[Option<Tensor>],
     ) -> Result<Replayed> {
-        self.replay_plain(trace, inputs, masks, &Arguments::new())
+        let results = self.replay_plain(trace, inputs, masks, &Arguments::new())?;
+        if trace.semantics().activity_penalty == ActivityPenalty::PerSample {
+            self.penalize(trace, &results)?;
+        }
+        Ok(results)
+    }
+
+    /// Adds the penalty on the results to the losses.
+    fn penalize(&self, trace: &Trace, results: &Replayed) -> Result<()> {
+        let Some(regularizer) = self.definition().activity_regularizer() else { return Ok(()) };
+        for (output, _) in results {
+            let penalty = regularizer.call(output);
+            let samples = output.shape()?.first().copied();
+            trace.add_loss(match (trace.semantics().activity_penalty, samples) {
+                (ActivityPenalty::PerSample, Some(samples)) => penalty / samples as f64,
+                _ => penalty,
+            });
+        }
+        Ok(())
     }
 
     fn replay_plain(

@@ -301,7 +301,8 @@ fn trace_back(name: &str, inputs: &[Tensor], outputs: &[Tensor]) -> Result<Vec<N
     Ok(nodes)
 }
 
-/// The layers by decreasing depth; ties in the order in which a walk from the outputs meets them.
+/// The layers by decreasing depth; ties in the order in which a walk from the outputs meets them, before them the inputs
+/// that nothing reads.
 fn order_layers(nodes: &[NetworkNode]) -> Vec<LayerRef> {
     let mut depth: HashMap<u64, usize> = HashMap::new();
     let mut layers: Vec<LayerRef> = Vec::new();
@@ -317,7 +318,8 @@ fn order_layers(nodes: &[NetworkNode]) -> Vec<LayerRef> {
     let met = meeting_order(nodes);
     layers.sort_by_key(|layer| {
         let depth = depth.get(&layer.id()).copied().unwrap_or(0);
-        (std::cmp::Reverse(depth), met.get(&layer.id()).copied().unwrap_or(usize::MAX))
+        let read = depth > 0 || layer.class_name() != "InputLayer";
+        (std::cmp::Reverse(depth), read, met.get(&layer.id()).copied().unwrap_or(usize::MAX))
     });
     layers
 }

@@ -24,13 +24,33 @@ pub(super) fn model_config(value: &mut Value) {
             if functional && fields.get("class_name") == Some(&json!("Model")) {
                 fields.insert("class_name".into(), json!("Functional"));
             }
-            if fields.get("class_name") == Some(&json!("MultiHeadAttention")) {
+            let takes = fields.get("class_name").and_then(Value::as_str).and_then(|class| match class {
+                "MultiHeadAttention" => Some(attended as fn(&mut Value)),
+                "SlicingOpLambda" => Some(alone as fn(&mut Value)),
+                "TFOpLambda" if !joins(fields.get("config")) => Some(alone as fn(&mut Value)),
+                _ => None,
+            });
+            if let Some(takes) = takes {
                 let nodes = fields.get_mut("inbound_nodes").and_then(Value::as_array_mut);
-                nodes.into_iter().flatten().for_each(attended);
+                nodes.into_iter().flatten().for_each(takes);
             }
             fields.values_mut().for_each(model_config);
         }
         _ => {}
+    }
+}
+
+/// Whether an operation takes a list of tensors, be it of one.
+fn joins(config: Option<&Value>) -> bool {
+    let function = config.and_then(|config| config.get("function")).and_then(Value::as_str);
+    let name = function.and_then(|function| function.rsplit('.').next());
+    matches!(name, Some("concat" | "concatenate" | "stack" | "add_n"))
+}
+
+/// An operation on one tensor, which is no list there: `[name, node, tensor, arguments]`.
+fn alone(node: &mut Value) {
+    if let Some([_]) = node.as_array().map(Vec::as_slice) {
+        *node = node[0].take();
     }
 }
 

@@ -107,7 +107,9 @@ impl Layer for TimeDistributed {
         let &[batch, time, ..] = shape.as_slice() else {
             return Err(Error::shape(CLASS, "an input (batch, time, ..)", format!("{shape:?}")));
         };
-        if fixed_batch(cx) {
+        // tf.keras has all steps at once wherever the layer keeps no states.
+        let at_once = cx.semantics().is_tf_keras() && !layer.definition().stateful();
+        if fixed_batch(cx) && !at_once {
             let mut order: Vec<usize> = (0..shape.len()).collect();
             order.swap(0, 1);
             let mut body = Loop::new(cx.trace(), time);
