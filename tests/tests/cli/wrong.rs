@@ -61,6 +61,13 @@ const COMMANDS: [(&[&str], &[usize]); 9] = [
     ),
 ];
 
+/// Those of the program that was built: to compare takes two backends.
+fn commands() -> Vec<(&'static [&'static str], &'static [usize])> {
+    const COMPARE: (&[&str], &[usize]) =
+        (&["compare", "model.h5", "--input", "x.npy", "--backends", "ndarray,candle", "--quiet"], &[1, 3]);
+    COMMANDS.into_iter().chain(cfg!(feature = "candle").then_some(COMPARE)).collect()
+}
+
 fn place() -> Place {
     let place = Place::new();
     place.put_line();
@@ -74,7 +81,7 @@ fn place() -> Place {
 
 /// Every command with each of its files replaced in turn.
 fn replaced(spoil: impl Fn(&Place, &str) -> String) {
-    for (arguments, files) in COMMANDS {
+    for (arguments, files) in commands() {
         for &at in files {
             let place = place();
             let wrong = spoil(&place, arguments[at]);
@@ -89,7 +96,7 @@ fn replaced(spoil: impl Fn(&Place, &str) -> String) {
 
 #[test]
 fn the_lines_are_right_with_right_files() {
-    for (arguments, _) in COMMANDS {
+    for (arguments, _) in commands() {
         place().result(arguments);
     }
 }
@@ -97,7 +104,7 @@ fn the_lines_are_right_with_right_files() {
 #[test]
 fn no_arguments() {
     let place = place();
-    for (arguments, _) in COMMANDS {
+    for (arguments, _) in commands() {
         place.fails(2, &arguments[..1], &[arguments[0]]);
     }
     assert!(
@@ -147,7 +154,7 @@ fn a_file_without_read_permission() {
     use std::os::unix::fs::PermissionsExt;
     use std::path::Path;
     const POWERS: &str = "-dac_override,-dac_read_search";
-    for (arguments, files) in COMMANDS {
+    for (arguments, files) in commands() {
         for &at in files {
             let place = place();
             set_permissions(place.path(arguments[at]), Permissions::from_mode(0o000)).unwrap();
