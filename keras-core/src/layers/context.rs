@@ -387,7 +387,7 @@ impl<'a> Call<'a> {
         child.replay(&self.trace.nested(self.layer.name()), inputs, masks)
     }
 
-    /// Calls a wrapped child in a trace: the wrapper answers for its activity regularizer.
+    /// Calls a wrapped child in a trace; [`LayerRef::penalize_around`] has the penalty on the activity.
     pub(super) fn call_wrapped(
         &self,
         trace: &Trace,

@@ -1,16 +1,14 @@
 //! [`LayerRef`]: a layer as users and models hold it.
 
-use super::context::{Build, Call, Weight};
+use super::context::{Build, Weight};
 use super::scope::Scope;
 use super::{Arguments, Base, Input, Inputs, Layer, LayerNode, automatic_name, snake_case};
 use crate::array::{Array, DType};
 use crate::backend::Variable;
 use crate::error::{Error, Result};
-use crate::graph::Type;
 use crate::registry::Config;
-use crate::semantics::{ActivityPenalty, Semantics, UnsupportedMask};
-use crate::tensor::record::{Producer, Replayed, masked_symbols};
-use crate::tensor::{Phase, Spec, Tensor, Trace, TraceOptions, shape_text};
+use crate::tensor::record::{Producer, masked_symbols};
+use crate::tensor::{Phase, Spec, Tensor, shape_text};
 use serde_json::{Map, Value, json};
 use std::any::Any;
 use std::fmt;
@@ -404,162 +402,6 @@ impl LayerRef {
     /// Whether its weights exist.
     pub fn is_built(&self) -> bool {
         self.0.built.lock().unwrap_or_else(PoisonError::into_inner).is_some()
-    }
-
-    /// Specs of the results and whether they are masked, from those of the inputs.
-    pub(crate) fn settle(
-        &self,
-        specs: &[Spec],
-        masked: &[bool],
-        arguments: &Arguments,
-    ) -> Result<(Vec<Spec>, Vec<bool>)> {
-        let supported = self.0.definition.supports_masking();
-        let any_masked = masked.contains(&true) && supported;
-        if masked.contains(&true) && !supported {
-            self.drop_masks(Semantics::current())?;
-        }
-        // What a layer states holds for a call without arguments of its own.
-        let plain = arguments.keys().all(|name| name == "training");
-        let stated = if plain { self.0.definition.compute_output_shape(specs)? } else { None };
-        let outputs = stated.map_or_else(|| self.probe(specs, arguments), Ok)?;
-        outputs.iter().try_for_each(|spec| spec.check_size(self.class_name()))?;
-        let masks = if any_masked || self.0.definition.creates_mask() {
-            self.probe_masks(specs, masked, arguments)?
-        } else {
-            vec![false; outputs.len()]
-        };
-        Ok((outputs, masks))
-    }
-
-    /// An error unless masks that the layer does not support may be left out.
-    fn drop_masks(&self, semantics: Semantics) -> Result<()> {
-        match semantics.unsupported_mask {
-            UnsupportedMask::Dropped => Ok(()),
-            UnsupportedMask::Error => Err(Error::state(
-                "call",
-                format!("inputs without a mask: {} does not support masking", self.class_name()),
-                "a masked input",
-            )
-            .advice("remove mask_zero or Masking in front of it")),
-        }
-    }
-
-    /// The specs of the results, found by tracing.
-    fn probe(&self, specs: &[Spec], arguments: &Arguments) -> Result<Vec<Spec>> {
-        crate::tensor::record::probe(specs, |trace, inputs| {
-            let masks = vec![None; inputs.len()];
-            let results = self.replay_with(trace, inputs, &masks, arguments)?;
-            Ok(results.into_iter().map(|(tensor, _)| tensor).collect())
-        })
-    }
-
-    /// Which results are masked, found by tracing: on inputs of some length, else of one that most things divide, and
-    /// on masks of two axes, else of more.
-    fn probe_masks(&self, specs: &[Spec], masked: &[bool], arguments: &Arguments) -> Result<Vec<bool>> {
-        let once = |length: usize, axes: usize| -> Result<Vec<bool>> {
-            let trace = Trace::new(TraceOptions::default());
-            let mut inputs = Vec::with_capacity(specs.len());
-            let mut masks = Vec::with_capacity(specs.len());
-            for (spec, &masked) in specs.iter().zip(masked) {
-                let shape: Vec<usize> = spec.shape.iter().map(|len| len.unwrap_or(length)).collect();
-                let leading: Vec<usize> = shape.iter().copied().take(axes).collect();
-                inputs.push(trace.input(Type::new(shape, spec.dtype)));
-                masks.push(masked.then(|| trace.input(Type::new(leading, DType::Bool))));
-            }
-            let results = self.replay_with(&trace, &inputs, &masks, arguments)?;
-            Ok(results.into_iter().map(|(_, mask)| mask.is_some()).collect())
-        };
-        // A mask of more than two axes is rare: of sequences of sequences.
-        let rank = specs.iter().map(Spec::rank).max().unwrap_or_default();
-        let first = once(83, 2).or_else(|error| once(5040, 2).map_err(|_| error));
-        (3..rank).fold(first, |found, axes| found.or_else(|error| once(83, axes).map_err(|_| error)))
-    }
-
-    /// Writes a call of the layer into a trace: results and their masks.
-    pub fn replay(&self, trace: &Trace, inputs: &[Tensor], masks: &[Option<Tensor>]) -> Result<Replayed> {
-        self.replay_with(trace, inputs, masks, &Arguments::new())
-    }
-
-    /// The same with arguments of the call.
-    pub fn replay_with(
-        &self,
-        trace: &Trace,
-        inputs: &[Tensor],
-        masks: &[Option<Tensor>],
-        arguments: &Arguments,
-    ) -> Result<Replayed> {
-        let results = self.replay_plain(trace, inputs, masks, arguments)?;
-        let inside = trace.semantics().activity_penalty == ActivityPenalty::PerSample;
-        if !(inside && matches!(self.class_name().as_str(), "TimeDistributed" | "Bidirectional")) {
-            self.penalize(trace, &results)?;
-        }
-        Ok(results)
-    }
-
-    /// A call by a wrapper, which pays the penalty on the activity itself in Keras 2 but not in tf.keras.
-    pub(super) fn replay_within(
-        &self,
-        trace: &Trace,
-        inputs: &[Tensor],
-        masks: &[Option<Tensor>],
-    ) -> Result<Replayed> {
-        let results = self.replay_plain(trace, inputs, masks, &Arguments::new())?;
-        if trace.semantics().activity_penalty == ActivityPenalty::PerSample {
-            self.penalize(trace, &results)?;
-        }
-        Ok(results)
-    }
-
-    /// Adds the penalty on the results to the losses.
-    fn penalize(&self, trace: &Trace, results: &Replayed) -> Result<()> {
-        let Some(regularizer) = self.definition().activity_regularizer() else { return Ok(()) };
-        for (output, _) in results {
-            let penalty = regularizer.call(output);
-            let samples = output.shape()?.first().copied();
-            trace.add_loss(match (trace.semantics().activity_penalty, samples) {
-                (ActivityPenalty::PerSample, Some(samples)) => penalty / samples as f64,
-                _ => penalty,
-            });
-        }
-        Ok(())
-    }
-
-    fn replay_plain(
-        &self,
-        trace: &Trace,
-        inputs: &[Tensor],
-        masks: &[Option<Tensor>],
-        arguments: &Arguments,
-    ) -> Result<Replayed> {
-        let training = arguments.get("training").and_then(Value::as_bool);
-        let trace = &training.map_or_else(|| trace.clone(), |training| trace.in_phase(training.into()));
-        let definition = self.definition();
-        let specs = inputs.iter().map(Tensor::spec).collect::<Result<Vec<_>>>()?;
-        self.build(&specs).map_err(|error| error.within(format!("layer {}", self.name())))?;
-        let mut masks = masks.to_vec();
-        if masks.iter().any(Option::is_some) && !definition.supports_masking() {
-            self.drop_masks(trace.semantics())
-                .map_err(|error| error.within(format!("layer {}", self.name())))?;
-            masks.fill(None);
-        }
-        let path = format!("{}{}", trace.path(), self.name());
-        let index = trace.count_call(&path);
-        let mut cx =
-            Call { trace, layer: self, masks, arguments, path, index, output_masks: Vec::new(), step: None };
-        let within = |error: Error| error.within(format!("layer {}", self.name()));
-        let outputs = definition.call(&mut cx, inputs).map_err(within)?;
-        for output in &outputs {
-            output.check().map_err(|error| within(error.clone()))?;
-        }
-        let masks = definition.compute_mask(&mut cx, inputs, &outputs).map_err(within)?;
-        if masks.len() != outputs.len() {
-            return Err(within(Error::state(
-                "compute_mask",
-                format!("{} masks", outputs.len()),
-                masks.len().to_string(),
-            )));
-        }
-        Ok(outputs.into_iter().zip(masks).collect())
     }
 
     /// Its own weights, without those of its children; an error if it was not built.

@@ -31,6 +31,7 @@ mod pooling;
 mod preprocessing;
 mod recurrent;
 mod registry;
+mod replay;
 mod scope;
 mod separable;
 mod shape;

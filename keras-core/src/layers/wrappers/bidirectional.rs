@@ -6,7 +6,6 @@ use crate::k;
 use crate::layers::registry::{Read, deserialize, read_layer};
 use crate::layers::{Arguments, Base, Build, Call, Choice, IntoLayer, Layer, LayerRef, options::Named};
 use crate::registry::{Config, Reader};
-use crate::regularizers::RegularizerRef;
 use crate::tensor::{Spec, Tensor};
 
 /// How the results of both directions become one.
@@ -260,7 +259,7 @@ impl Layer for Bidirectional {
             Ok(results.into_iter().map(|(result, _)| result).collect())
         };
         let (forward, backward) = (run(&layers.forward, &forward)?, run(&layers.backward, &backward)?);
-        self.join(&layers, forward, backward, |mode, y, reversed| {
+        let outputs = self.join(&layers, forward, backward, |mode, y, reversed| {
             let reversed = if layers.return_sequences { k::reverse(&reversed, &[1]) } else { reversed };
             Ok(match mode {
                 MergeMode::Concat => vec![k::concatenate(&[&y, &reversed], -1)],
@@ -269,7 +268,9 @@ impl Layer for Bidirectional {
                 MergeMode::Ave => vec![(y + reversed) / 2.0],
                 MergeMode::Separate => vec![y, reversed],
             })
-        })
+        })?;
+        layers.given.penalize_around(cx.trace(), &outputs)?;
+        Ok(outputs)
     }
 
     fn supports_masking(&self) -> bool {
@@ -283,10 +284,6 @@ impl Layer for Bidirectional {
             masks.iter_mut().take(results).for_each(|mask| *mask = cx.mask(0).cloned());
         }
         Ok(masks)
-    }
-
-    fn activity_regularizer(&self) -> Option<RegularizerRef> {
-        self.layers.as_ref().ok()?.given.definition().activity_regularizer()
     }
 
     fn stateful(&self) -> bool {

@@ -5,7 +5,6 @@ use crate::k;
 use crate::layers::registry::{Read, read_layer};
 use crate::layers::{Arguments, Base, Build, Call, IntoLayer, Layer, LayerRef};
 use crate::registry::{Config, Reader};
-use crate::regularizers::RegularizerRef;
 use crate::tensor::looping::Loop;
 use crate::tensor::{Spec, Tensor};
 
@@ -121,7 +120,9 @@ impl Layer for TimeDistributed {
             let mut order: Vec<usize> = (0..y.rank()?).collect();
             order.swap(0, 1);
             cx.set_output_masks(vec![cx.mask(0).cloned()]);
-            return Ok(vec![k::permute_dimensions(y, &order)]);
+            let outputs = vec![k::permute_dimensions(y, &order)];
+            layer.penalize_around(cx.trace(), &outputs)?;
+            return Ok(outputs);
         }
         let mask = cx.mask(0).cloned();
         let inner_mask = mask.as_ref().map(|mask| reshaped(mask, &[batch * time], 2)).transpose()?;
@@ -140,7 +141,9 @@ impl Layer for TimeDistributed {
             (None, None) => None,
         };
         cx.set_output_masks(vec![mask]);
-        Ok(vec![reshaped(&y, &[batch, time], 1)?])
+        let outputs = vec![reshaped(&y, &[batch, time], 1)?];
+        layer.penalize_around(cx.trace(), &outputs)?;
+        Ok(outputs)
     }
 
     fn supports_masking(&self) -> bool {
@@ -155,10 +158,6 @@ impl Layer for TimeDistributed {
         let mut masks = cx.take_output_masks();
         masks.resize(outputs.len(), None);
         Ok(masks)
-    }
-
-    fn activity_regularizer(&self) -> Option<RegularizerRef> {
-        self.layer.as_ref().ok()?.definition().activity_regularizer()
     }
 
     fn stateful(&self) -> bool {
