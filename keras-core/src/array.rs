@@ -235,11 +235,8 @@ pub(crate) fn is_countable(mut lens: impl Iterator<Item = usize>) -> bool {
 
 /// Whether an array of that shape could be had now, with room for a copy.
 pub(crate) fn fits_into_memory(shape: &[usize], dtype: DType) -> bool {
-    is_countable(shape.iter().copied()) && {
-        let count = element_count(shape);
-        let mut room: Vec<u8> = Vec::new();
-        room.try_reserve_exact(count * dtype.size()).is_ok()
-    }
+    let room = || Vec::<u8>::new().try_reserve_exact(element_count(shape) * dtype.size()).is_ok();
+    is_countable(shape.iter().copied()) && room()
 }
 
 impl Array {

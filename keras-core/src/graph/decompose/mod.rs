@@ -11,12 +11,8 @@ use crate::error::Result;
 /// Writes the operation in terms of simpler ones; `None` if it is a primitive.
 pub fn decompose(graph: &mut Graph, op: &Op, inputs: &[Value]) -> Result<Option<Vec<Value>>> {
     let &[x, ..] = inputs else { return Ok(None) };
-    let types: Vec<Type> = inputs.iter().map(|&input| graph.ty(input).clone()).collect();
-    let results = infer(op, &types.iter().collect::<Vec<_>>())?;
-    // Strides over nothing end before they begin.
-    let pools = matches!(op, Op::MaxPool(_) | Op::MaxPoolGrad(..) | Op::AvgPool(_) | Op::AvgPoolGrad(..));
-    if pools && results.iter().all(Type::is_empty) {
-        return results.iter().map(|ty| graph.full(0.0, ty)).collect::<Result<_>>().map(Some);
+    if let Some(nothing) = pooled_nothing(graph, op, inputs)? {
+        return Ok(Some(nothing));
     }
     Ok(Some(match (op, inputs) {
         (Op::Softmax, _) => vec![along::softmax(graph, x)?],
@@ -43,4 +39,15 @@ pub fn decompose(graph: &mut Graph, op: &Op, inputs: &[Value]) -> Result<Option<
         (Op::Unary(function), _) => return elementwise::unary(graph, *function, x),
         _ => return Ok(None),
     }))
+}
+
+/// The results of a pooling that has none: strides over nothing would end before they begin.
+fn pooled_nothing(graph: &mut Graph, op: &Op, inputs: &[Value]) -> Result<Option<Vec<Value>>> {
+    if !matches!(op, Op::MaxPool(_) | Op::MaxPoolGrad(..) | Op::AvgPool(_) | Op::AvgPoolGrad(..)) {
+        return Ok(None);
+    }
+    let types: Vec<&Type> = inputs.iter().map(|&input| graph.ty(input)).collect();
+    let results = infer(op, &types)?;
+    let nothing = results.iter().all(Type::is_empty);
+    nothing.then(|| results.iter().map(|ty| graph.full(0.0, ty)).collect()).transpose()
 }
