@@ -121,21 +121,14 @@ pub(crate) fn write(model: &Model, path: &Path, dialect: Option<Dialect>) -> Res
             let options = dialect.map_or_else(Save::new, |dialect| Save::new().dialect(dialect));
             model.save_with(path, options)
         }
-        Some(Output::TreeWeights) => match dialect {
-            Some(dialect) => model.save_weights_in(path, dialect),
-            None => model.save_weights(path),
-        },
+        Some(Output::TreeWeights) => model.save_weights_in(path, dialect),
         Some(Output::Arrays) => {
             let weights = model.get_weights()?;
             let named = weights.iter().enumerate().map(|(i, array)| (format!("arr_{i}"), array));
             npy::write_npz(path, named, false)
         }
-        Some(Output::Json) => {
-            text(dialect.map_or_else(|| model.to_json(), |dialect| model.to_json_in(dialect))?)
-        }
-        Some(Output::Yaml) => {
-            text(dialect.map_or_else(|| model.to_yaml(), |dialect| model.to_yaml_in(dialect))?)
-        }
+        Some(Output::Json) => text(model.to_json_in(dialect)?),
+        Some(Output::Yaml) => text(model.to_yaml_in(dialect)?),
         None => Err(Error::value("writing a model", "a name that says its kind", path.display().to_string())
             .advice("end it with .h5, .keras, .json, .yaml, .weights.h5 or .npz")),
     }

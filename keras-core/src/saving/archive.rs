@@ -4,7 +4,7 @@
 use super::h5::{H5, Node, Tree, most_unpacked};
 use super::read::Load;
 use super::state::{self, State};
-use super::training::{self, compile_options, interleaved, separated};
+use super::training::{self, interleaved, separated};
 use super::version::Writer;
 use super::{Dialect, config, dialect, keras_3, text, tf_keras};
 use crate::array::{Array, element_count};
@@ -101,9 +101,7 @@ pub(super) fn load(parts: &Parts, options: &Load) -> Result<Model> {
     values(&model, &root, &mut Variable::set)?;
     if let Some(training) = training {
         let compile = || -> Result<()> {
-            let full = state.as_ref().map(|state| state.complete(training.clone()));
-            model.compile(compile_options(full.as_ref().unwrap_or(training), writer)?)?;
-            training::start(&model, training)?;
+            training::compile(&model, training, writer, state.as_ref())?;
             read_optimizer(&model, &root, writer)?;
             state.as_ref().map_or(Ok(()), |state| state.restore(&model))
         };
@@ -298,21 +296,8 @@ fn read_optimizer(model: &Model, root: &Node, writer: Writer) -> Result<()> {
         return Ok(());
     };
     let count = group.datasets()?.len();
-    let own: usize = optimizer.weights().iter().map(|weight| element_count(weight.shape())).sum();
     let stored = (0..count).map(|i| group.stored(&i.to_string())).collect::<Result<Vec<_>>>()?;
-    super::h5::check_together(&stored)?;
-    let held: usize = stored.iter().map(super::h5::Stored::len).sum();
-    let loaded = if held > own.saturating_mul(2).saturating_add(1024) {
-        Err(Error::value("optimizer state", format!("{own} numbers"), held.to_string()))
-    } else {
-        let values = stored.iter().map(super::h5::Stored::read).collect::<Result<Vec<_>>>()?;
-        separated(&optimizer, values, writer).and_then(|values| optimizer.set_weights(&values))
-    };
-    if let Err(error) = loaded {
-        let text = format!("the saved optimizer state does not fit ({error}); the optimizer starts fresh");
-        crate::output::Output::current().warning(&text);
-    }
-    Ok(())
+    training::restore(&optimizer, &stored, |values| separated(&optimizer, values, writer))
 }
 
 /// The tree of a model's weights.

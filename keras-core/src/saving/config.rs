@@ -26,10 +26,10 @@ impl Model {
     /// # Ok::<(), keras_core::Error>(())
     /// ```
     pub fn to_json(&self) -> Result<String> {
-        Ok(text::to_json(&described(self, None)?))
+        self.to_json_in(None)
     }
 
-    /// [`Model::to_json`] in a dialect of one's choice.
+    /// [`Model::to_json`] in a dialect of one's choice; `None` is that of [`Model::to_json`].
     ///
     /// ```
     /// use keras_core::{layers::Dense, models::Sequential, saving::Dialect};
@@ -41,8 +41,8 @@ impl Model {
     ///
     /// # Errors
     /// If the model holds what the dialect cannot say.
-    pub fn to_json_in(&self, dialect: Dialect) -> Result<String> {
-        Ok(text::to_json(&described(self, Some(dialect))?))
+    pub fn to_json_in(&self, dialect: impl Into<Option<Dialect>>) -> Result<String> {
+        Ok(text::to_json(&described(self, dialect.into())?))
     }
 
     /// The architecture as YAML that Keras 2 reads.
@@ -55,15 +55,15 @@ impl Model {
     /// # Ok::<(), keras_core::Error>(())
     /// ```
     pub fn to_yaml(&self) -> Result<String> {
-        Ok(text::to_yaml(&described(self, None)?))
+        self.to_yaml_in(None)
     }
 
     /// [`Model::to_yaml`] in a dialect of one's choice; see [`Model::to_json_in`].
     ///
     /// # Errors
     /// If the model holds what the dialect cannot say.
-    pub fn to_yaml_in(&self, dialect: Dialect) -> Result<String> {
-        Ok(text::to_yaml(&described(self, Some(dialect))?))
+    pub fn to_yaml_in(&self, dialect: impl Into<Option<Dialect>>) -> Result<String> {
+        Ok(text::to_yaml(&described(self, dialect.into())?))
     }
 }
 

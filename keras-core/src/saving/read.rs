@@ -4,7 +4,7 @@ use super::config::model_of_value;
 use super::h5::{H5, Node};
 use super::state::{self, State};
 use super::text;
-use super::training::{self, compile_options, read_state};
+use super::training::{self, read_state};
 use super::version::Writer;
 use super::weights::{LoadWeights, SavedWeights, WeightsReport};
 use super::{archive, tfjs};
@@ -119,16 +119,13 @@ fn model_of(h5: &H5, options: &Load) -> Result<Model> {
         values.iter().try_for_each(|(variable, value)| variable.set(value))
     })?;
     if let Some(training) = training {
-        let training =
-            state.as_ref().map_or_else(|| training.clone(), |state| state.complete(training.clone()));
         compile(&model, &root, writer, &training, state.as_ref()).map_err(|error| error.within(&what))?;
     }
     Ok(model)
 }
 
 fn compile(model: &Model, root: &Node, writer: Writer, config: &Value, state: Option<&State>) -> Result<()> {
-    model.compile(compile_options(config, writer)?)?;
-    training::start(model, config)?;
+    training::compile(model, config, writer, state)?;
     read_state(model, root, writer)?;
     match state {
         Some(state) => state.restore(model)?,

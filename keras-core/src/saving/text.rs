@@ -17,7 +17,7 @@ fn json(value: &Value, text: &mut String) {
         Value::Null => text.push_str("null"),
         Value::Bool(truth) => text.push_str(if *truth { "true" } else { "false" }),
         Value::Number(number) => text.push_str(&number_text(number)),
-        Value::String(string) => quoted(string, text),
+        Value::String(string) => quoted(string, text, surrogates),
         Value::Array(items) => {
             text.push('[');
             for (i, item) in items.iter().enumerate() {
@@ -34,7 +34,7 @@ fn json(value: &Value, text: &mut String) {
                 if i > 0 {
                     text.push_str(", ");
                 }
-                quoted(key, text);
+                quoted(key, text, surrogates);
                 text.push_str(": ");
                 json(item, text);
             }
@@ -43,8 +43,8 @@ fn json(value: &Value, text: &mut String) {
     }
 }
 
-/// A string in double quotes, in ASCII alone.
-fn quoted(string: &str, text: &mut String) {
+/// A string in double quotes, in ASCII alone; `beyond` writes a character beyond U+FFFF.
+fn quoted(string: &str, text: &mut String, beyond: fn(char, &mut String)) {
     text.push('"');
     for c in string.chars() {
         match c {
@@ -56,29 +56,25 @@ fn quoted(string: &str, text: &mut String) {
             '\u{8}' => text.push_str("\\b"),
             '\u{c}' => text.push_str("\\f"),
             ' '..='~' => text.push(c),
-            _ => {
-                for unit in c.encode_utf16(&mut [0; 2]) {
-                    let _ = write!(text, "\\u{unit:04x}");
-                }
+            '\0'..='\u{FFFF}' => {
+                let _ = write!(text, "\\u{:04x}", u32::from(c));
             }
+            _ => beyond(c, text),
         }
     }
     text.push('"');
 }
 
-/// The same in YAML, which has no pairs of surrogates.
-fn quoted_in_yaml(string: &str, text: &mut String) {
-    text.push('"');
-    for c in string.chars() {
-        if u32::from(c) > 0xFFFF {
-            let _ = write!(text, "\\U{:08X}", u32::from(c));
-        } else {
-            let mut own = String::new();
-            quoted(c.encode_utf8(&mut [0; 4]), &mut own);
-            text.push_str(own.get(1..own.len() - 1).unwrap_or_default());
-        }
+/// A character beyond U+FFFF in JSON.
+fn surrogates(c: char, text: &mut String) {
+    for unit in c.encode_utf16(&mut [0; 2]) {
+        let _ = write!(text, "\\u{unit:04x}");
     }
-    text.push('"');
+}
+
+/// The same in YAML.
+fn long_escape(c: char, text: &mut String) {
+    let _ = write!(text, "\\U{:08X}", u32::from(c));
 }
 
 fn number_text(number: &Number) -> String {
@@ -172,7 +168,7 @@ fn scalar(string: &str) -> String {
         format!("'{}'", string.replace('\'', "''"))
     } else {
         let mut text = String::new();
-        quoted_in_yaml(string, &mut text);
+        quoted(string, &mut text, long_escape);
         text
     }
 }

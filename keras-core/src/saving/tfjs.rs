@@ -4,7 +4,7 @@
 use super::config::model_of_value;
 use super::names::{bare, weight_names};
 use super::read::Load;
-use super::training::{self, compile_options};
+use super::training;
 use super::version::Writer;
 use super::{Dialect, text};
 use crate::array::{Array, DType};
@@ -306,8 +306,7 @@ impl Parts {
             self.assign(&layer, &names).map_err(within)?;
         }
         if let Some(training) = training {
-            model.compile(compile_options(training, writer)?).map_err(within)?;
-            training::start(&model, training).map_err(within)?;
+            training::compile(&model, training, writer, None).map_err(within)?;
         }
         Ok(model)
     }

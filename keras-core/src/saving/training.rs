@@ -1,9 +1,10 @@
 //! The training configuration of a file: loss, metrics, optimizer and its state.
 
-use super::h5::{Node, Tree};
+use super::h5::{Node, Stored, Tree, check_together};
+use super::state::State;
 use super::version::Writer;
 use super::{Dialect, tf_keras};
-use crate::array::{Array, DType};
+use crate::array::{Array, DType, element_count};
 use crate::error::{Error, Result};
 use crate::losses::LossSpec;
 use crate::metrics::MetricSpec;
@@ -16,7 +17,7 @@ use crate::training::{Compile, PerOutput};
 use serde_json::{Map, Value, json};
 
 /// The options of a `compile` that a training config stands for.
-pub(super) fn compile_options(config: &Value, writer: Writer) -> Result<Compile> {
+fn compile_options(config: &Value, writer: Writer) -> Result<Compile> {
     let optimizer = config.get("optimizer_config").or_else(|| config.get("optimizer"));
     let optimizer = optimizer.filter(|optimizer| !optimizer.is_null()).ok_or_else(|| {
         Error::file("training config", "an optimizer", "none").advice("load it with compile(false)")
@@ -251,8 +252,15 @@ fn metrics(value: Option<&Value>) -> Result<PerOutput<Vec<MetricSpec>>> {
     })
 }
 
+/// Compiles a model as a file says, with what only our own state of the file can say.
+pub(super) fn compile(model: &Model, config: &Value, writer: Writer, state: Option<&State>) -> Result<()> {
+    let full = state.map(|state| state.complete(config.clone()));
+    model.compile(compile_options(full.as_ref().unwrap_or(config), writer)?)?;
+    start(model, config)
+}
+
 /// Puts what tf.keras's Adagrad starts with into a fresh optimizer: Keras 2's starts at 0.
-pub(super) fn start(model: &Model, config: &Value) -> Result<()> {
+fn start(model: &Model, config: &Value) -> Result<()> {
     let optimizer = config.get("optimizer_config").or_else(|| config.get("optimizer"));
     let value = optimizer
         .and_then(|optimizer| optimizer.pointer("/config/initial_accumulator_value"))
@@ -318,7 +326,7 @@ pub(super) fn write_state(model: &Model, root: &mut Tree, dialect: Dialect) -> R
     Ok(())
 }
 
-/// Reads the state of the optimizer. As in Keras, one that does not fit leaves a fresh optimizer and a warning.
+/// Reads the state of the optimizer.
 pub(super) fn read_state(model: &Model, root: &Node, writer: Writer) -> Result<()> {
     let (Some(group), Ok(optimizer)) = (root.child("optimizer_weights")?, model.optimizer()) else {
         return Ok(());
@@ -331,23 +339,31 @@ pub(super) fn read_state(model: &Model, root: &Node, writer: Writer) -> Result<(
         return Ok(());
     }
     let stored = names.iter().map(|name| group.stored(name)).collect::<Result<Vec<_>>>()?;
-    super::h5::check_together(&stored)?;
-    let held: usize = stored.iter().map(super::h5::Stored::len).sum();
-    let own: usize = optimizer.weights().iter().map(|weight| weight.shape().iter().product::<usize>()).sum();
+    restore(&optimizer, &stored, |values| match writer {
+        Writer::Keras3 => separated(&optimizer, values, writer),
+        _ => in_order(&optimizer, &names, values),
+    })
+}
+
+/// Gives an optimizer stored values, in its own order. As in Keras, what does not fit leaves a fresh optimizer and a
+/// warning.
+pub(super) fn restore(
+    optimizer: &OptimizerState,
+    stored: &[Stored],
+    order: impl FnOnce(Vec<Array>) -> Result<Vec<Array>>,
+) -> Result<()> {
+    check_together(stored)?;
+    let held: usize = stored.iter().map(Stored::len).sum();
+    let own: usize = optimizer.weights().iter().map(|weight| element_count(weight.shape())).sum();
     let loaded = if held > own.saturating_mul(2).saturating_add(1024) {
         Err(Error::value("optimizer state", format!("{own} numbers"), held.to_string()))
     } else {
-        let values = stored.iter().map(super::h5::Stored::read).collect::<Result<Vec<_>>>()?;
-        let values = match writer {
-            Writer::Keras3 => separated(&optimizer, values, writer)?,
-            _ => in_order(&optimizer, &names, values)?,
-        };
-        optimizer.set_weights(&values)
+        let values = stored.iter().map(Stored::read).collect::<Result<Vec<_>>>()?;
+        order(values).and_then(|values| optimizer.set_weights(&values))
     };
     if let Err(error) = loaded {
-        Output::current().warning(&format!(
-            "the saved optimizer state does not fit ({error}); the optimizer starts fresh"
-        ));
+        let text = format!("the saved optimizer state does not fit ({error}); the optimizer starts fresh");
+        Output::current().warning(&text);
     }
     Ok(())
 }

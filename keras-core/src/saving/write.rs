@@ -112,17 +112,11 @@ impl Model {
     /// # Errors
     /// If the model is not built, or the file cannot be written.
     pub fn save_weights(&self, path: impl AsRef<Path>) -> Result<()> {
-        self.as_layer()?;
-        if ends_with(path.as_ref(), ".weights.h5") {
-            return write(path.as_ref(), archive::weights_tree(self, archive::writer(self))?);
-        }
-        // A model that no config describes has weights, too.
-        let config = self.get_config().map_or(Value::Null, |config| config.to_value());
-        self.save_weights_in(path, Dialect::of(self, &config))
+        self.save_weights_in(path, None)
     }
 
-    /// Saves the weights alone as that Keras does, under a name that ends with `.weights.h5`, too: tf.keras 2.15 then
-    /// writes the layout of Keras 3, Keras 2.3.1 its own.
+    /// [`Model::save_weights`] as that Keras does, under a name that ends with `.weights.h5`, too: tf.keras 2.15 then
+    /// writes the layout of Keras 3, Keras 2.3.1 its own. `None` is [`Model::save_weights`].
     ///
     /// ```
     /// # use keras_core::{layers::Dense, models::Sequential, saving::{Dialect, LoadWeights}};
@@ -137,14 +131,21 @@ impl Model {
     ///
     /// # Errors
     /// As for [`Model::save_weights`].
-    pub fn save_weights_in(&self, path: impl AsRef<Path>, dialect: Dialect) -> Result<()> {
+    pub fn save_weights_in(&self, path: impl AsRef<Path>, dialect: impl Into<Option<Dialect>>) -> Result<()> {
         self.as_layer()?;
-        if dialect == Dialect::TfKeras && ends_with(path.as_ref(), ".weights.h5") {
-            return write(path.as_ref(), archive::weights_tree(self, dialect.writer())?);
+        let (path, dialect) = (path.as_ref(), dialect.into());
+        if ends_with(path, ".weights.h5") && dialect != Some(Dialect::Keras2) {
+            let writer = dialect.map_or_else(|| archive::writer(self), Dialect::writer);
+            return write(path, archive::weights_tree(self, writer)?);
         }
         let mut root = Tree::default();
+        let dialect = dialect.unwrap_or_else(|| {
+            // A model that no config describes has weights, too.
+            let config = self.get_config().map_or(Value::Null, |config| config.to_value());
+            Dialect::of(self, &config)
+        });
         write_weights(self, dialect, &mut root)?;
-        write(path.as_ref(), root)
+        write(path, root)
     }
 }
 
