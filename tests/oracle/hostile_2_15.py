@@ -35,16 +35,19 @@ def model(fill):
     return data.getvalue()
 
 
-def repeated(file, weights):
+def dense(weights, length, names):
     layer = weights.create_group("dense")
-    layer["kernel:0"] = np.ones((1, 100000), "float32")
-    layer.attrs["weight_names"] = np.array([b"kernel:0"] * 5000)
+    layer["kernel:0"] = np.ones((1, length), "float32")
+    layer.attrs["weight_names"] = np.array([b"kernel:0"] * names)
+    return layer
+
+
+def repeated(file, weights):
+    dense(weights, 100000, 5000)
 
 
 def optimizer(file, weights):
-    layer = weights.create_group("dense")
-    layer["kernel:0"] = np.ones((1, 100000), "float32")
-    layer.attrs["weight_names"] = np.array([b"kernel:0"])
+    dense(weights, 100000, 1)
     file.attrs["model_config"] = json.dumps(CONFIG).replace("500000000", "100000")
     file.attrs["training_config"] = json.dumps(TRAINING)
     slots = file.create_group("optimizer_weights")
@@ -53,9 +56,7 @@ def optimizer(file, weights):
 
 
 def groups(file, weights):
-    layer = weights.create_group("dense")
-    layer["kernel:0"] = np.ones((1, 1), "float32")
-    layer.attrs["weight_names"] = np.array([b"kernel:0"] * 3000)
+    layer = dense(weights, 1, 3000)
     names = ["layer_%d" % i for i in range(3000)]
     for name in names:
         weights[name] = layer

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Writes tests/fixtures again from the real Keras (scripts/oracle.sh makes the environments): tests/oracle/regenerate.sh [NAME...]
-# A NAME is a generator without .py, such as layers_2_3_1. All of them take about a minute and a half on one core.
+# A NAME is a generator without .py, such as layers_2_3_1. All of them take about nine minutes.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
