@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Makes the Python environments that hold the real Keras, outside the repository; does nothing when they are there.
 #
-#   scripts/oracle.sh [--list] [NAME...]     NAME: keras-2.3.1 keras-2.2.4 tf-2.15 keras-3 (default: all four)
+#   scripts/oracle.sh [--list] [NAME...]     NAME: keras-2.3.1 keras-2.2.4 tf-2.15 keras-3 (default: these four), tf-2.12
 #
 # KERAS_ORACLE_DIR   where they live (default ~/.cache/keras-oracle)
 # KERAS_PYTHON36     a Python 3.6 for keras-2.3.1 and keras-2.2.4 (default: python3.6 on PATH, else one of pyenv's)
-# KERAS_PYTHON311    a Python 3.11 for tf-2.15 and keras-3 (likewise)
+# KERAS_PYTHON311    a Python 3.11 for tf-2.15, tf-2.12 and keras-3 (likewise)
 #
 # Each is pinned to the last package by tests/oracle/requirements/NAME.txt; a change of that file rebuilds it.
 set -euo pipefail
@@ -17,7 +17,8 @@ dir=${KERAS_ORACLE_DIR:-$HOME/.cache/keras-oracle}
 table="keras-2.3.1 3.6 175 680 keras
 keras-2.2.4 3.6 140 570 keras
 tf-2.15 3.11 295 1250 tensorflow
-keras-3 3.11 160 690 keras"
+keras-3 3.11 160 690 keras
+tf-2.12 3.11 290 1250 tensorflow"
 
 row() {
     awk -v name="$1" '$1 == name' <<<"$table"
@@ -82,7 +83,7 @@ for argument in "$@"; do
         exit 0
         ;;
     *)
-        [[ -n $(row "$argument") ]] || { echo "error: expected keras-2.3.1, keras-2.2.4, tf-2.15 or keras-3, received $argument" >&2; exit 2; }
+        [[ -n $(row "$argument") ]] || { echo "error: expected keras-2.3.1, keras-2.2.4, tf-2.15, tf-2.12 or keras-3, received $argument" >&2; exit 2; }
         names+=("$argument")
         ;;
     esac

@@ -12,7 +12,6 @@ optimizer's variables then, in Keras 3's order).
 import io
 import json
 import os
-import re
 import sys
 import tempfile
 import zipfile
@@ -27,6 +26,7 @@ import warnings  # noqa: E402
 
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
+from undated import undated  # noqa: E402
 
 LATER = keras.__version__.startswith("3.")
 L = keras.layers
@@ -188,21 +188,6 @@ def weights(model):
 
 def single(values):
     return values if len(values) > 1 else values[0]
-
-
-def undated(archive):
-    """A .keras without what differs from run to run: when it was written, and where objects stood in memory."""
-    numbers, out = {}, io.BytesIO()
-
-    def numbered(match):
-        return b'"shared_object_id": %d' % numbers.setdefault(match.group(1), len(numbers) + 1)
-
-    with zipfile.ZipFile(io.BytesIO(archive)) as old, zipfile.ZipFile(out, "w") as new:
-        for entry in old.infolist():
-            content = re.sub(rb'"shared_object_id": (\d+)', numbered, old.read(entry)) if entry.filename == "config.json" else old.read(entry)
-            content = re.sub(rb'"date_saved": "[^"]*"', b'"date_saved": "1980-01-01@00:00:00"', content) if entry.filename == "metadata.json" else content
-            new.writestr(zipfile.ZipInfo(entry.filename, (1980, 1, 1, 0, 0, 0)), content, entry.compress_type)
-    return out.getvalue()
 
 
 def make():

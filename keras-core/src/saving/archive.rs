@@ -115,11 +115,21 @@ pub(super) fn is_tree(root: &Node) -> Result<bool> {
     Ok(container(root)?.is_some() && !root.is_listed("layer_names"))
 }
 
-fn container(node: &Node) -> Result<Option<Node>> {
-    match node.child("layers")? {
-        Some(found) => Ok(Some(found)),
-        None => node.child("_layer_checkpoint_dependencies"),
+/// The group of a model's layers, and how their keys are counted.
+fn container(node: &Node) -> Result<Option<(Node, Count)>> {
+    if let Some(found) = node.child("layers")? {
+        return Ok(Some((found, Count::Once)));
     }
+    Ok(node.child("_layer_checkpoint_dependencies")?.map(|found| (found, Count::WeightsTwice)))
+}
+
+/// How the layers of one class are numbered.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Count {
+    /// One after the other.
+    Once,
+    /// tf.keras 2.12 and 2.13 list layers with weights twice, and write them once: `dense`, `dense_2`, `dense_4`.
+    WeightsTwice,
 }
 
 /// What takes the value of a weight.
@@ -127,15 +137,15 @@ pub(super) type Set<'a> = &'a mut dyn FnMut(&Variable, &Array) -> Result<()>;
 
 /// Hands a value for every weight of a model to `set`, one by one; an error if one is missing or of another shape.
 pub(super) fn values(model: &Model, root: &Node, set: Set<'_>) -> Result<()> {
-    let root = container(root)?;
-    let root = root.ok_or_else(|| {
+    let layers = container(root)?;
+    let layers = layers.ok_or_else(|| {
         Error::file(format!("weights of model {}", model.name()), "a group of layers", "none")
     })?;
-    read_layers(&model.layers(), &root, set)
+    read_layers(&model.layers(), &layers, set)
 }
 
-fn read_layers(layers: &[LayerRef], group: &Node, set: Set<'_>) -> Result<()> {
-    for (layer, key) in layers.iter().zip(keys(layers)) {
+fn read_layers(layers: &[LayerRef], (group, count): &(Node, Count), set: Set<'_>) -> Result<()> {
+    for (layer, key) in layers.iter().zip(keys(layers, *count)) {
         let own = match group.child(&key)? {
             Some(own) => Some(own),
             None => group.child(layer.name())?,
@@ -233,16 +243,16 @@ fn layers_of(network: &Network) -> Vec<LayerRef> {
 }
 
 /// The keys of layers in their container: names of classes, numbered.
-fn keys(layers: &[LayerRef]) -> Vec<String> {
+fn keys(layers: &[LayerRef], count: Count) -> Vec<String> {
     let mut counts: HashMap<String, usize> = HashMap::new();
     layers
         .iter()
         .map(|layer| {
             let class = layer.class_name();
             let key = snake_case(if class == "Model" { "Functional" } else { &class });
-            let count = counts.entry(key.clone()).or_insert(0);
-            let numbered = if *count == 0 { key } else { format!("{key}_{count}") };
-            *count += 1;
+            let number = counts.entry(key.clone()).or_insert(0);
+            let numbered = if *number == 0 { key } else { format!("{key}_{number}") };
+            *number += if count == Count::WeightsTwice && !layer.weights().is_empty() { 2 } else { 1 };
             numbered
         })
         .collect()
@@ -256,7 +266,7 @@ fn children(layer: &LayerRef) -> Vec<(String, LayerRef)> {
         .filter(|(role, _)| role.starts_with("cell_"))
         .map(|(_, cell)| cell)
         .collect();
-    let mut numbered = keys(&cells).into_iter();
+    let mut numbered = keys(&cells, Count::Once).into_iter();
     layer
         .named_children()
         .into_iter()
@@ -309,7 +319,10 @@ pub(super) fn weights_tree(model: &Model, writer: Writer) -> Result<Tree> {
 }
 
 fn write_layers(layers: &[LayerRef], group: &mut Tree, writer: Writer) -> Result<()> {
-    layers.iter().zip(keys(layers)).try_for_each(|(layer, key)| write_layer(layer, group.group(&key), writer))
+    layers
+        .iter()
+        .zip(keys(layers, Count::Once))
+        .try_for_each(|(layer, key)| write_layer(layer, group.group(&key), writer))
 }
 
 fn write_layer(layer: &LayerRef, group: &mut Tree, writer: Writer) -> Result<()> {

@@ -15,6 +15,13 @@ pub(super) fn plain(value: &mut Value) {
             if fields.contains_key("input_layers") {
                 functional(fields);
             }
+            // A number of numpy.
+            let numpy = fields.get("class_name").is_some_and(|class| class == "__numpy__");
+            if let Some(number) =
+                fields.get_mut("config").and_then(|config| config.get_mut("value")).filter(|_| numpy)
+            {
+                *value = number.take();
+            }
         }
         _ => {}
     }
