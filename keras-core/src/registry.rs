@@ -186,17 +186,23 @@ impl<'a> Reader<'a> {
     /// An error if an argument was not read: it would change the result in Keras and not here. One that is null says
     /// nothing: it passes with a warning, the first time.
     pub fn finish(&self) -> Result<()> {
+        let mut idle = Vec::new();
         for (key, value) in self.config.iter().filter(|(key, _)| !self.read.contains(key)) {
-            if !value.is_null() {
-                return Err(Error::name(
-                    format!("{} config", self.class),
-                    format!("the keys {}", self.read.join(", ")),
-                    format!("{key:?}: {}", brief(value)),
-                )
-                .advice("remove the key")
-                .suggest(key, self.read.iter().map(String::as_str)));
+            if value.is_null() {
+                idle.push(format!("{key:?}"));
+                continue;
             }
-            warn_once(&format!("{} config: the unknown key {key:?} is null and changes nothing", self.class));
+            return Err(Error::name(
+                format!("{} config", self.class),
+                format!("the keys {}", self.read.join(", ")),
+                format!("{key:?}: {}", brief(value)),
+            )
+            .advice("remove the key")
+            .suggest(key, self.read.iter().map(String::as_str)));
+        }
+        if !idle.is_empty() {
+            let keys = idle.join(", ");
+            warn_once(&format!("{} config: unknown keys that are null change nothing: {keys}", self.class));
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use keras::atomic::write_atomically;
 use keras::models::Model;
 use keras::saving::{Dialect, Save};
-use keras::{Error, Result, npy};
+use keras::{Array, Error, Result, npy};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -57,6 +57,9 @@ impl Convert {
             DialectName::Keras2 => Dialect::Keras2,
             DialectName::Tfkeras => Dialect::TfKeras,
         });
+        if let (Some(Output::Arrays), Some(arrays)) = (output, self.model.weights_alone()?) {
+            return Ok(write_arrays(&arrays, &self.out)?);
+        }
         let needs = output.is_some_and(Output::has_weights);
         let model = if needs { self.model.load_trained()? } else { self.model.load()? };
         Ok(write(&model, &self.out, dialect)?)
@@ -105,6 +108,12 @@ fn output_file(text: &str) -> Result<PathBuf, String> {
         .ok_or_else(|| "a file .h5, .hdf5, .keras, .json, .yaml, .yml, .weights.h5 or .npz".to_owned())
 }
 
+/// `arr_0`, `arr_1`, … as numpy's `savez` names them.
+fn write_arrays(arrays: &[Array], path: &Path) -> Result<()> {
+    let named = arrays.iter().enumerate().map(|(i, array)| (format!("arr_{i}"), array));
+    npy::write_npz(path, named, false)
+}
+
 /// Writes a model to a file of the kind that its name says.
 pub(crate) fn write(model: &Model, path: &Path, dialect: Option<Dialect>) -> Result<()> {
     let text = |text: String| {
@@ -122,11 +131,7 @@ pub(crate) fn write(model: &Model, path: &Path, dialect: Option<Dialect>) -> Res
             model.save_with(path, options)
         }
         Some(Output::TreeWeights) => model.save_weights_in(path, dialect),
-        Some(Output::Arrays) => {
-            let weights = model.get_weights()?;
-            let named = weights.iter().enumerate().map(|(i, array)| (format!("arr_{i}"), array));
-            npy::write_npz(path, named, false)
-        }
+        Some(Output::Arrays) => write_arrays(&model.get_weights()?, path),
         Some(Output::Json) => text(model.to_json_in(dialect)?),
         Some(Output::Yaml) => text(model.to_yaml_in(dialect)?),
         None => Err(Error::value("writing a model", "a name that says its kind", path.display().to_string())

@@ -4,7 +4,9 @@ use super::files::Content;
 use clap::Args;
 use keras::backend::Variable;
 use keras::models::Model;
-use keras::saving::{LoadWeights, is_layers_model, load_model, model_from_json, model_from_yaml};
+use keras::saving::{
+    LoadWeights, is_layers_model, load_model, model_from_json, model_from_yaml, read_weights,
+};
 use keras::{Array, Error, Result, npy};
 use std::path::{Path, PathBuf};
 
@@ -40,11 +42,21 @@ impl ModelFiles {
         Ok(model)
     }
 
+    /// The weights of a file of Keras 2 that holds nothing else, which take no model to be read; none of another.
+    pub(crate) fn weights_alone(&self) -> Result<Option<Vec<Array>>> {
+        let what = format!("model {}", self.model.display());
+        if self.weights.is_some() || Content::of(&what, &self.model)? != Content::Hdf5 {
+            return Ok(None);
+        }
+        let found = read_weights(&self.model)?;
+        Ok(found.map(|arrays| arrays.into_iter().map(|(_, array)| array).collect()))
+    }
+
     /// The model, and whether a file has its weights.
     fn read(&self) -> Result<(Model, bool)> {
         let (model, whole) = read_model(&self.model)?;
         if let Some(path) = &self.weights {
-            read_weights(&model, path)?;
+            load_weights(&model, path)?;
         }
         Ok((model, whole || self.weights.is_some()))
     }
@@ -80,7 +92,7 @@ fn read_model(path: &Path) -> Result<(Model, bool)> {
     }
 }
 
-fn read_weights(model: &Model, path: &Path) -> Result<()> {
+fn load_weights(model: &Model, path: &Path) -> Result<()> {
     let what = format!("weights {}", path.display());
     let content = Content::of(&what, path)?;
     model.as_layer().map_err(|error| error.within(&what))?;

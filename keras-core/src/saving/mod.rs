@@ -40,7 +40,7 @@ pub use config::{clone_model, model_from_json, model_from_yaml};
 pub use dialect::Dialect;
 pub use inspect::{InspectedWeight, Inspection, inspect};
 pub use matrix::{Dataset, File, HDF5Matrix};
-pub use read::{Load, load_model, load_model_with};
+pub use read::{Load, load_model, load_model_with, read_weights};
 pub use tfjs::is_layers_model;
 pub use weights::{LoadWeights, WeightsReport};
 pub use write::Save;

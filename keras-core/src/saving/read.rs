@@ -8,6 +8,7 @@ use super::training::{self, read_state};
 use super::version::Writer;
 use super::weights::{LoadWeights, SavedWeights, WeightsReport};
 use super::{archive, tfjs};
+use crate::array::Array;
 use crate::backend::Variable;
 use crate::error::{Error, Result};
 use crate::layers::loading;
@@ -163,6 +164,34 @@ fn build(model: &Model, saved: &SavedWeights) -> Result<()> {
         _ => return Ok(()),
     };
     Sequential::of(model.clone()).build(shape)
+}
+
+/// The arrays of a file of Keras 2 with weights alone, under their names and in the order of `get_weights`; none of a
+/// file that holds a whole model, or names no layers.
+///
+/// ```
+/// # use keras_core::{layers::Dense, models::Sequential, saving::read_weights};
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let path = folder.path().join("weights.h5");
+/// let mut model = Sequential::new();
+/// model.add(Dense::new(2).input_shape([3]).name("d"))?;
+/// model.save_weights(&path)?;
+/// let found = read_weights(&path)?.unwrap_or_default();
+/// assert_eq!(found.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["d/kernel:0", "d/bias:0"]);
+/// # Ok::<(), keras_core::Error>(())
+/// ```
+///
+/// # Errors
+/// If the file is missing, damaged, or no HDF5.
+pub fn read_weights(path: impl AsRef<Path>) -> Result<Option<Vec<(String, Array)>>> {
+    let h5 = H5::open(path.as_ref())?;
+    let root = h5.root()?;
+    if root.text("model_config").is_some() {
+        return Ok(None);
+    }
+    let Some(saved) = SavedWeights::read(&root, h5.what())? else { return Ok(None) };
+    let arrays = saved.layers.into_iter().flat_map(|layer| layer.weights);
+    arrays.map(|(name, stored)| Ok((name, stored.read()?))).collect::<Result<_>>().map(Some)
 }
 
 impl Model {

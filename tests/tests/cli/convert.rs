@@ -69,6 +69,11 @@ fn what_cannot_be_converted_is_an_error() {
         place.result(&["convert", "text.json", "again.npz", "--weights", "x.weights.h5"]);
         assert_eq!(place.get("again.npz"), place.get("w.npz"), "{dialect}");
     }
+    // Weights in Keras 2's layout need no model; those in that of Keras 3 say no order.
+    place.result(&["convert", "m.h5", "keras2.weights.h5", "--dialect", "keras2"]);
+    place.result(&["convert", "keras2.weights.h5", "alone.npz"]);
+    assert_eq!(place.get("alone.npz"), place.get("w.npz"));
+    place.fails(1, &["convert", "x.weights.h5", "alone.npz"], &["x.weights.h5", "weights"]);
     place.fails(2, &["convert", "m.h5", "out.keras", "--dialect", "keras2"], &["--dialect", "out.keras"]);
     place.fails(2, &["convert", "m.h5", "out.h5", "--dialect", "theano"], &["keras2", "theano"]);
     place.fails(1, &["convert", "model.json", "out.h5"], &["--weights"]);
