@@ -143,7 +143,6 @@ def why_not(case, mask):
         (not TF and name == "ConvLSTM2D" and len(case["input_shapes"]) > 1, "Keras 2.3.1 takes no tensors of its own as its states"),
         (not TF and name == "Bidirectional" and case["config"]["layer"]["config"].get("stateful"), "Keras 2.3.1 forgets its states in predict"),
         (not TF and mask > 2, "losses of Keras 2.3.1 take no masks within steps"),
-        (TF and case["name"] == "rnn_stacked_initial_state", "states of stacked cells are nested lists there, which are not read yet"),
         (TF and name == "Softmax" and masked, "tf.keras's Softmax takes no masks of another rank"),
         (TF and not hasattr(L, name), "tf.keras has no such layer"),
     ]

@@ -95,6 +95,21 @@ def dropped():
     return keras.Model(x, L.Dense(2, name="head")(L.GaussianNoise(0.5)(h)))
 
 
+def translated():
+    """The states of one layer are the first states of another."""
+    x, z = keras.Input((5, 3), name="x"), keras.Input((4, 2), name="z")
+    _, *states = L.LSTM(3, return_state=True, name="encoder")(x)
+    h = L.LSTM(3, return_sequences=True, name="decoder")(z, initial_state=states)
+    h = L.Bidirectional(L.GRU(3), name="both")(h, initial_state=states)
+    return keras.Model([x, z], L.Dense(2, name="head")(h))
+
+
+def stacked_states():
+    x, h, c, g = [keras.Input(shape, name=name) for shape, name in [((4, 3), "x"), ((2,), "h"), ((2,), "c"), ((3,), "g")]]
+    y, *_ = L.RNN([L.LSTMCell(2), L.GRUCell(3)], return_state=True, name="stack")(x, initial_state=[[h, c], g])
+    return keras.Model([x, h, c, g], L.Dense(2, name="head")(y))
+
+
 OPTIMIZERS = {
     "SGD": dict(), "momentum": dict(momentum=0.9, nesterov=True), "RMSprop": dict(), "Adagrad": dict(), "Adadelta": dict(),
     "Adam": dict(), "amsgrad": dict(amsgrad=True), "clipvalue": dict(clipvalue=0.01), "Adamax": dict(), "Nadam": dict(),
@@ -165,6 +180,8 @@ def cases():
     # Its weights stay as they are: nobody draws the same numbers.
     yield "dropped", dropped, "SGD", dict(learning_rate=0.0), dict(loss="mse")
     yield "attention", attention, "Adam", dict(), dict(loss="mse")
+    yield "translated", translated, "Adam", dict(), dict(loss="mse")
+    yield "stacked_states", stacked_states, "Adam", dict(), dict(loss="mse")
     yield "nested", nested, "Adam", dict(), dict(
         loss={"one": "mse", "two": "binary_crossentropy"}, loss_weights={"one": 0.5, "two": 2.0}, metrics={"two": ["accuracy"]})
 

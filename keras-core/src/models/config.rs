@@ -343,14 +343,8 @@ fn functional_from(config: &Config) -> Result<Model> {
 
 /// A call in the file of a model: what it reads, then what its arguments refer to.
 fn read_call<'a>(layer: &'a str, node: &'a Value) -> Option<Pending<'a>> {
-    let node = node.as_array()?;
-    // tf.keras writes a call on one tensor without the outer list.
-    let flat = node.first().is_some_and(Value::is_string);
-    let sources: Vec<&'a [Value]> = if flat {
-        vec![node]
-    } else {
-        node.iter().map(|source| source.as_array().map(Vec::as_slice)).collect::<Option<_>>()?
-    };
+    let mut sources = Vec::new();
+    flatten(node, &mut sources)?;
     let mut call = Pending { layer, sources: Vec::new(), arguments: Arguments::new() };
     let mut given: Option<&'a Arguments> = None;
     for source in sources {
@@ -367,6 +361,16 @@ fn read_call<'a>(layer: &'a str, node: &'a Value) -> Option<Pending<'a>> {
         call.arguments.insert(name.clone(), value);
     }
     Some(call)
+}
+
+/// What a call reads: tf.keras writes one tensor without a list around it, and the states of stacked cells as lists in lists.
+fn flatten<'a>(node: &'a Value, sources: &mut Vec<&'a [Value]>) -> Option<()> {
+    let parts = node.as_array()?;
+    if parts.first().is_some_and(Value::is_string) {
+        sources.push(parts);
+        return Some(());
+    }
+    parts.iter().try_for_each(|part| flatten(part, sources))
 }
 
 /// An argument whose references to tensors, `[name, node, tensor]` at any depth, refer to what the call reads instead.

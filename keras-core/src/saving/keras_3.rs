@@ -32,10 +32,11 @@ fn functional(config: &mut Map<String, Value>) {
     let models = models_of(layers);
     let mut later = false;
     for layer in layers.iter_mut() {
+        let recurrent = is_recurrent(layer);
         let Some(nodes) = layer.get_mut("inbound_nodes").and_then(Value::as_array_mut) else { continue };
         for node in nodes.iter_mut().filter(|node| node.is_object()) {
             later = true;
-            *node = call(node, &models);
+            *node = call(node, recurrent, &models);
         }
     }
     if later {
@@ -49,6 +50,14 @@ fn functional(config: &mut Map<String, Value>) {
             }
         }
     }
+}
+
+/// Whether the tensors that a layer is called on besides its input are its initial states.
+fn is_recurrent(layer: &Value) -> bool {
+    matches!(
+        layer.get("class_name").and_then(Value::as_str),
+        Some("RNN" | "LSTM" | "GRU" | "SimpleRNN" | "ConvLSTM2D" | "Bidirectional")
+    )
 }
 
 /// The names of the models among layers.
@@ -167,12 +176,9 @@ fn sized(layer: &mut Value) -> Option<Value> {
 
 /// Rewrites the calls of a layer: inputs that are arguments by their names, several others as one list.
 fn called(layer: &mut Value, models: &HashSet<String>) {
-    let class = layer.get("class_name").and_then(Value::as_str).unwrap_or_default().to_owned();
-    let recurrent =
-        matches!(class.as_str(), "RNN" | "LSTM" | "GRU" | "SimpleRNN" | "ConvLSTM2D" | "Bidirectional");
-    if let Some(config) = layer.get_mut("config").and_then(Value::as_object_mut)
-        && class == "MultiHeadAttention"
-    {
+    let recurrent = is_recurrent(layer);
+    let attends = layer.get("class_name") == Some(&json!("MultiHeadAttention"));
+    if let Some(config) = layer.get_mut("config").and_then(Value::as_object_mut).filter(|_| attends) {
         // It builds the layer from its inputs.
         config.retain(|key, _| !matches!(key.as_str(), "query_shape" | "key_shape" | "value_shape"));
     }
@@ -193,9 +199,13 @@ fn called(layer: &mut Value, models: &HashSet<String>) {
     }
 }
 
-/// `{"class_name": "__keras_tensor__", …}` of `[name, node, tensor, …]`; its shape is not looked at.
+/// `{"class_name": "__keras_tensor__", …}` of `[name, node, tensor, …]`, or a list of them; its shape is not looked at.
 fn tensor(source: &Value) -> Option<Value> {
-    let history = source.as_array()?.get(..3)?;
+    let parts = source.as_array()?;
+    if parts.first().is_some_and(Value::is_array) {
+        return parts.iter().map(tensor).collect();
+    }
+    let history = parts.get(..3)?;
     let config = json!({"shape": [Value::Null], "dtype": "float32", "keras_history": history});
     Some(json!({"class_name": "__keras_tensor__", "config": config}))
 }
@@ -216,14 +226,16 @@ fn tensors_in(value: &mut Value) {
     }
 }
 
-/// `[[name, node, tensor, arguments], …]` of `{"args": […], "kwargs": {…}}`.
-fn call(node: &Value, models: &HashSet<String>) -> Value {
+/// `[[name, node, tensor, arguments], …]` of `{"args": […], "kwargs": {…}}`; a recurrent layer's initial states are inputs.
+fn call(node: &Value, recurrent: bool, models: &HashSet<String>) -> Value {
     let mut arguments = node.get("kwargs").and_then(Value::as_object).cloned().unwrap_or_default();
     // What is said of masks follows from the graph; whether it is training is what the whole model is asked to do.
     arguments.retain(|name, value| !value.is_null() && name != "mask" && name != "training");
+    let states = if recurrent { arguments.shift_remove("initial_state") } else { None };
     arguments.values_mut().for_each(|value| references(value, models));
     let mut sources = Vec::new();
-    for argument in node.get("args").and_then(Value::as_array).into_iter().flatten() {
+    let given = node.get("args").and_then(Value::as_array).into_iter().flatten();
+    for argument in given.chain(&states) {
         collect(argument, models, &mut sources);
     }
     let list = sources.into_iter().map(|source| match source {

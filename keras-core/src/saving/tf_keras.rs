@@ -4,11 +4,14 @@ use super::Dialect;
 use super::names::weight_names;
 use super::training::is_still;
 use super::version::Writer;
-use crate::array::Array;
+use crate::array::{Array, DType};
 use crate::backend::VariableId;
 use crate::error::{Error, Result};
+use crate::layers;
 use crate::models::{Model, lock};
 use crate::optimizers::OptimizerState;
+use crate::registry::Config;
+use crate::tensor::Spec;
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 
@@ -24,15 +27,20 @@ pub(super) fn model_config(value: &mut Value) {
             if functional && fields.get("class_name") == Some(&json!("Model")) {
                 fields.insert("class_name".into(), json!("Functional"));
             }
+            let config = fields.get("config");
             let takes = fields.get("class_name").and_then(Value::as_str).and_then(|class| match class {
                 "MultiHeadAttention" => Some(attended as fn(&mut Value)),
                 "SlicingOpLambda" => Some(alone as fn(&mut Value)),
-                "TFOpLambda" if !joins(fields.get("config")) => Some(alone as fn(&mut Value)),
+                "TFOpLambda" if !joins(config) => Some(alone as fn(&mut Value)),
                 _ => None,
             });
-            if let Some(takes) = takes {
-                let nodes = fields.get_mut("inbound_nodes").and_then(Value::as_array_mut);
-                nodes.into_iter().flatten().for_each(takes);
+            let cells = config.map_or_else(Vec::new, |config| stacks(config).into_iter().cloned().collect());
+            let nodes = fields.get_mut("inbound_nodes").and_then(Value::as_array_mut);
+            for node in nodes.into_iter().flatten() {
+                if let Some(takes) = takes {
+                    takes(node);
+                }
+                by_cell(node, &cells);
             }
             fields.values_mut().for_each(model_config);
         }
@@ -62,6 +70,55 @@ fn attended(node: &mut Value) {
     for (name, source) in ["value", "key"].into_iter().zip(others) {
         arguments[name] =
             source.as_array().map(|parts| parts.iter().take(3).cloned().collect()).unwrap_or_default();
+    }
+}
+
+/// The stacks of cells that a layer of that config runs: of a `Bidirectional` the forward and the backward one.
+fn stacks(config: &Value) -> Vec<&Value> {
+    let inner = |key: &str| config.get(key).and_then(|layer| layer.get("config"));
+    match (config.get("cell"), inner("layer")) {
+        (Some(cell), _) if cell.get("class_name") == Some(&json!("StackedRNNCells")) => vec![cell],
+        (None, Some(forward)) => {
+            [forward, inner("backward_layer").unwrap_or(forward)].into_iter().flat_map(stacks).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// The initial states of stacked cells, `[x, states…]`, with a list around those of each cell that has several.
+fn by_cell(node: &mut Value, stacks: &[Value]) {
+    let Some(sources) = node.as_array().filter(|sources| !stacks.is_empty() && sources.len() > 1) else {
+        return;
+    };
+    let mut sources = sources.iter().cloned();
+    let mut grouped: Vec<Value> = sources.by_ref().take(1).collect();
+    for stack in stacks {
+        match states_of(stack, &mut sources) {
+            Some(Value::Array(states)) => grouped.extend(states),
+            // Constants alone, or cells that are not known here: as it is.
+            _ => return,
+        }
+    }
+    grouped.extend(sources);
+    *node = grouped.into();
+}
+
+/// The states of a cell, taken from those that are left.
+fn states_of(cell: &Value, left: &mut impl Iterator<Item = Value>) -> Option<Value> {
+    let config = Config::from_value(cell)?;
+    if let ("StackedRNNCells", Some(cells)) = (config.class_name.as_str(), config.config.get("cells")) {
+        let mut cells: Vec<&Value> = cells.as_array()?.iter().collect();
+        if config.config.get("reverse_state_order") == Some(&json!(true)) {
+            cells.reverse();
+        }
+        return cells.into_iter().map(|cell| states_of(cell, left)).collect::<Option<_>>().map(Value::Array);
+    }
+    let step = Spec::new([None, Some(1)], DType::F32);
+    let count = layers::deserialize(&config).ok()?.definition().cell(&step).ok()??.states.len();
+    let mut states: Vec<Value> = left.take(count).collect();
+    match states.as_mut_slice() {
+        [state] => Some(state.take()),
+        _ => (states.len() == count).then(|| states.into()),
     }
 }
 
