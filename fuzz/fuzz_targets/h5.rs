@@ -1,3 +1,3 @@
 #![no_main]
 
-keras_fuzz::target!(conformance::hostile::h5);
+keras_fuzz::target!(h5);

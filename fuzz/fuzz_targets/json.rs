@@ -1,3 +1,3 @@
 #![no_main]
 
-keras_fuzz::target!(conformance::hostile::json);
+keras_fuzz::target!(json);

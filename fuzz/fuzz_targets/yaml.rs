@@ -1,3 +1,3 @@
 #![no_main]
 
-keras_fuzz::target!(conformance::hostile::yaml);
+keras_fuzz::target!(yaml);

@@ -2,20 +2,30 @@
 //! memory that lives at one time. `cargo xtask fuzz` builds and runs them, as does `cargo fuzz run h5`.
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::path::Path;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 pub use libfuzzer_sys::fuzz_target;
 
-/// A fuzz target of a reader.
+/// A fuzz target of a reader in `conformance::hostile`; it first puts down what to start from, in `corpus/`.
 #[macro_export]
 macro_rules! target {
-    ($read:path) => {
-        $crate::fuzz_target!(|bytes: &[u8]| {
+    ($format:ident) => {
+        $crate::fuzz_target!(init: $crate::seeds(stringify!($format)), |bytes: &[u8]| {
             conformance::hostile::start_anew();
-            $read(bytes);
+            conformance::hostile::$format(bytes);
         });
     };
+}
+
+/// Writes the inputs to start from.
+///
+/// # Panics
+/// If the fixtures cannot be read or the corpus not be written.
+pub fn seeds(format: &str) {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(format);
+    conformance::hostile::seeds(format, &corpus).expect("fixtures are read, the corpus is written");
 }
 
 /// The system's memory, of which only so much can be had: memory that is asked for counts, touched or not. Who asks for

@@ -121,16 +121,15 @@ pub fn start_anew() {
     k::clear_session();
 }
 
-/// Writes inputs for a fuzzer to start from, `FOLDER/FORMAT/NAME`: the fixtures that real Keras wrote, and what is written
-/// here.
+/// Writes inputs of a format for a fuzzer to start from into a folder: the fixtures that real Keras wrote, and what is
+/// written here.
 ///
 /// # Errors
 /// If a fixture cannot be read or a file not be written.
-pub fn seeds(folder: &Path) -> std::result::Result<(), Box<dyn std::error::Error>> {
-    let put = |format: &str, name: &str, bytes: &[u8]| -> std::io::Result<()> {
-        let folder = folder.join(format);
-        std::fs::create_dir_all(&folder)?;
-        std::fs::write(folder.join(name.replace('/', "_")), bytes)
+pub fn seeds(format: &str, folder: &Path) -> std::result::Result<(), Box<dyn std::error::Error>> {
+    std::fs::create_dir_all(folder)?;
+    let put = |of: &str, name: &str, bytes: &[u8]| -> std::io::Result<()> {
+        if of == format { std::fs::write(folder.join(name.replace('/', "_")), bytes) } else { Ok(()) }
     };
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
     let mut zip = zip::ZipArchive::new(std::fs::File::open(fixtures.join("files.zip"))?)?;

@@ -22,7 +22,9 @@ fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
         let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--quiet", "--workspace", "--bin", "keras", "--message-format=json"]);
+        // With an example cargo takes the features that tests ask of other crates, and builds none of them again.
+        build.args(["build", "--quiet", "--workspace", "--bin", "keras", "--example", "digits"]);
+        build.arg("--message-format=json");
         if !cfg!(debug_assertions) {
             build.arg("--release");
         }
@@ -39,7 +41,8 @@ fn program() -> &'static Path {
         let messages = String::from_utf8(output.stdout).unwrap();
         let executable = messages.lines().find_map(|line| {
             let message: serde_json::Value = serde_json::from_str(line).unwrap();
-            message["executable"].as_str().map(PathBuf::from)
+            let program = message["target"]["kind"][0] == "bin";
+            message["executable"].as_str().filter(|_| program).map(PathBuf::from)
         });
         executable.expect("cargo names what it built")
     })

@@ -29,19 +29,15 @@ pub(crate) fn run(named: &[String], seconds: u32) -> Result<()> {
         return Err(format!("choosing fuzz targets: expected {}, received {unknown}", TARGETS.join(", ")));
     }
     let folder = root().join("fuzz");
-    let corpus = folder.join("corpus").display().to_string();
-    stages.run(
-        "fuzz seeds",
-        cargo(&["run", "--quiet", "--package", "conformance", "--bin", "fuzz-seeds", "--", &corpus]),
-    )?;
     let host = host()?;
     let manifest = folder.join("Cargo.toml").display().to_string();
     let mut build =
         cargo(&["build", "--quiet", "--release", "--manifest-path", &manifest, "--target", &host, "--bins"]);
     build.env("RUSTFLAGS", FLAGS.join(" ")).env("CARGO_TARGET_DIR", folder.join("target"));
     stages.run("fuzz build", build)?;
-    for target in TARGETS.iter().filter(|target| named.is_empty() || named.iter().any(|name| name == *target))
-    {
+    let chosen = TARGETS.iter().filter(|target| named.is_empty() || named.iter().any(|name| name == *target));
+    let mut runs = Vec::new();
+    for target in chosen {
         let artifacts = folder.join("artifacts").join(target);
         std::fs::create_dir_all(&artifacts).map_err(|e| format!("making {}: {e}", artifacts.display()))?;
         let mut command = Command::new(folder.join("target").join(&host).join("release").join(target));
@@ -58,13 +54,12 @@ pub(crate) fn run(named: &[String], seconds: u32) -> Result<()> {
             // The files that the readers are given.
             command.env("TMPDIR", "/dev/shm");
         }
-        stages.run(&format!("fuzz {target}"), command).map_err(|error| {
-            format!(
-                "{error}; its input is the newest in {}: mend it, keep it in tests/fixtures/fuzz",
-                artifacts.display()
-            )
-        })?;
+        runs.push((format!("fuzz {target}"), command));
     }
+    stages.run_together(runs).map_err(|error| {
+        let artifacts = folder.join("artifacts").display().to_string();
+        format!("{error}; its input is the newest in {artifacts}: mend it, keep it in tests/fixtures/fuzz")
+    })?;
     stages.report();
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Stages: a command each, timed; the first failure ends the run.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// What went wrong, in a line.
@@ -46,18 +46,46 @@ pub(crate) fn output(mut command: Command) -> Result<String> {
 }
 
 /// The stages of a run, with the time of each.
-#[derive(Default)]
 pub(crate) struct Stages {
+    begun: Instant,
     done: Vec<(String, Duration)>,
+}
+
+impl Default for Stages {
+    fn default() -> Self {
+        Self { begun: Instant::now(), done: Vec::new() }
+    }
 }
 
 impl Stages {
     /// Runs one command, its output passing through.
-    pub(crate) fn run(&mut self, name: &str, mut command: Command) -> Result<()> {
-        let line = describe(&command);
-        eprintln!("── {name}: {line}");
-        let start = Instant::now();
-        let status = command.stdin(Stdio::null()).status().map_err(|e| format!("starting `{line}`: {e}"))?;
+    pub(crate) fn run(&mut self, name: &str, command: Command) -> Result<()> {
+        let running = Running::start(name, command)?;
+        self.finish(running)
+    }
+
+    /// Runs commands side by side, as many as there are cores, until all are done or one of those at a time failed.
+    pub(crate) fn run_together(
+        &mut self,
+        commands: impl IntoIterator<Item = (String, Command)>,
+    ) -> Result<()> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let mut commands = commands.into_iter();
+        loop {
+            let started = commands.by_ref().take(cores).map(|(name, command)| Running::start(&name, command));
+            let started: Vec<Result<Running>> = started.collect();
+            if started.is_empty() {
+                return Ok(());
+            }
+            let done: Vec<Result<()>> =
+                started.into_iter().map(|running| running.and_then(|running| self.finish(running))).collect();
+            done.into_iter().collect::<Result<()>>()?;
+        }
+    }
+
+    fn finish(&mut self, running: Running) -> Result<()> {
+        let Running { name, line, start, mut child } = running;
+        let status = child.wait().map_err(|e| format!("waiting for `{line}`: {e}"))?;
         let took = start.elapsed();
         if !status.success() {
             return Err(format!(
@@ -65,7 +93,7 @@ impl Stages {
                 took.as_secs_f64()
             ));
         }
-        self.done.push((name.to_owned(), took));
+        self.done.push((name, took));
         Ok(())
     }
 
@@ -74,8 +102,25 @@ impl Stages {
         for (name, took) in &self.done {
             eprintln!("{:>8.1} s  {name}", took.as_secs_f64());
         }
-        let total: Duration = self.done.iter().map(|(_, took)| *took).sum();
-        eprintln!("{:>8.1} s  total", total.as_secs_f64());
+        eprintln!("{:>8.1} s  total", self.begun.elapsed().as_secs_f64());
+    }
+}
+
+/// A stage that has begun.
+struct Running {
+    name: String,
+    line: String,
+    start: Instant,
+    child: Child,
+}
+
+impl Running {
+    fn start(name: &str, mut command: Command) -> Result<Self> {
+        let line = describe(&command);
+        eprintln!("── {name}: {line}");
+        let start = Instant::now();
+        let child = command.stdin(Stdio::null()).spawn().map_err(|e| format!("starting `{line}`: {e}"))?;
+        Ok(Self { name: name.to_owned(), line, start, child })
     }
 }
 

@@ -3,9 +3,10 @@
 //! A test that needs more than cargo, a C linker and the crate registry carries `#[ignore = "needs …"]` and fails, never
 //! returns early, when what it needs is missing. So the plain run leaves out exactly the ignored tests, and `--all` runs every one.
 
+use std::path::PathBuf;
 use std::process::Command;
 
-use crate::stage::{Result, Stages, cargo, output, succeeds};
+use crate::stage::{Result, Stages, cargo, output, root, succeeds};
 use crate::{libtorch, oracle};
 
 /// The tests on candle, which takes long to build: plain `cargo test` leaves them out.
@@ -44,10 +45,12 @@ pub(crate) fn run(all: bool) -> Result<()> {
         stages.run("tests", prepared(cargo(&arguments)))?;
     }
     if all {
-        let arguments = ["run", "--features", "candle,torch", "--example", "digits", "--", "compare"];
-        stages.run("digits on every backend", prepared(cargo(&arguments)))?;
+        let mut digits = Command::new(example("digits", prepared, backends)?);
+        digits.arg("compare").current_dir(root());
+        stages.run("digits on every backend", prepared(digits))?;
     }
     let mut arguments = vec!["test", "--workspace", "--doc"];
+    arguments.extend(backends);
     if all {
         arguments.extend(["--", "--include-ignored"]);
     }
@@ -65,7 +68,7 @@ pub(crate) fn run(all: bool) -> Result<()> {
             }
             println!("it needs Python 3.6 and 3.11, and downloads for them (scripts/oracle.sh --list):");
             let mut sizes = Command::new("bash");
-            sizes.arg(crate::stage::root().join("scripts").join("oracle.sh")).arg("--list");
+            sizes.arg(root().join("scripts").join("oracle.sh")).arg("--list");
             print!("{}", output(sizes)?);
             println!(
                 "and those on the torch backend, which need g++ and pip, and a download (scripts/libtorch.sh --list):"
@@ -74,6 +77,18 @@ pub(crate) fn run(all: bool) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The program of an example as the tests' build has made it: the workspace's, so that nothing is built again.
+fn example(name: &str, prepared: impl Fn(Command) -> Command, backends: [&str; 2]) -> Result<PathBuf> {
+    let mut arguments = vec!["build", "--quiet", "--workspace", "--example", name, "--message-format=json"];
+    arguments.extend(backends);
+    let messages = output(prepared(cargo(&arguments)))?;
+    let executable = messages.lines().find_map(|line| {
+        let message: serde_json::Value = serde_json::from_str(line).ok()?;
+        message["executable"].as_str().map(PathBuf::from)
+    });
+    executable.ok_or_else(|| format!("building example {name}: expected its program, cargo named none"))
 }
 
 /// The names of the tests that carry `#[ignore]`.
