@@ -1,6 +1,5 @@
 //! `cargo xtask bench`: this project beside Keras 2.15 on TensorFlow, PyTorch's C++ interface and candle-nn, on two threads each.
 
-use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::Command;
@@ -42,7 +41,7 @@ pub(crate) enum Workload {
 }
 
 /// What a workload is measured against.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Peer {
     Keras,
     Torch,
@@ -108,35 +107,29 @@ impl Workload {
     }
 }
 
-/// The programs, built, and what they need.
+/// Our program and a peer's, built, and what they need. Ours holds no backend but the one that is measured.
 struct Programs {
     /// The cargo features of ours.
-    features: String,
+    features: &'static str,
     python: PathBuf,
     environment: Vec<(&'static str, OsString)>,
 }
 
 impl Programs {
-    fn make(peers: &BTreeSet<Peer>) -> Result<Self> {
+    fn make(peer: Peer) -> Result<Self> {
         let mut stages = Stages::default();
-        let oracles = if peers.contains(&Peer::Keras) {
-            oracle::make(&mut stages, &["tf-2.15"])?
-        } else {
-            PathBuf::new()
-        };
-        let environment =
-            if peers.contains(&Peer::Torch) { libtorch::make(&mut stages)? } else { Vec::new() };
-        let others = peers.iter().filter(|peer| **peer != Peer::Keras).map(|peer| peer.backend());
-        let features = others.collect::<Vec<_>>().join(",");
+        let oracles =
+            if peer == Peer::Keras { oracle::make(&mut stages, &["tf-2.15"])? } else { PathBuf::new() };
+        let environment = if peer == Peer::Torch { libtorch::make(&mut stages)? } else { Vec::new() };
+        let features = if peer == Peer::Keras { "" } else { peer.backend() };
         let made = Self { features, python: oracles.join("tf-2.15").join("bin").join("python"), environment };
         stages.run("build", made.prepared(cargo(&made.ours("build"))))?;
-        if !made.features.is_empty() {
+        if peer != Peer::Keras {
             let manifest = root().join("benches").join("Cargo.toml").display().to_string();
-            let arguments =
-                ["build", "--release", "--manifest-path", &manifest, "--features", &made.features];
+            let arguments = ["build", "--release", "--manifest-path", &manifest, "--features", features];
             let mut build = cargo(&arguments);
             build.env("CARGO_TARGET_DIR", root().join("target"));
-            stages.run("build peers", made.prepared(build))?;
+            stages.run("build peer", made.prepared(build))?;
         }
         Ok(made)
     }
@@ -148,7 +141,7 @@ impl Programs {
     }
 
     fn ours<'a>(&'a self, verb: &'a str) -> [&'a str; 6] {
-        [verb, "--release", "--example", "bench_train", "--features", &self.features]
+        [verb, "--release", "--example", "bench_train", "--features", self.features]
     }
 
     fn our_command(&self, workload: Workload) -> Command {
@@ -177,29 +170,37 @@ impl Programs {
 /// Runs each workload `rounds` times on both sides in turn and prints every round and the median ratio.
 pub(crate) fn run(workloads: &[Workload], rounds: u32) -> Result<()> {
     let workloads = if workloads.is_empty() { Workload::value_variants() } else { workloads };
-    let programs = Programs::make(&workloads.iter().map(|workload| workload.peer()).collect())?;
-    for &workload in workloads {
-        let (name, key, peer) = (workload.name(), workload.key(), workload.peer());
-        println!("{name} on {}: {key}", peer.backend());
-        println!("{:>8} {:>14} {:>14} {:>8}", "round", peer.name(), "this project", "ratio");
-        let mut ratios = Vec::new();
-        for round in 1..=rounds {
-            let ours = || measure(programs.our_command(workload), workload);
-            let theirs = || measure(programs.peer_command(workload), workload);
-            // Who goes first alternates: a processor that warms up or slows down favours neither.
-            let (ours, theirs) = if round % 2 == 0 {
-                let ours = ours()?;
-                (ours, theirs()?)
-            } else {
-                let theirs = theirs()?;
-                (ours()?, theirs)
-            };
-            let ratio = workload.ratio(ours, theirs);
-            println!("{round:>8} {theirs:>14.4} {ours:>14.4} {ratio:>8.3}");
-            ratios.push(ratio);
+    for peer in [Peer::Keras, Peer::Torch, Peer::Candle] {
+        let mut beside = workloads.iter().filter(|workload| workload.peer() == peer).peekable();
+        if beside.peek().is_some() {
+            let programs = Programs::make(peer)?;
+            beside.try_for_each(|workload| compare(*workload, &programs, rounds))?;
         }
-        println!("{name} on {}: median ratio {:.3} of {rounds} rounds", peer.backend(), median(&mut ratios));
     }
+    Ok(())
+}
+
+fn compare(workload: Workload, programs: &Programs, rounds: u32) -> Result<()> {
+    let (name, key, peer) = (workload.name(), workload.key(), workload.peer());
+    println!("{name} on {}: {key}", peer.backend());
+    println!("{:>8} {:>14} {:>14} {:>8}", "round", peer.name(), "this project", "ratio");
+    let mut ratios = Vec::new();
+    for round in 1..=rounds {
+        let ours = || measure(programs.our_command(workload), workload);
+        let theirs = || measure(programs.peer_command(workload), workload);
+        // Who goes first alternates: a processor that warms up or slows down favours neither.
+        let (ours, theirs) = if round % 2 == 0 {
+            let ours = ours()?;
+            (ours, theirs()?)
+        } else {
+            let theirs = theirs()?;
+            (ours()?, theirs)
+        };
+        let ratio = workload.ratio(ours, theirs);
+        println!("{round:>8} {theirs:>14.4} {ours:>14.4} {ratio:>8.3}");
+        ratios.push(ratio);
+    }
+    println!("{name} on {}: median ratio {:.3} of {rounds} rounds", peer.backend(), median(&mut ratios));
     Ok(())
 }
 
