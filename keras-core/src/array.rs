@@ -246,28 +246,44 @@ impl Array {
     }
 
     /// An array of `shape` from its elements in row-major order; an error if their number does not fit.
+    ///
+    /// ```
+    /// use keras_core::Array;
+    /// assert_eq!(Array::from_vec(&[2, 1], vec![1.0_f32, 2.0])?.shape(), [2, 1]);
+    /// assert!(Array::from_vec(&[usize::MAX, 2], vec![1.0_f32]).is_err());
+    /// # Ok::<(), keras_core::Error>(())
+    /// ```
     pub fn from_vec<T: Element>(shape: &[usize], values: Vec<T>) -> Result<Self> {
         let len = values.len();
         ArrayD::from_shape_vec(IxDyn(shape), values).map(Self::wrap).map_err(|_| {
             Error::shape(
                 "array from elements",
-                format!("{} elements for shape {shape:?}", element_count(shape)),
+                format!("as many elements as shape {shape:?} has"),
                 format!("{len}"),
             )
         })
     }
 
     /// `shape` filled with one value.
+    ///
+    /// # Panics
+    /// If memory cannot hold so many elements.
     pub fn full<T: Element>(shape: &[usize], value: T) -> Self {
         Self::wrap(ArrayD::from_elem(IxDyn(shape), value))
     }
 
     /// `shape` filled with `value`, converted to `dtype`.
+    ///
+    /// # Panics
+    /// If memory cannot hold so many elements.
     pub fn full_of(dtype: DType, shape: &[usize], value: f64) -> Self {
         with_dtype!(dtype, T => Self::full(shape, T::from_f64(value)))
     }
 
     /// `shape` filled with zeros of `dtype`.
+    ///
+    /// # Panics
+    /// If memory cannot hold so many elements.
     pub fn zeros(dtype: DType, shape: &[usize]) -> Self {
         Self::full_of(dtype, shape, 0.0)
     }

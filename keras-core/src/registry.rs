@@ -183,6 +183,23 @@ impl<'a> Reader<'a> {
         self.read.extend(keys.iter().map(|&key| key.to_owned()));
     }
 
+    /// Arguments of later versions that have one value here, if nothing has read them before; null says nothing.
+    ///
+    /// # Errors
+    /// If one has another value, which would change the result.
+    pub fn only(&mut self, values: &[(&str, Value)]) -> Result<()> {
+        for (key, value) in values {
+            if self.read.iter().any(|read| read == key) {
+                continue;
+            }
+            let given = self.value(key);
+            if given.is_some_and(|given| given != value) {
+                return Err(self.wrong(key, &value.to_string()));
+            }
+        }
+        Ok(())
+    }
+
     /// An error if an argument was not read: it would change the result in Keras and not here. One that is null says
     /// nothing: it passes with a warning, the first time.
     pub fn finish(&self) -> Result<()> {

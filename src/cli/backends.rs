@@ -4,6 +4,8 @@ use super::operations::operations;
 use super::{Outcome, output};
 use clap::Args;
 use keras::backend::{Lack, Runtime, registry};
+use keras::config;
+use keras::graph::{Op, Type};
 use keras::{DType, Result};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -38,31 +40,30 @@ impl Entry {
     }
 
     /// Every operation with `native`, `decomposed` or `host`.
-    fn operations(&self) -> Vec<(&'static str, &'static str)> {
+    fn operations(&self, all: &[(Op, Vec<Type>)]) -> Vec<(&'static str, &'static str)> {
         let Ok(runtime) = &self.opened else { return Vec::new() };
         let support = |op, inputs: &[_]| runtime.supports(op, inputs).name();
-        operations()
-            .iter()
-            .map(|(op, inputs)| (op.name(), support(op, &inputs.iter().collect::<Vec<_>>())))
-            .collect()
+        all.iter().map(|(op, inputs)| (op.name(), support(op, &inputs.iter().collect::<Vec<_>>()))).collect()
     }
 }
 
 impl Backends {
     pub(crate) fn run(self) -> Outcome {
+        let device = config::settings()?.device.value.unwrap_or_default();
         let entries: Vec<Entry> = registry::names()
             .into_iter()
-            .map(|name| Entry { opened: registry::open(&name, ""), name })
+            .map(|name| Entry { opened: registry::open(&name, &device), name })
             .collect();
-        let text = if self.json { format!("{}\n", object(&entries)) } else { tables(&entries) };
+        let all = operations()?;
+        let text = if self.json { format!("{}\n", object(&entries, &all)) } else { tables(&entries, &all) };
         Ok(output::print(&text)?)
     }
 }
 
-fn object(entries: &[Entry]) -> Value {
+fn object(entries: &[Entry], all: &[(Op, Vec<Type>)]) -> Value {
     let one = |entry: &Entry| {
         let operations: Map<String, Value> =
-            entry.operations().into_iter().map(|(op, support)| (op.to_owned(), support.into())).collect();
+            entry.operations(all).into_iter().map(|(op, support)| (op.to_owned(), support.into())).collect();
         let lacks: Vec<Value> = entry
             .lacks()
             .iter()
@@ -83,7 +84,7 @@ fn object(entries: &[Entry]) -> Value {
     json!({"default": entries.first().map(|entry| &entry.name), "backends": entries.iter().map(one).collect::<Vec<_>>()})
 }
 
-fn tables(entries: &[Entry]) -> String {
+fn tables(entries: &[Entry], all: &[(Op, Vec<Type>)]) -> String {
     let mut backends = vec![["backend", "available", "devices", "element types"].map(str::to_owned).to_vec()];
     let mut operations: Vec<Vec<String>> = vec![vec!["operation".to_owned()]];
     for entry in entries {
@@ -101,7 +102,7 @@ fn tables(entries: &[Entry]) -> String {
         if let Some(header) = operations.first_mut() {
             header.push(entry.name.clone());
         }
-        for (row, (op, support)) in entry.operations().into_iter().enumerate() {
+        for (row, (op, support)) in entry.operations(all).into_iter().enumerate() {
             if column == 0 {
                 operations.push(vec![op.to_owned()]);
             }

@@ -2,7 +2,7 @@
 
 use super::data::{self, Source};
 use super::fit::targets;
-use super::model::{ModelFiles, output_names};
+use super::model::{ModelFiles, Use, output_names};
 use super::options::{Global, from_one};
 use super::training::{Judgement, name_or_json};
 use super::{Failure, Outcome, output};
@@ -101,6 +101,18 @@ impl Compare {
                     .advice("name two or more, such as ndarray,candle"),
             ));
         }
+        if let Some(name) = global.backend() {
+            let error = Error::value("--backend", "--backends alone, for compare", name);
+            return Err(Failure::Usage(error.advice("leave it out")));
+        }
+        let judged = self.judgement.given().or(self.optimizer.as_ref().map(|_| "--optimizer"));
+        if let (Some(option), true) = (judged, self.train.is_empty()) {
+            let expected = "targets to train on, which it is for";
+            return Err(Failure::Usage(
+                Error::value(option, expected, "no --train").advice("give --train, or leave it out"),
+            ));
+        }
+        global.check_threads(&self.backends)?;
         let device = config::settings()?.device.value;
         let mut engines = Vec::with_capacity(self.backends.len());
         for name in &self.backends {
@@ -140,7 +152,11 @@ impl Compare {
         let training = !self.train.is_empty();
         // Weights that no file has are the same everywhere, and so is what dropout drops.
         random::set_seed(0);
-        let model = if training { self.model.load()? } else { self.model.load_trained()? };
+        let model = if training {
+            self.model.load(Use::Training)?
+        } else {
+            self.model.load_trained(Use::Inference)?
+        };
         model.set_seed(0)?;
         model.on(engine);
         let x = data::inputs("--input", &self.input, &model)?;

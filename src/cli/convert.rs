@@ -1,7 +1,7 @@
 //! `keras convert`: a model from one kind of file to another.
 
 use super::files::check_writable;
-use super::model::ModelFiles;
+use super::model::{ModelFiles, Use};
 use super::options::Global;
 use super::predict::is;
 use super::{Failure, Outcome};
@@ -60,8 +60,10 @@ impl Convert {
         if let (Some(Output::Arrays), Some(arrays)) = (output, self.model.weights_alone()?) {
             return Ok(write_arrays(&arrays, &self.out)?);
         }
+        let whole = matches!(output, Some(Output::Hdf5 | Output::Archive));
+        let purpose = if whole { Use::Training } else { Use::Inference };
         let needs = output.is_some_and(Output::has_weights);
-        let model = if needs { self.model.load_trained()? } else { self.model.load()? };
+        let model = if needs { self.model.load_trained(purpose)? } else { self.model.load(purpose)? };
         Ok(write(&model, &self.out, dialect)?)
     }
 }

@@ -2,7 +2,7 @@
 
 use super::data::{self, Source};
 use super::fit::{sample_weight, targets};
-use super::model::{ModelFiles, output_names};
+use super::model::{ModelFiles, Use, output_names};
 use super::options::{Global, from_one};
 use super::training::Judgement;
 use super::{Outcome, output};
@@ -34,7 +34,7 @@ pub(crate) struct Evaluate {
 
 impl Evaluate {
     pub(crate) fn run(self, global: &Global) -> Outcome {
-        let model = self.model.load_trained()?;
+        let model = self.model.load_trained(Use::Training)?;
         let names = self.judgement.compile(&model, None, &output_names(&model)?)?;
         let x = data::inputs("--x", &self.x, &model)?;
         let y = targets("--y", &self.y, &names)?;

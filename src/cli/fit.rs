@@ -5,7 +5,7 @@ use super::convert::{Output, write};
 use super::data::{self, Found, Source};
 use super::files::check_writable;
 use super::history::HistoryFile;
-use super::model::{ModelFiles, output_names};
+use super::model::{ModelFiles, Use, output_names};
 use super::options::{Global, fraction, from_one, from_zero, seed};
 use super::training::{Judgement, json, name_or_json};
 use clap::Args;
@@ -82,7 +82,7 @@ impl Fit {
         // Before the model is read: its initial weights follow the seed.
         let seed = self.seed.unwrap_or_else(|| random::fresh_seed() as u32);
         random::set_seed(seed);
-        let model = self.model.load()?;
+        let model = self.model.load(Use::Training)?;
         if self.seed.is_some() || !model.is_resumed() {
             // Whatever the file says: the seed counts, for the order of samples and for what the model draws.
             random::set_seed(seed);

@@ -5,7 +5,7 @@ use clap::Args;
 use keras::backend::Variable;
 use keras::models::Model;
 use keras::saving::{
-    LoadWeights, is_layers_model, load_model, model_from_json, model_from_yaml, read_weights,
+    Load, LoadWeights, is_layers_model, load_model_with, model_from_json, model_from_yaml, read_weights,
 };
 use keras::{Array, Error, Result, npy};
 use std::path::{Path, PathBuf};
@@ -21,18 +21,27 @@ pub(crate) struct ModelFiles {
     weights: Option<PathBuf>,
 }
 
+/// What a model is read for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// Its losses, metrics and optimizer count.
+    Training,
+    /// Whatever it was compiled with: unknown losses are no matter.
+    Inference,
+}
+
 impl ModelFiles {
     /// The model; where no file has its weights, they are fresh.
     ///
     /// # Errors
     /// If a file cannot be read, is not of an accepted kind, or the weights do not fit the model.
-    pub(crate) fn load(&self) -> Result<Model> {
-        Ok(self.read()?.0)
+    pub(crate) fn load(&self, purpose: Use) -> Result<Model> {
+        Ok(self.read(purpose)?.0)
     }
 
     /// The model with the weights that it learned; an error if no file has them.
-    pub(crate) fn load_trained(&self) -> Result<Model> {
-        let (model, trained) = self.read()?;
+    pub(crate) fn load_trained(&self, purpose: Use) -> Result<Model> {
+        let (model, trained) = self.read(purpose)?;
         let weightless = || model.as_layer().is_ok() && model.weights().is_empty();
         if !trained && !weightless() {
             let what = format!("model {}", self.model.display());
@@ -53,8 +62,8 @@ impl ModelFiles {
     }
 
     /// The model, and whether a file has its weights.
-    fn read(&self) -> Result<(Model, bool)> {
-        let (model, whole) = read_model(&self.model)?;
+    fn read(&self, purpose: Use) -> Result<(Model, bool)> {
+        let (model, whole) = read_model(&self.model, purpose)?;
         if let Some(path) = &self.weights {
             load_weights(&model, path)?;
         }
@@ -63,8 +72,9 @@ impl ModelFiles {
 }
 
 /// A model, and whether the file has its weights.
-fn read_model(path: &Path) -> Result<(Model, bool)> {
+fn read_model(path: &Path, purpose: Use) -> Result<(Model, bool)> {
     let what = format!("model {}", path.display());
+    let options = Load::new().compile(purpose == Use::Training);
     let text = || {
         std::fs::read_to_string(path).map_err(|error| {
             Error::file(&what, "a readable text file", super::files::reason(&error))
@@ -72,12 +82,12 @@ fn read_model(path: &Path) -> Result<(Model, bool)> {
         })
     };
     match Content::of(&what, path)? {
-        Content::Hdf5 | Content::Zip => Ok((load_model(path)?, true)),
+        Content::Hdf5 | Content::Zip => Ok((load_model_with(path, &options)?, true)),
         // Some editors put a byte order mark in front.
         Content::Json | Content::Pipe => {
             let text = text()?;
             if is_layers_model(&text) {
-                return Ok((load_model(path)?, true));
+                return Ok((load_model_with(path, &options)?, true));
             }
             let model = model_from_json(text.trim_start_matches('\u{FEFF}'));
             Ok((model.map_err(|error| error.within(what))?, false))

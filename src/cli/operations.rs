@@ -1,14 +1,16 @@
 //! Every operation that a backend may have a kernel for, on operands it typically has.
 
 use keras::DType::{self, Bool, F32, I32, I64};
+use keras::backend::{Backend, reference::Reference};
 use keras::graph::{
-    ArgReduce, Binary, Compare, ConvSpec, Cumulative, Distribution, Logical, Op, PoolSpec, Reduce, SliceSpec,
-    Type, Unary,
+    ArgReduce, Binary, Compare, ConvSpec, Cumulative, Distribution, GateActivation, Logical, Op, PoolSpec,
+    RecurrentCell, RecurrentDropout, RecurrentSpec, Reduce, SliceSpec, Type, Unary,
 };
+use keras::{Array, Result};
 
 /// The operations with the types of their operands. Sources that live in the engine (feeds, variables, literals) and
 /// control (loops, host functions) are the same on every backend.
-pub(crate) fn operations() -> Vec<(Op, Vec<Type>)> {
+pub(crate) fn operations() -> Result<Vec<(Op, Vec<Type>)>> {
     let ty = |dtype: DType, shape: &[usize]| Type::new(shape, dtype);
     let matrix = || ty(F32, &[2, 4]);
     let (image, kernel, pooled) = (ty(F32, &[1, 4, 4, 2]), ty(F32, &[3, 3, 2, 2]), ty(F32, &[1, 2, 2, 2]));
@@ -54,5 +56,27 @@ pub(crate) fn operations() -> Vec<(Op, Vec<Type>)> {
     }
     all.push((Op::Softmax, vec![matrix()]));
     all.push((Op::LogSoftmax, vec![matrix()]));
-    all
+    all.extend(recurrent()?);
+    Ok(all)
+}
+
+/// An LSTM of two units over three steps, and its gradient, which reads what it leaves in reserve.
+fn recurrent() -> Result<[(Op, Vec<Type>); 2]> {
+    let spec = RecurrentSpec {
+        cell: RecurrentCell::Lstm,
+        activation: GateActivation::Tanh,
+        recurrent_activation: GateActivation::Sigmoid,
+        reverse: false,
+        mask: None,
+        dropout: RecurrentDropout::None,
+    };
+    let zeros = |shape: &[usize]| Array::zeros(F32, shape);
+    let state = || zeros(&[1, 2]);
+    let operands = vec![zeros(&[1, 3, 8]), zeros(&[2, 8]), state(), state()];
+    let results = Reference.composite(&Op::Recurrent(spec), &operands, &[true; 8])?;
+    let reserve = results.into_iter().flatten().skip(3);
+    let backward = operands.iter().cloned().chain(reserve).chain([zeros(&[1, 3, 2]), state(), state()]);
+    let types = |arrays: Vec<Array>| arrays.iter().map(|x| Type::new(x.shape(), x.dtype())).collect();
+    let backward = types(backward.collect());
+    Ok([(Op::Recurrent(spec), types(operands)), (Op::RecurrentGrad(spec, true), backward)])
 }

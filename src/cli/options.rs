@@ -103,13 +103,23 @@ impl Global {
             use_threads(threads);
         }
         let settings = settings::settings()?;
-        if self.threads.is_some() && settings.backend.value.as_deref() == Some("candle") {
+        self.check_threads(settings.backend.value.as_slice())
+    }
+
+    /// An error if `--threads` is given and one of these backends takes no number of threads.
+    pub(crate) fn check_threads(&self, backends: &[String]) -> Outcome {
+        if self.threads.is_some() && backends.iter().any(|name| name == "candle") {
             let error = Error::value("--threads", "a backend that takes a number of threads", "candle");
             return Err(Failure::Usage(
                 error.advice("leave it out: candle takes it from the variable RAYON_NUM_THREADS"),
             ));
         }
         Ok(())
+    }
+
+    /// The backend that it names.
+    pub(crate) fn backend(&self) -> Option<&str> {
+        self.backend.as_deref()
     }
 
     /// How verbose progress is: 1 draws on a terminal alone.

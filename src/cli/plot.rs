@@ -2,7 +2,7 @@
 
 use super::Outcome;
 use super::files::check_writable;
-use super::model::ModelFiles;
+use super::model::{ModelFiles, Use};
 use super::predict::is;
 use clap::Args;
 use keras::utils::{PlotModel, plot_model};
@@ -42,7 +42,7 @@ impl Plot {
             .rankdir(self.rankdir)
             .expand_nested(self.expand_nested)
             .dpi(self.dpi);
-        Ok(plot_model(&self.model.load()?, &self.out, options)?)
+        Ok(plot_model(&self.model.load(Use::Inference)?, &self.out, options)?)
     }
 }
 

@@ -3,7 +3,7 @@
 use super::Outcome;
 use super::data::{self, Source};
 use super::files::check_writable;
-use super::model::{ModelFiles, output_names};
+use super::model::{ModelFiles, Use, output_names};
 use super::options::{Global, from_one};
 use clap::Args;
 use keras::training;
@@ -29,7 +29,7 @@ pub(crate) struct Predict {
 
 impl Predict {
     pub(crate) fn run(self, global: &Global) -> Outcome {
-        let model = self.model.load_trained()?;
+        let model = self.model.load_trained(Use::Inference)?;
         let names = output_names(&model)?;
         let what = format!("--output {}", self.output.display());
         if names.len() > 1 && !is(&self.output, "npz") {

@@ -1,6 +1,6 @@
 //! `keras summary`: the layers of a model, their output shapes and parameters.
 
-use super::model::ModelFiles;
+use super::model::{ModelFiles, Use};
 use super::{Outcome, output};
 use clap::Args;
 use keras::Result;
@@ -20,7 +20,7 @@ pub(crate) struct Summary {
 
 impl Summary {
     pub(crate) fn run(self) -> Outcome {
-        let model = self.model.load()?;
+        let model = self.model.load(Use::Inference)?;
         let text = if self.json { format!("{}\n", object(&model)?) } else { model.summary()? };
         Ok(output::print(&text)?)
     }

@@ -23,6 +23,13 @@ pub(crate) struct Judgement {
 }
 
 impl Judgement {
+    /// The first of its options that is given.
+    pub(crate) fn given(&self) -> Option<&'static str> {
+        let options =
+            [("--loss", &self.loss), ("--loss-weights", &self.loss_weights), ("--metrics", &self.metrics)];
+        options.into_iter().find_map(|(name, value)| value.as_ref().map(|_| name))
+    }
+
     /// Compiles the model by the options, and by its file for what they do not say. The names of the outputs that have
     /// targets then.
     ///

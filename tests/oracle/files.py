@@ -251,6 +251,16 @@ def nested():
     return keras.models.Model([a, b], [L.Dense(2, name="one")(h), L.Dense(1, activation="sigmoid", name="two")(h)], name="net")
 
 
+def classified():
+    return keras.models.Sequential([L.Dense(4, activation="tanh", input_shape=(5,)), L.Dense(3, activation="softmax")])
+
+
+def masked_attention():
+    """Who attends to whom is an input."""
+    x, m = keras.Input((4, 3), name="x"), keras.Input((4, 4), dtype="int32", name="m")
+    return headed([x, m], L.MultiHeadAttention(2, 3, use_bias=False)(x, x, attention_mask=m))
+
+
 def rs_of(name):
     return np.random.RandomState(zlib.crc32(name.encode()) & 0x7FFFFFFF)
 
@@ -281,6 +291,10 @@ def cases(fixtures):
             kind, gradient = OPTIMIZERS[count % len(OPTIMIZERS)], graph["name"] + "/grad_input_0" in recorded
             yield case("operation_" + graph["name"], lambda g=graph, d=gradient: operation_model(g, d), lambda k=kind: optimizer(k), batch=2)
             count += 1
+        yield case("attention_mask", masked_attention, lambda: optimizer("Adam"), below=2)
+        M = keras.metrics
+        yield case("metrics", classified, lambda: optimizer("Adam"), dict(
+            loss=keras.losses.CategoricalCrossentropy(), metrics=[M.AUC(), M.MeanIoU(2), M.CategoricalCrossentropy(), M.CosineSimilarity(), M.Precision()]))
     for kind in OPTIMIZERS:
         yield case("optimizer_" + kind, plain, lambda k=kind: optimizer(k), dict(loss="mse", metrics=["mae"]))
     yield case("optimizer_momentum", plain, lambda: optimizer("SGD", momentum=0.9, nesterov=True, decay=0.1), dict(loss="mae"))

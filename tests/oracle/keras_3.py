@@ -182,6 +182,10 @@ def cases():
     yield "attention", attention, "Adam", dict(), dict(loss="mse")
     yield "translated", translated, "Adam", dict(), dict(loss="mse")
     yield "stacked_states", stacked_states, "Adam", dict(), dict(loss="mse")
+    yield "objects", plain, "Adam", dict(), dict(
+        loss=keras.losses.LogCosh(), metrics=[keras.metrics.RootMeanSquaredError(name="rms"), "mae"])
+    yield "object_from_logits", plain, "SGD", dict(), dict(
+        loss=keras.losses.BinaryCrossentropy(from_logits=True), weighted_metrics=[keras.metrics.BinaryCrossentropy(from_logits=True)])
     yield "nested", nested, "Adam", dict(), dict(
         loss={"one": "mse", "two": "binary_crossentropy"}, loss_weights={"one": 0.5, "two": 2.0}, metrics={"two": ["accuracy"]})
 

@@ -14,7 +14,8 @@ expect("2.15.0")
 CASES = {
     "add": lambda x, y, i: x + y, "add_number": lambda x, y, i: x + 1.0, "add_row": lambda x, y, i: x + tf.constant([1.0, 2.0, 3.0]), "number_minus": lambda x, y, i: 1 - x,
     "subtract": lambda x, y, i: x - y, "multiply": lambda x, y, i: x * 2, "divide": lambda x, y, i: x / (y + 3), "number_over": lambda x, y, i: 1 / (x + 3),
-    "floordiv": lambda x, y, i: x // 0.3, "mod": lambda x, y, i: x % 0.3, "pow": lambda x, y, i: x ** 3, "negative": lambda x, y, i: -x, "abs": lambda x, y, i: abs(x),
+    "int_truediv": lambda x, y, i: tf.cast(i / 2, "float32"), "int_floordiv": lambda x, y, i: tf.cast((i - 3) // 2, "float32"),
+    "int_mod": lambda x, y, i: tf.cast((i - 3) % 2, "float32"), "int_mean": lambda x, y, i: tf.cast(tf.reduce_mean(i - 3, axis=1, keepdims=True), "float32"), "floordiv": lambda x, y, i: x // 0.3, "mod": lambda x, y, i: x % 0.3, "pow": lambda x, y, i: x ** 3, "negative": lambda x, y, i: -x, "abs": lambda x, y, i: abs(x),
     "matmul": lambda x, y, i: x @ tf.transpose(y, [0, 2, 1]), "matmul_transposed": lambda x, y, i: tf.matmul(x, y, transpose_b=True), "matmul_constant": lambda x, y, i: tf.matmul(x, tf.constant([[1.0], [2.0], [3.0]])),
     "concat": lambda x, y, i: tf.concat([x, y], axis=-1), "stack": lambda x, y, i: tf.stack([x, y], axis=1), "reshape": lambda x, y, i: tf.reshape(x, (-1, 12)),
     "reshape_by_shape": lambda x, y, i: tf.reshape(x, (tf.shape(x)[0], -1)), "reshape_by_unstacked": lambda x, y, i: tf.reshape(x, [tf.unstack(tf.shape(x))[0], 2, 6]),

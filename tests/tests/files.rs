@@ -32,7 +32,7 @@ fn unpacked(name: &str) -> tempfile::TempDir {
     folder
 }
 
-fn path(name: &str) -> PathBuf {
+pub(super) fn path(name: &str) -> PathBuf {
     folder().join(name)
 }
 

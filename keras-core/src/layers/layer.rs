@@ -214,20 +214,27 @@ impl LayerRef {
             "training" => !value.is_boolean(),
             name => !self.definition().takes_argument(name),
         }) {
+            let advice = match name.as_str() {
+                "mask" => "a mask follows from the layers in front: Masking, or an Embedding with mask_zero",
+                _ => "leave it out",
+            };
             return Err(Error::name(
                 "call",
                 "the argument training (true or false) and what the layer's own call takes",
                 format!("{name:?}: {value}"),
-            ));
+            )
+            .advice(advice));
         }
         if inputs.is_empty() {
             return Err(Error::value("call", "at least one input", "none"));
         }
         let specs = inputs.iter().map(Tensor::spec).collect::<Result<Vec<_>>>()?;
         let before = self.built();
-        self.build(&specs)?;
+        let operands = self.definition().operands(&arguments, specs.len());
+        let operands: Vec<Spec> = operands.into_iter().filter_map(|i| specs.get(i).cloned()).collect();
+        self.build(&operands)?;
         // Weights made for other inputs may not fit these: stated shapes do not know, a trace does.
-        if before.is_some_and(|built| !built.weights.is_empty() && *built.inputs != specs) {
+        if before.is_some_and(|built| !built.weights.is_empty() && *built.inputs != operands) {
             self.probe(&specs, &arguments)?;
         }
         let masked: Vec<bool> = inputs.iter().map(Tensor::is_masked).collect();

@@ -197,6 +197,12 @@ pub trait Layer: Any + Send + Sync {
         false
     }
 
+    /// Which of so many inputs of a call with those arguments the weights are made for; all of them if not said otherwise.
+    fn operands(&self, arguments: &Arguments, inputs: usize) -> Vec<usize> {
+        let _ = arguments;
+        (0..inputs).collect()
+    }
+
     /// Whether states are carried from batch to batch; such layers update even when they do not learn.
     fn stateful(&self) -> bool {
         false

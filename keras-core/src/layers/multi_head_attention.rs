@@ -5,7 +5,7 @@ use super::attention::causal_mask;
 use super::check::{dtype, known, positive};
 use super::dropout::drop_out;
 use super::registry::Read;
-use super::{Base, Build, Call, Layer, options::one_or_list};
+use super::{Arguments, Base, Build, Call, Layer, input_index, options::one_or_list};
 use crate::error::{Error, Result};
 use crate::k;
 use crate::registry::{Config, Reader};
@@ -14,6 +14,15 @@ use crate::tensor::{Spec, Tensor};
 use serde_json::{Value, json};
 
 const CLASS: &str = "MultiHeadAttention";
+const MASK: &str = "attention_mask";
+
+/// Which inputs are the value and the key: those in their order, unless arguments of the call name them.
+fn places(named: impl Fn(&str) -> Option<usize>, inputs: usize) -> (Option<usize>, Option<usize>) {
+    let (value, key, mask) = (named("value"), named("key"), named(MASK));
+    let mut free = (1..inputs).filter(|i| ![mask, value, key].contains(&Some(*i)));
+    let value = value.or_else(|| free.next());
+    (value, key.or_else(|| free.next()).or(value))
+}
 
 /// Attention in several heads, each on projections of its own (Vaswani et al., 2017), called on `[query, value]` or
 /// `[query, value, key]`: `(batch, steps…, features)` to the same shape, or with `output_shape` as its last axes.
@@ -256,12 +265,8 @@ impl Layer for MultiHeadAttention {
     }
 
     fn call(&self, cx: &mut Call, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
-        // Inputs in their order, unless arguments of the call name them.
-        let mask_at = cx.input_of("attention_mask");
-        let mut free = (1..inputs.len())
-            .filter(|i| ![mask_at, cx.input_of("value"), cx.input_of("key")].contains(&Some(*i)));
-        let value_at = cx.input_of("value").or_else(|| free.next());
-        let key_at = cx.input_of("key").or_else(|| free.next()).or(value_at);
+        let (value_at, key_at) = places(|name| cx.input_of(name), inputs.len());
+        let mask_at = cx.input_of(MASK);
         let input = |at: Option<usize>, name: &str| {
             at.and_then(|at| inputs.get(at)).ok_or_else(|| {
                 Error::value(CLASS, "[query, value] or [query, value, key]", format!("no {name}"))
@@ -335,7 +340,13 @@ impl Layer for MultiHeadAttention {
     }
 
     fn takes_argument(&self, name: &str) -> bool {
-        ["value", "key", "attention_mask", "use_causal_mask", "return_attention_scores"].contains(&name)
+        ["value", "key", MASK, "use_causal_mask", "return_attention_scores"].contains(&name)
+    }
+
+    fn operands(&self, arguments: &Arguments, inputs: usize) -> Vec<usize> {
+        let named = |name: &str| arguments.get(name).and_then(input_index);
+        let (value, key) = places(named, inputs);
+        [Some(0), value, key.filter(|_| key != value)].into_iter().flatten().collect()
     }
 
     /// The mask of the query.

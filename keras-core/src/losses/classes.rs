@@ -5,7 +5,7 @@ use super::{Loss, OnLogits, Reduction, functions};
 use crate::error::Result;
 use crate::registry::{Config, Reader};
 use crate::tensor::Tensor;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Reads an argument of a class, and writes it.
 trait Argument: Sized {
@@ -83,7 +83,8 @@ macro_rules! class {
                     $($argument: Argument::read(&mut reader, stringify!($argument), plain.$argument)?,)*
                 };
                 // tf.keras writes these; they say what is the case here.
-                reader.ignore(&["axis", "fn"]);
+                reader.ignore(&["fn"]);
+                reader.only(&[("axis", json!(-1)), ("ignore_class", Value::Null)])?;
                 reader.finish()?;
                 Ok(made)
             }

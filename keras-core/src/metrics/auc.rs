@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::k;
 use crate::registry::Config;
 use crate::tensor::Tensor;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// The curve of [`AUC`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -121,6 +121,12 @@ impl AUC {
             made =
                 made.thresholds(list.ok_or_else(|| reader.wrong("thresholds", "null or a list of numbers"))?);
         }
+        reader.only(&[
+            ("multi_label", json!(false)),
+            ("num_labels", Value::Null),
+            ("label_weights", Value::Null),
+            ("from_logits", json!(false)),
+        ])?;
         reader.finish()?;
         made.check()?;
         Ok(made)

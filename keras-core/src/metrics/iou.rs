@@ -9,7 +9,7 @@ use crate::k;
 use crate::losses;
 use crate::registry::Config;
 use crate::tensor::Tensor;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// The mean over classes of TP/(TP + FP + FN), for targets and predictions that are class numbers. Classes that occur
 /// in neither do not count.
@@ -35,6 +35,12 @@ impl MeanIoU {
         let mut reader = config.reader();
         let name = ObjectName::read(&mut reader)?;
         let num_classes = reader.required_count("num_classes")?;
+        reader.only(&[
+            ("ignore_class", Value::Null),
+            ("sparse_y_true", json!(true)),
+            ("sparse_y_pred", json!(true)),
+            ("axis", json!(-1)),
+        ])?;
         reader.finish()?;
         Ok(Self { name, num_classes })
     }

@@ -8,7 +8,7 @@ use crate::layers::{automatic_name, snake_case};
 use crate::losses;
 use crate::registry::{Config, Reader};
 use crate::tensor::Tensor;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::sync::OnceLock;
 
 /// The name of a metric object: given, or made when first asked for (`auc_1`).
@@ -187,6 +187,7 @@ macro_rules! classes {
                     $($argument: Argument::read(&mut reader, stringify!($argument), plain.$argument)?,)*
                 };
                 reader.ignore(&["dtype", "fn"]);
+                reader.only(&[("axis", json!(-1)), ("ignore_class", Value::Null)])?;
                 reader.finish()?;
                 Ok(made)
             }

@@ -30,12 +30,15 @@ pub(super) fn plain(value: &mut Value) {
 fn functional(config: &mut Map<String, Value>) {
     let Some(layers) = config.get_mut("layers").and_then(Value::as_array_mut) else { return };
     let models = models_of(layers);
+    let operations: HashSet<String> =
+        layers.iter().filter(|layer| is_operation(layer)).filter_map(name_of).map(str::to_owned).collect();
     let mut later = false;
     for layer in layers.iter_mut() {
         let recurrent = is_recurrent(layer);
         let Some(nodes) = layer.get_mut("inbound_nodes").and_then(Value::as_array_mut) else { continue };
         for node in nodes.iter_mut().filter(|node| node.is_object()) {
             later = true;
+            without_mask(node, &operations);
             *node = call(node, recurrent, &models);
         }
     }
@@ -65,28 +68,55 @@ fn models_of(layers: &[Value]) -> HashSet<String> {
     let is_model = |layer: &Value| {
         matches!(layer.get("class_name").and_then(Value::as_str), Some("Functional" | "Sequential" | "Model"))
     };
-    let name = |layer: &Value| layer.get("name").and_then(Value::as_str).map(str::to_owned);
-    layers.iter().filter(|layer| is_model(layer)).filter_map(name).collect()
+    layers.iter().filter(|layer| is_model(layer)).filter_map(name_of).map(str::to_owned).collect()
+}
+
+fn name_of(layer: &Value) -> Option<&str> {
+    layer.get("name").and_then(Value::as_str)
+}
+
+/// HDF5 names no modules: an operation is told by having no type, which every layer has.
+fn is_operation(layer: &Value) -> bool {
+    layer.get("config").is_some_and(|config| config.get("name").is_some() && config.get("dtype").is_none())
+}
+
+/// Drops the mask of a call where operations have made it of what masked layers say: here it follows from those. A mask
+/// that is an input, or comes from a layer, stays.
+fn without_mask(node: &mut Value, operations: &HashSet<String>) {
+    let Some(arguments) = node.get_mut("kwargs").and_then(Value::as_object_mut) else { return };
+    let mut makers = HashSet::new();
+    if let Some(mask) = arguments.get("mask") {
+        histories(mask, &mut makers);
+    }
+    if makers.is_subset(operations) {
+        arguments.shift_remove("mask");
+    }
+}
+
+/// The names of what made the tensors inside.
+fn histories(value: &Value, found: &mut HashSet<String>) {
+    match value {
+        Value::Array(items) => items.iter().for_each(|item| histories(item, found)),
+        Value::Object(fields) => match fields.get("keras_history").and_then(|history| history.get(0)) {
+            Some(Value::String(name)) => {
+                found.insert(name.clone());
+            }
+            _ => fields.values().for_each(|item| histories(item, found)),
+        },
+        _ => {}
+    }
 }
 
 /// Drops the operations that only computed masks: nothing else reads them.
 fn without_masks(layers: &mut Vec<Value>, ends: &Value) {
-    // HDF5 names no modules: an operation is told by having no type, which every layer has.
-    let is_operation = |layer: &Value| {
-        layer
-            .get("config")
-            .is_some_and(|config| config.get("name").is_some() && config.get("dtype").is_none())
-    };
     loop {
         let mut read = HashSet::new();
         texts(ends, &mut read);
         for nodes in layers.iter().filter_map(|layer| layer.get("inbound_nodes")) {
             texts(nodes, &mut read);
         }
-        let idle = |layer: &Value| {
-            is_operation(layer)
-                && layer.get("name").and_then(Value::as_str).is_some_and(|name| !read.contains(name))
-        };
+        let idle =
+            |layer: &Value| is_operation(layer) && name_of(layer).is_some_and(|name| !read.contains(name));
         let before = layers.len();
         let kept: Vec<Value> = layers.iter().filter(|layer| !idle(layer)).cloned().collect();
         *layers = kept;
@@ -229,8 +259,8 @@ fn tensors_in(value: &mut Value) {
 /// `[[name, node, tensor, arguments], …]` of `{"args": […], "kwargs": {…}}`; a recurrent layer's initial states are inputs.
 fn call(node: &Value, recurrent: bool, models: &HashSet<String>) -> Value {
     let mut arguments = node.get("kwargs").and_then(Value::as_object).cloned().unwrap_or_default();
-    // What is said of masks follows from the graph; whether it is training is what the whole model is asked to do.
-    arguments.retain(|name, value| !value.is_null() && name != "mask" && name != "training");
+    // Whether it is training is what the whole model is asked to do.
+    arguments.retain(|name, value| !value.is_null() && name != "training");
     let states = if recurrent { arguments.shift_remove("initial_state") } else { None };
     arguments.values_mut().for_each(|value| references(value, models));
     let mut sources = Vec::new();

@@ -180,11 +180,29 @@ pub(super) fn compile_config(config: &Value, writer: Writer) -> Result<Value> {
     }
     if let Some(fields) = config.as_object_mut() {
         fields.shift_remove("optimizer_config");
+        for (key, module) in
+            [("loss", "keras.losses"), ("metrics", "keras.metrics"), ("weighted_metrics", "keras.metrics")]
+        {
+            fields.get_mut(key).into_iter().for_each(|value| found_in(value, module));
+        }
         optimizer["module"] = json!("keras.optimizers");
         optimizer["registered_name"] = Value::Null;
         fields.insert("optimizer".into(), optimizer);
     }
     Ok(config)
+}
+
+/// Says of every object inside where its class is found.
+fn found_in(value: &mut Value, module: &str) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(|item| found_in(item, module)),
+        Value::Object(fields) if fields.contains_key("class_name") => {
+            fields.insert("module".into(), json!(module));
+            fields.insert("registered_name".into(), Value::Null);
+        }
+        Value::Object(fields) => fields.values_mut().for_each(|item| found_in(item, module)),
+        _ => {}
+    }
 }
 
 /// The optimizer's state under the names of its legacy optimizers: `Adam/iter:0, Adam/dense/kernel/m:0, …`.

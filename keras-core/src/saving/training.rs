@@ -359,6 +359,11 @@ pub(super) fn restore(
         Err(Error::value("optimizer state", format!("{own} numbers"), held.to_string()))
     } else {
         let values = stored.iter().map(Stored::read).collect::<Result<Vec<_>>>()?;
+        if matches!(values.as_slice(), [steps] if own > 1 && *steps == Array::zeros(steps.dtype(), steps.shape()))
+        {
+            // tf.keras has made no slots before the first step.
+            return Ok(());
+        }
         order(values).and_then(|values| optimizer.set_weights(&values))
     };
     if let Err(error) = loaded {

@@ -16,6 +16,23 @@ fn backends_to_compare_are_two_that_exist() {
     place.fails(2, &tolerance, &["--tolerance"]);
 }
 
+/// An option that would change nothing is an error.
+#[test]
+fn what_is_for_training_needs_targets() {
+    let place = Place::new();
+    place.put("model.json", sequential(&[dense("line", 3, 2)]));
+    let compare = ["compare", "model.json", "--input", "x.npy", "--backends", "ndarray,candle"];
+    for option in [
+        ["--loss", "mse"],
+        ["--optimizer", "sgd"],
+        ["--metrics", "mae"],
+        ["--loss-weights", "[1.0]"],
+        ["--backend", "ndarray"],
+    ] {
+        place.fails(2, &[compare.as_slice(), &option].concat(), &[option[0], "leave it out"]);
+    }
+}
+
 #[cfg(any(feature = "candle", feature = "torch"))]
 mod with_another {
     use super::*;

@@ -4,6 +4,8 @@ use super::Place;
 use super::files::{dense, floats, read_floats, sequential};
 use keras_core::saving::load_model;
 use serde_json::Value;
+use std::collections::HashSet;
+use std::ffi::OsString;
 use std::time::Duration;
 
 fn line() -> Place {
@@ -149,4 +151,20 @@ fn a_save_that_is_killed_leaves_the_old_file_or_the_new_one() {
         if place.get("target.h5") == before { kept += 1 } else { replaced += 1 }
     }
     assert!(kept > 0, "every save was through before it was killed: {replaced}");
+
+    // Killed as soon as there is something beside the target, or a little later.
+    let listed = || std::fs::read_dir(place.path("")).unwrap().map(|entry| entry.unwrap().file_name());
+    let mut amid = 0;
+    for i in 0..20 {
+        let before: HashSet<OsString> = listed().collect();
+        let mut child = place.command(&["convert", "new.h5", "target.h5"]).spawn().unwrap();
+        let written = || listed().any(|name| !before.contains(&name));
+        while !written() && child.try_wait().unwrap().is_none() {}
+        std::thread::sleep(Duration::from_micros(100 * i));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        amid += usize::from(written());
+        load_model(place.path("target.h5")).unwrap();
+    }
+    assert!(amid > 0, "no save was killed while it wrote");
 }

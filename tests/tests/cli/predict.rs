@@ -64,3 +64,28 @@ fn other_outputs_are_wrong_usage() {
         place.fails(2, &[&PREDICT[..], &[output]].concat(), &[".npy or .npz", output]);
     }
 }
+
+/// What a model was compiled with is no matter where nothing is trained: its own loss is unknown here.
+#[test]
+fn a_model_with_an_unknown_loss_predicts() {
+    let place = Place::new();
+    std::fs::copy(crate::files::path("k231/c3.h5"), place.path("m.h5")).unwrap();
+    for arguments in
+        [["summary", "m.h5"].as_slice(), &["convert", "m.h5", "w.npz"], &["convert", "m.h5", "m.json"]]
+    {
+        place.result(arguments);
+    }
+    let model = keras_core::saving::load_model_with(
+        place.path("m.h5"),
+        &keras_core::saving::Load::new().compile(false),
+    );
+    let shape: Vec<usize> = model.unwrap().inputs().unwrap()[0].spec().unwrap().shape[1..]
+        .iter()
+        .map(|len| len.unwrap())
+        .collect();
+    let shape = [&[2], shape.as_slice()].concat();
+    place.put("x.npy", floats(&shape, &vec![0.5; shape.iter().product()]));
+    place.result(&["predict", "m.h5", "--input", "x.npy", "--output", "y.npy"]);
+    place.fails(1, &["evaluate", "m.h5", "--x", "x.npy", "--y", "y.npy"], &["myloss"]);
+    place.fails(1, &["convert", "m.h5", "other.h5"], &["myloss"]);
+}

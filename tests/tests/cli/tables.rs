@@ -90,12 +90,19 @@ fn backends_tells_devices_and_operations() {
     let operations = ndarray["operations"].as_object().unwrap();
     assert!(operations.len() > 60, "{}", operations.len());
     assert!(operations.values().all(|support| support == "native" || support == "decomposed"));
-    assert_eq!(operations["matmul"], "native");
+    for operation in ["matmul", "recurrent", "recurrent_grad"] {
+        assert_eq!(operations[operation], "native");
+    }
 
     let table = place.result(&["backends"]);
     for name in operations.keys() {
         assert!(table.lines().any(|line| line.split_whitespace().next() == Some(name)), "{name}");
     }
+
+    let object: Value =
+        serde_json::from_str(&place.result(&["backends", "--json", "--device", "cuda:7"])).unwrap();
+    assert_eq!(object["backends"][0]["available"], false);
+    assert!(object["backends"][0]["reason"].as_str().unwrap().contains("cuda:7"));
 
     let mut command = place.command(&["backends", "--json"]);
     let output = ran(command.env("KERAS_NUM_THREADS", "none"));

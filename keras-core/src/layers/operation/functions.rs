@@ -17,6 +17,30 @@ fn square_root(x: &Tensor) -> Tensor {
     k::op("sqrt", &[x], |graph, values| graph.unary(Unary::Sqrt, k::nth(values, 0)?))
 }
 
+/// x / y as TensorFlow has it: of whole numbers a number of floating point, wider if they are.
+fn true_quotient(x: &Tensor, y: &Tensor) -> Tensor {
+    let to = match x.dtype() {
+        Ok(DType::U8) => DType::F32,
+        Ok(DType::I32 | DType::I64) => DType::F64,
+        _ => return k::div(x, y),
+    };
+    k::cast(x, to) / k::cast(y, to)
+}
+
+fn floor_quotient(x: &Tensor, y: &Tensor) -> Tensor {
+    if x.dtype().is_ok_and(DType::is_float) { k::floor(&(x / y)) } else { (x - k::modulo(x, y)) / y }
+}
+
+/// The mean as TensorFlow has it: of whole numbers a whole number.
+fn mean(x: &Tensor, axes: &[isize], keepdims: bool) -> Tensor {
+    match x.dtype() {
+        Ok(dtype @ (DType::I32 | DType::I64 | DType::U8)) => {
+            k::sum(x, axes, keepdims) / k::sum(&k::ones_like(x, dtype), axes, keepdims)
+        }
+        _ => k::mean(x, axes, keepdims),
+    }
+}
+
 macro_rules! table {
     (
         unary { $($unary:literal = $apply:expr;)* }
@@ -84,10 +108,10 @@ table! {
         "math.add" = k::add;
         "math.subtract" = k::sub;
         "math.multiply" = k::mul;
-        "math.truediv" = k::div;
-        "math.divide" = k::div;
-        "math.floordiv" = |a, b| k::floor(&(a / b));
-        "compat.v1.floor_div" = |a, b| k::floor(&(a / b));
+        "math.truediv" = true_quotient;
+        "math.divide" = true_quotient;
+        "math.floordiv" = floor_quotient;
+        "compat.v1.floor_div" = floor_quotient;
         "math.floormod" = k::modulo;
         "math.pow" = k::pow_tensor;
         "math.maximum" = k::maximum;
@@ -104,7 +128,7 @@ table! {
     }
     reductions {
         "math.reduce_sum" = k::sum;
-        "math.reduce_mean" = k::mean;
+        "math.reduce_mean" = mean;
         "math.reduce_max" = k::max;
         "math.reduce_min" = k::min;
         "math.reduce_prod" = k::prod;
