@@ -2,9 +2,7 @@
 
 use backend_ndarray::{NdArray, Tensor};
 use keras_core::backend::{Arg, Backend};
-use keras_core::graph::{
-    ConvSpec, GateActivation, Op, PoolSpec, RecurrentCell, RecurrentDropout, RecurrentSpec, Reduce, Unary,
-};
+use keras_core::graph::{ConvSpec, Op, PoolSpec, RecurrentCell, RecurrentSpec, Reduce, Unary};
 use keras_core::{Array, Result};
 use std::time::Instant;
 
@@ -58,14 +56,7 @@ impl Bench {
 
     /// An LSTM from projected inputs: for inference, for training, and its gradient.
     fn lstm(&self, batch: usize, time: usize, units: usize) -> Result<()> {
-        let spec = RecurrentSpec {
-            cell: RecurrentCell::Lstm,
-            activation: GateActivation::Tanh,
-            recurrent_activation: GateActivation::Sigmoid,
-            reverse: false,
-            mask: None,
-            dropout: RecurrentDropout::None,
-        };
+        let spec = RecurrentSpec::new(RecurrentCell::Lstm);
         let state = self.tensor(&[batch, units])?;
         let kernel = self.tensor(&[units, 4 * units])?;
         let inputs = vec![self.tensor(&[batch, time, 4 * units])?, kernel, state.clone(), state.clone()];

@@ -3,8 +3,8 @@
 use keras::DType::{self, Bool, F32, I32, I64};
 use keras::backend::{Backend, reference::Reference};
 use keras::graph::{
-    ArgReduce, Binary, Compare, ConvSpec, Cumulative, Distribution, GateActivation, Logical, Op, PoolSpec,
-    RecurrentCell, RecurrentDropout, RecurrentSpec, Reduce, SliceSpec, Type, Unary,
+    ArgReduce, Binary, Compare, ConvSpec, Cumulative, Distribution, Logical, Op, PoolSpec, RecurrentCell,
+    RecurrentSpec, Reduce, SliceSpec, Type, Unary,
 };
 use keras::{Array, Result};
 
@@ -62,14 +62,7 @@ pub(crate) fn operations() -> Result<Vec<(Op, Vec<Type>)>> {
 
 /// An LSTM of two units over three steps, and its gradient, which reads what it leaves in reserve.
 fn recurrent() -> Result<[(Op, Vec<Type>); 2]> {
-    let spec = RecurrentSpec {
-        cell: RecurrentCell::Lstm,
-        activation: GateActivation::Tanh,
-        recurrent_activation: GateActivation::Sigmoid,
-        reverse: false,
-        mask: None,
-        dropout: RecurrentDropout::None,
-    };
+    let spec = RecurrentSpec::new(RecurrentCell::Lstm);
     let zeros = |shape: &[usize]| Array::zeros(F32, shape);
     let state = || zeros(&[1, 2]);
     let operands = vec![zeros(&[1, 3, 8]), zeros(&[2, 8]), state(), state()];

@@ -5,8 +5,8 @@ use conformance::{Case, Computation, Expected, Numbers, Outcome, cases, check, r
 use keras_core::backend::Backend;
 use keras_core::backend::reference::Reference;
 use keras_core::graph::{
-    ArgReduce, Binary, Compare, ConvSpec, Cumulative, GateActivation, Graph, Logical, MaskedOutput, Op,
-    PoolSpec, RecurrentCell, RecurrentDropout, RecurrentSpec, Reduce, SliceSpec, Type, Unary, decompose,
+    ArgReduce, Binary, Compare, ConvSpec, Cumulative, Graph, Logical, MaskedOutput, Op, PoolSpec,
+    RecurrentCell, RecurrentSpec, Reduce, SliceSpec, Type, Unary, decompose,
 };
 use keras_core::{Array, DType};
 
@@ -200,14 +200,7 @@ fn convolutions_by_decomposition_of_padding_alone() {
 }
 
 fn lstm(mask: Option<MaskedOutput>) -> RecurrentSpec {
-    RecurrentSpec {
-        cell: RecurrentCell::Lstm,
-        activation: GateActivation::Tanh,
-        recurrent_activation: GateActivation::Sigmoid,
-        reverse: false,
-        mask,
-        dropout: RecurrentDropout::None,
-    }
+    RecurrentSpec { mask, ..RecurrentSpec::new(RecurrentCell::Lstm) }
 }
 
 /// Whether the reference computes an operation on small operands of these types.

@@ -2,7 +2,7 @@
 
 use crate::{check, random};
 use keras_core::DType;
-use keras_core::graph::{GateActivation, MaskedOutput, Op, RecurrentCell, RecurrentDropout, RecurrentSpec};
+use keras_core::graph::{MaskedOutput, Op, RecurrentCell, RecurrentSpec};
 
 /// Several tasks, the last one smaller, on any number of threads.
 #[test]
@@ -15,14 +15,8 @@ fn recurrent_layers_and_their_gradients() {
     ];
     for (turn, cell) in cells.into_iter().enumerate() {
         for dtype in [DType::F32, DType::F64] {
-            let spec = RecurrentSpec {
-                cell,
-                activation: GateActivation::Tanh,
-                recurrent_activation: GateActivation::Sigmoid,
-                reverse: turn % 2 == 1,
-                mask: Some(MaskedOutput::Repeat),
-                dropout: RecurrentDropout::None,
-            };
+            let (reverse, mask) = (turn % 2 == 1, Some(MaskedOutput::Repeat));
+            let spec = RecurrentSpec { reverse, mask, ..RecurrentSpec::new(cell) };
             let (batch, time, units) = (21, 5, 10);
             let width = cell.gates() * units;
             let random = |shape: &[usize], seed| random(dtype, shape, seed);

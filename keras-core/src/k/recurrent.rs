@@ -30,19 +30,12 @@ pub struct Recurrence<'a> {
 /// they arise, the reverse of that. Errors (which the result carries) name the operand whose type does not fit.
 ///
 /// ```
-/// use keras_core::graph::{GateActivation, RecurrentCell, RecurrentDropout, RecurrentSpec};
+/// use keras_core::graph::{RecurrentCell, RecurrentSpec};
 /// use keras_core::k;
 /// let x = k::placeholder([Some(2), Some(7), Some(4 * 3)], "x");
 /// let kernel = k::placeholder([Some(3), Some(4 * 3)], "kernel");
 /// let states = [k::placeholder([Some(2), Some(3)], "h"), k::placeholder([Some(2), Some(3)], "c")];
-/// let spec = RecurrentSpec {
-///     cell: RecurrentCell::Lstm,
-///     activation: GateActivation::Tanh,
-///     recurrent_activation: GateActivation::Sigmoid,
-///     reverse: false,
-///     mask: None,
-///     dropout: RecurrentDropout::None,
-/// };
+/// let spec = RecurrentSpec::new(RecurrentCell::Lstm);
 /// let operands =
 ///     k::Recurrence { x: &x, kernel: &kernel, states: &states, bias: None, mask: None, dropout: None };
 /// let (sequence, last) = k::recurrent(spec, &operands)?;

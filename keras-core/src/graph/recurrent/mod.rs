@@ -170,6 +170,24 @@ pub struct RecurrentOperands<'a, T> {
 }
 
 impl RecurrentSpec {
+    /// A cell with tanh and sigmoid, from the first step to the last, without mask and dropout.
+    ///
+    /// ```
+    /// use keras_core::graph::{RecurrentCell, RecurrentSpec};
+    /// let backwards = RecurrentSpec { reverse: true, ..RecurrentSpec::new(RecurrentCell::Lstm) };
+    /// assert!(backwards.mask.is_none());
+    /// ```
+    pub const fn new(cell: RecurrentCell) -> Self {
+        Self {
+            cell,
+            activation: GateActivation::Tanh,
+            recurrent_activation: GateActivation::Sigmoid,
+            reverse: false,
+            mask: None,
+            dropout: RecurrentDropout::None,
+        }
+    }
+
     /// The operands by role; `None` if there are too few.
     pub fn operands<T>(self, inputs: &[T]) -> Option<RecurrentOperands<'_, T>> {
         let (x, rest) = inputs.split_first()?;
