@@ -6,8 +6,8 @@ use crate::error::{Error, Result};
 use hdf5::{AttrValue, Dataset, File, Group};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 
 /// The largest attribute that an object's header takes, in Keras's counting.
 const HEADER_LIMIT: usize = 64_512;
@@ -263,23 +263,47 @@ pub(super) struct Stored {
     dataset: Dataset,
     place: String,
     shape: Vec<usize>,
+    /// Whether its chunks were looked at.
+    chunks: OnceLock<()>,
 }
 
 impl Stored {
     fn new(h5: &H5, dataset: Dataset, place: String) -> Result<Self> {
         let lens = dataset.shape().map_err(|error| h5.broken(&place, &error))?;
         let shape: Option<Vec<usize>> = lens.iter().map(|&length| usize::try_from(length).ok()).collect();
-        match shape.filter(|shape| shape.iter().try_fold(1_usize, |n, &len| n.checked_mul(len)).is_some()) {
-            Some(shape) => Ok(Self { h5: h5.clone(), dataset, place, shape }),
+        // Rows without elements are as many as rows of one could be.
+        let most = if lens.contains(&0) { h5.size.saturating_mul(EXPANSION) } else { u64::MAX };
+        match shape.filter(|_| {
+            lens.iter().try_fold(1_u64, |n, &len| n.checked_mul(len.max(1))).is_some_and(|n| n <= most)
+        }) {
+            Some(shape) => Ok(Self { h5: h5.clone(), dataset, place, shape, chunks: OnceLock::new() }),
             None => Err(h5.too_large(&place, &lens)),
         }
     }
 
-    /// An error if the file cannot hold so many elements.
+    /// An error if the file cannot hold so many elements, or the chunks that it says they are in.
     fn check(&self, count: usize) -> Result<()> {
         let size = self.h5.size;
-        let limit = if self.dataset.is_chunked() { size.saturating_mul(EXPANSION) } else { size };
-        if self.width()?.saturating_mul(count as u64) <= limit { Ok(()) } else { Err(self.too_large()) }
+        let is_chunked = self.dataset.is_chunked();
+        let limit = if is_chunked { size.saturating_mul(EXPANSION) } else { size };
+        if self.width()?.saturating_mul(count as u64) > limit {
+            return Err(self.too_large());
+        }
+        if is_chunked && self.chunks.get().is_none() {
+            let chunks = self.dataset.chunks().map_err(|error| self.broken(error))?;
+            if let Some(chunk) = chunks.iter().find(|chunk| chunk.storage_size > size) {
+                let expected = format!("chunks that a file of {size} bytes can hold");
+                let received = format!("one of {} bytes", chunk.storage_size);
+                return Err(Error::file(
+                    format!("reading {}, {}", self.h5.what, self.place),
+                    expected,
+                    received,
+                )
+                .advice("the file is damaged: save or copy it again"));
+            }
+            let _ = self.chunks.set(());
+        }
+        Ok(())
     }
 
     fn too_large(&self) -> Error {
@@ -344,6 +368,7 @@ impl Stored {
     pub(super) fn read(&self) -> Result<Array> {
         let read = |error| self.broken(error);
         let (data, shape) = (&self.dataset, &self.shape);
+        self.check(self.len())?;
         match self.dtype()? {
             DType::F32 if !self.is_half() => Array::from_vec(shape, data.read_f32().map_err(read)?),
             DType::F64 => Array::from_vec(shape, data.read_f64().map_err(read)?),
