@@ -28,6 +28,21 @@ pub enum BinaryCrossentropy {
     ClippedLogarithms,
 }
 
+/// Where crossentropies are computed from logits: from what a softmax or sigmoid was applied to that made the predictions,
+/// instead of from clipped probabilities.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CrossentropyLogits {
+    /// Nowhere (up to 2.2, Keras 3 on JAX).
+    Never,
+    /// Behind the activation that belongs to the loss: softmax to the categorical ones, sigmoid to the binary one (2.3, and
+    /// tf.keras up to TensorFlow 2.3).
+    Matching,
+    /// Behind either activation, be it the loss's or not: the binary crossentropy of a softmax is that of the sigmoid of its
+    /// logits (tf.keras since TensorFlow 2.4).
+    Any,
+}
+
 /// What hinge losses and metrics make of labels 0 and 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -154,6 +169,8 @@ pub struct Semantics {
     pub loss_reduction: LossReduction,
     /// The form of binary crossentropy.
     pub binary_crossentropy: BinaryCrossentropy,
+    /// Crossentropies behind a softmax or sigmoid.
+    pub crossentropy_logits: CrossentropyLogits,
     /// Labels 0 and 1 in front of hinge losses.
     pub hinge_labels: HingeLabels,
     /// The variance that BatchNormalization remembers.
@@ -184,6 +201,7 @@ impl Semantics {
         Self {
             loss_reduction: LossReduction::SumOverNonZeroWeights,
             binary_crossentropy: BinaryCrossentropy::ClippedLogits,
+            crossentropy_logits: CrossentropyLogits::Never,
             hinge_labels: HingeLabels::AsGiven,
             metric_names: MetricNames::Resolved,
             masked_output: MaskedOutput::FirstState,
@@ -196,6 +214,7 @@ impl Semantics {
         Self {
             loss_reduction: LossReduction::SumOverElements,
             binary_crossentropy: BinaryCrossentropy::ShiftedLogarithms,
+            crossentropy_logits: CrossentropyLogits::Matching,
             hinge_labels: HingeLabels::Signed,
             moving_variance: MovingVariance::Keras23,
             frozen_batch_normalization: FrozenBatchNormalization::BatchStatistics,
@@ -214,6 +233,7 @@ impl Semantics {
     pub const fn tf_keras() -> Self {
         Self {
             loss_reduction: LossReduction::SumOverValidElements,
+            crossentropy_logits: CrossentropyLogits::Any,
             moving_variance: MovingVariance::TfKeras,
             frozen_batch_normalization: FrozenBatchNormalization::Inference,
             image_epsilon: ImageEpsilon::AsGiven,
@@ -225,16 +245,18 @@ impl Semantics {
         }
     }
 
-    /// Whether they are tf.keras's, with either place of the optimizer's epsilon.
+    /// Whether they are tf.keras's, of any of its versions: with either place of the optimizer's epsilon, and either rule of
+    /// crossentropies.
     pub(crate) fn is_tf_keras(self) -> bool {
-        let epsilon = Self::tf_keras().optimizer_epsilon;
-        Self { optimizer_epsilon: epsilon, ..self } == Self::tf_keras()
+        let Self { optimizer_epsilon, crossentropy_logits, .. } = Self::tf_keras();
+        Self { optimizer_epsilon, crossentropy_logits, ..self } == Self::tf_keras()
     }
 
     /// Keras 3.
     pub const fn keras_3() -> Self {
         Self {
             binary_crossentropy: BinaryCrossentropy::ClippedLogarithms,
+            crossentropy_logits: CrossentropyLogits::Never,
             moving_variance: MovingVariance::Batch,
             optimizer_epsilon: OptimizerEpsilon::BelowRoot,
             ..Self::tf_keras()

@@ -82,6 +82,14 @@ def step(model, x, y):
     iterations.load(K.get_value(iterations) + 1, K.get_session())
 
 
+def evaluated(model, x, y):
+    """The loss and the metrics."""
+    if TF:
+        model.reset_metrics()
+        return list(model.test_step((one(x), one([tf.constant(value) for value in y]))).values())
+    return model.test_on_batch(one(x), one(y))
+
+
 def predicted(model, x):
     y = model(one(x), training=False) if TF else model.predict_on_batch(one(x))
     return [np.asarray(value) for value in (y if isinstance(y, (list, tuple)) else [y])]
@@ -251,8 +259,13 @@ def nested():
     return keras.models.Model([a, b], [L.Dense(2, name="one")(h), L.Dense(1, activation="sigmoid", name="two")(h)], name="net")
 
 
-def classified():
-    return keras.models.Sequential([L.Dense(4, activation="tanh", input_shape=(5,)), L.Dense(3, activation="softmax")])
+def classified(activation="softmax"):
+    return keras.models.Sequential([L.Dense(4, activation="tanh", input_shape=(5,)), L.Dense(3, activation=activation)])
+
+
+def classified_along():
+    """The classes are not the last axis of the softmax."""
+    return keras.models.Sequential([L.Conv1D(4, 2, input_shape=(5, 3)), L.Softmax(axis=1)])
 
 
 def masked_attention():
@@ -292,9 +305,15 @@ def cases(fixtures):
             yield case("operation_" + graph["name"], lambda g=graph, d=gradient: operation_model(g, d), lambda k=kind: optimizer(k), batch=2)
             count += 1
         yield case("attention_mask", masked_attention, lambda: optimizer("Adam"), below=2)
+        yield case("crossentropy_along", classified_along, lambda: optimizer("SGD"), dict(
+            loss="categorical_crossentropy", metrics=["categorical_crossentropy", "binary_crossentropy"]))
         M = keras.metrics
         yield case("metrics", classified, lambda: optimizer("Adam"), dict(
             loss=keras.losses.CategoricalCrossentropy(), metrics=[M.AUC(), M.MeanIoU(2), M.CategoricalCrossentropy(), M.CosineSimilarity(), M.Precision()]))
+    for activation in ["softmax", "sigmoid"]:
+        for loss in ["categorical_crossentropy", "binary_crossentropy"]:
+            yield case("%s_of_%s" % (loss, activation), lambda a=activation: classified(a), lambda: optimizer("Adam"), dict(
+                loss=loss, metrics=["categorical_crossentropy", "binary_crossentropy"]))
     for kind in OPTIMIZERS:
         yield case("optimizer_" + kind, plain, lambda k=kind: optimizer(k), dict(loss="mse", metrics=["mae"]))
     yield case("optimizer_momentum", plain, lambda: optimizer("SGD", momentum=0.9, nesterov=True, decay=0.1), dict(loss="mae"))
@@ -365,6 +384,8 @@ def recorded(case, path):
         model.reset_states()
     arrays = dict(x=x, y=y, out=predicted(model, x))
     model.save(path + ".h5")
+    if "metrics" in case.options:
+        arrays["e"] = [np.array(value, "float32") for value in evaluated(model, x, y)]
     if not case.random:
         step(model, x, y)
         step(model, x, y)

@@ -81,7 +81,7 @@ fn loss_values(loss: &LossRef, case: &Value, semantics: Semantics) -> Vec<Array>
     run(semantics, &inputs, |_, tensors| {
         let (y, p) = (&tensors[0], &tensors[1]);
         let values = match case["activation"].as_str() {
-            Some(activation) => loss.call_on_logits(y, p, activation).unwrap(),
+            Some(activation) => loss.call(y, &activations::get(activation).unwrap().call(p)),
             None => loss.call(y, p),
         };
         let gradient = k::gradients(&k::sum(&values, &[], false), &[p]).unwrap().pop().unwrap();

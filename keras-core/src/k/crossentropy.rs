@@ -1,13 +1,14 @@
-//! The crossentropies of `K`: of probabilities and of logits, one number per distribution.
+//! The crossentropies of `K`: of probabilities and of logits, one number per distribution. What a softmax or sigmoid made
+//! counts by its logits ([`CrossentropyLogits`]): exact where probabilities are rounded to 0 or 1.
 
-use super::{by_semantics, nth, op};
+use super::{composed, nth, op, operands};
 use crate::array::DType;
 use crate::config::epsilon;
 use crate::error::{Error, Result};
-use crate::graph::{Compare, Graph, Op, Type, Value};
+use crate::graph::{Compare, Graph, Op, Type, Unary, Value};
 use crate::k;
-use crate::semantics::BinaryCrossentropy;
-use crate::tensor::Tensor;
+use crate::semantics::{BinaryCrossentropy, CrossentropyLogits};
+use crate::tensor::{Tensor, Trace};
 
 /// Targets in the element type of the predictions, as Keras compares them.
 pub(crate) fn like(target: &Tensor, output: &Tensor) -> Tensor {
@@ -32,6 +33,32 @@ fn axis_last(x: &Tensor, axis: isize) -> Tensor {
     })
 }
 
+/// What a crossentropy is computed from, and whether that is logits: the output, or what `own`, the activation that belongs
+/// to the loss, was applied to.
+fn predicted(trace: &Trace, output: &Tensor, from_logits: bool, own: &Op) -> Result<(Tensor, bool)> {
+    let rule = trace.semantics().crossentropy_logits;
+    let any = rule == CrossentropyLogits::Any;
+    if rule == CrossentropyLogits::Never || from_logits && !any || output.is_opaque() {
+        return Ok((output.clone(), from_logits));
+    }
+    let value = trace.lift(output)?;
+    let found = trace.with_graph(|graph| {
+        let input = |value: Value| graph.node(value).inputs.first().copied();
+        match &graph.node(value).op {
+            op if op == own => input(value),
+            Op::Softmax | Op::Unary(Unary::Sigmoid) if any => input(value),
+            // A softmax along another axis.
+            Op::Permute(order) if any => {
+                let softmax = input(value).filter(|&inner| graph.node(inner).op == Op::Softmax)?;
+                let moved = input(softmax)?;
+                if graph.node(moved).op == Op::Permute(order.clone()) { input(moved) } else { None }
+            }
+            _ => None,
+        }
+    });
+    Ok(found.map_or_else(|| (output.clone(), from_logits), |logits| (trace.tensor(logits), true)))
+}
+
 /// −Σ y·ln(p / Σp) along an axis (Keras's default: the last), p/Σp clipped to [ε, 1 − ε]; of logits −Σ y·ln softmax(x). The
 /// axis disappears.
 ///
@@ -43,14 +70,19 @@ fn axis_last(x: &Tensor, axis: isize) -> Tensor {
 /// ```
 #[track_caller]
 pub fn categorical_crossentropy(target: &Tensor, output: &Tensor, from_logits: bool, axis: isize) -> Tensor {
-    let (target, output) = (axis_last(target, axis), axis_last(output, axis));
-    let y = like(&target, &output);
-    if from_logits {
-        return softmax_crossentropy(&y, &output);
-    }
-    let p = &output / k::sum(&output, &[-1], true);
-    let p = k::clip(&p, epsilon(), 1.0 - epsilon());
-    -k::sum(&(y * k::log(&p)), &[-1], false)
+    let name = "categorical_crossentropy";
+    composed(name, &[target, output], move |trace, tensors| {
+        let [target, output] = tensors else { return operands(name) };
+        let (output, is_logits) = predicted(trace, output, from_logits, &Op::Softmax)?;
+        let (target, output) = (axis_last(target, axis), axis_last(&output, axis));
+        let y = like(&target, &output);
+        if is_logits {
+            return Ok(softmax_crossentropy(&y, &output));
+        }
+        let p = &output / k::sum(&output, &[-1], true);
+        let p = k::clip(&p, epsilon(), 1.0 - epsilon());
+        Ok(-k::sum(&(y * k::log(&p)), &[-1], false))
+    })
 }
 
 /// −Σ y·ln softmax(x) over the last axis. Its gradient is TensorFlow's: softmax(x) − y, also where the y of a sample do
@@ -76,12 +108,17 @@ pub fn sparse_categorical_crossentropy(
     from_logits: bool,
     axis: isize,
 ) -> Tensor {
-    let output = axis_last(output, axis);
-    let logits = if from_logits { output } else { k::log(&k::clip(&output, epsilon(), 1.0 - epsilon())) };
-    let here = label_positions(target, &logits);
-    let logarithms = k::log_softmax(&logits, -1);
-    // Not a product with 0 and 1: the logarithms elsewhere may be infinite.
-    -k::sum(&k::select(&here, &logarithms, &k::number(&logarithms, 0.0)), &[-1], false)
+    let name = "sparse_categorical_crossentropy";
+    composed(name, &[target, output], move |trace, tensors| {
+        let [target, output] = tensors else { return operands(name) };
+        let (output, is_logits) = predicted(trace, output, from_logits, &Op::Softmax)?;
+        let output = axis_last(&output, axis);
+        let logits = if is_logits { output } else { k::log(&k::clip(&output, epsilon(), 1.0 - epsilon())) };
+        let here = label_positions(target, &logits);
+        let logarithms = k::log_softmax(&logits, -1);
+        // Not a product with 0 and 1: the logarithms elsewhere may be infinite.
+        Ok(-k::sum(&k::select(&here, &logarithms, &k::number(&logarithms, 0.0)), &[-1], false))
+    })
 }
 
 /// −y·ln p − (1 − y)·ln(1 − p), elementwise, p clipped to [ε, 1 − ε]; of logits the crossentropy of y and sigmoid(x). Keras
@@ -89,22 +126,25 @@ pub fn sparse_categorical_crossentropy(
 /// ([`Semantics::binary_crossentropy`](crate::semantics::Semantics::binary_crossentropy)).
 #[track_caller]
 pub fn binary_crossentropy(target: &Tensor, output: &Tensor, from_logits: bool) -> Tensor {
-    let y = like(target, output);
-    if from_logits {
-        return sigmoid_crossentropy(&y, output);
-    }
-    let p = k::clip(output, epsilon(), 1.0 - epsilon());
-    let of_logarithms = |shift: f64| {
-        let hit = &y * k::log(&(&p + shift));
-        let miss = (1.0 - &y) * k::log(&((1.0 - &p) + shift));
-        -(hit + miss)
-    };
-    let logits = sigmoid_crossentropy(&y, &k::log(&(&p / (1.0 - &p))));
-    let forms = [&of_logarithms(epsilon()), &logits, &of_logarithms(0.0)];
-    by_semantics("binary_crossentropy", &forms, |semantics| match semantics.binary_crossentropy {
-        BinaryCrossentropy::ShiftedLogarithms => 0,
-        BinaryCrossentropy::ClippedLogits => 1,
-        BinaryCrossentropy::ClippedLogarithms => 2,
+    let name = "binary_crossentropy";
+    composed(name, &[target, output], move |trace, tensors| {
+        let [target, output] = tensors else { return operands(name) };
+        let (output, is_logits) = predicted(trace, output, from_logits, &Op::Unary(Unary::Sigmoid))?;
+        let y = like(target, &output);
+        if is_logits {
+            return Ok(sigmoid_crossentropy(&y, &output));
+        }
+        let p = k::clip(&output, epsilon(), 1.0 - epsilon());
+        let of_logarithms = |shift: f64| {
+            let hit = &y * k::log(&(&p + shift));
+            let miss = (1.0 - &y) * k::log(&((1.0 - &p) + shift));
+            -(hit + miss)
+        };
+        Ok(match trace.semantics().binary_crossentropy {
+            BinaryCrossentropy::ShiftedLogarithms => of_logarithms(epsilon()),
+            BinaryCrossentropy::ClippedLogits => sigmoid_crossentropy(&y, &k::log(&(&p / (1.0 - &p)))),
+            BinaryCrossentropy::ClippedLogarithms => of_logarithms(0.0),
+        })
     })
 }
 
@@ -117,14 +157,6 @@ fn sigmoid_crossentropy(y: &Tensor, logits: &Tensor) -> Tensor {
     let top = k::select(&positive, logits, &zero);
     let below = k::select(&positive, &-logits, logits);
     top - logits * y + k::softplus(&below)
-}
-
-/// `now` as Keras 2.3 computes crossentropies, `before` as 2.2 did: always from clipped probabilities.
-#[track_caller]
-pub(crate) fn by_version(now: &Tensor, before: &Tensor) -> Tensor {
-    by_semantics("crossentropy", &[now, before], |semantics| {
-        usize::from(semantics.binary_crossentropy == BinaryCrossentropy::ClippedLogits)
-    })
 }
 
 /// Truth values of the predictions' shape: whether the position along the last axis is the label's.

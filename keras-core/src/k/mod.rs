@@ -53,7 +53,7 @@ pub use structure::*;
 pub use variables::*;
 pub use windows::*;
 
-pub(crate) use crossentropy::{by_version, class_numbers, label_positions, labels_like, like};
+pub(crate) use crossentropy::{class_numbers, label_positions, labels_like, like};
 pub(crate) use images::resized;
 pub(crate) use local::unshared;
 pub(crate) use normalization::{epsilon_in, normalized};
@@ -121,7 +121,11 @@ pub(crate) fn composed_many(
     call: impl Fn(&Trace, &[Tensor]) -> Result<Vec<Tensor>> + Send + Sync + 'static,
 ) -> Vec<Tensor> {
     let call = move |trace: &Trace, tensors: &[Tensor]| {
-        let lifted = tensors.iter().map(|x| Ok(trace.tensor(trace.lift(x)?))).collect::<Result<Vec<_>>>()?;
+        let lift = |x: &Tensor| {
+            let lifted = trace.tensor(trace.lift(x)?);
+            Ok(if x.is_opaque() { lifted.opaque() } else { lifted })
+        };
+        let lifted = tensors.iter().map(lift).collect::<Result<Vec<_>>>()?;
         call(trace, &lifted)
     };
     apply_traced(name, inputs, outputs, Arc::new(call))

@@ -1,8 +1,9 @@
 //! Keras 2.3's loss classes: a function with its arguments and a reduction. They are saved with both.
 
 use super::crossentropy as ce;
-use super::{Loss, OnLogits, Reduction, functions};
+use super::{Loss, Reduction, functions};
 use crate::error::Result;
+use crate::k;
 use crate::registry::{Config, Reader};
 use crate::tensor::Tensor;
 use serde_json::{Value, json};
@@ -32,7 +33,6 @@ macro_rules! class {
             $($(#[$argument_doc:meta])* $argument:ident: $type:ty = $default:expr),* $(,)?
         }
         call |$this:ident, $y:ident, $p:ident| $call:expr;
-        $(on_logits |$self:ident| $on_logits:expr;)?
     ) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq)]
@@ -98,11 +98,6 @@ macro_rules! class {
                 let $this = self;
                 $call
             }
-            $(fn call_on_logits(&self, y_true: &Tensor, logits: &Tensor, activation: &str) -> Option<Tensor> {
-                let $self = self;
-                let (known, y_of, call): (&str, Box<dyn Fn(&Tensor, &Tensor) -> Tensor>, OnLogits) = $on_logits?;
-                (known == activation).then(|| call(&y_of(y_true, logits), logits))
-            })?
             fn reduction(&self) -> Reduction {
                 self.reduction
             }
@@ -168,14 +163,6 @@ class! {
         label_smoothing: f64 = 0.0,
     }
     call |this, y, p| binary(y, p, this.from_logits, this.label_smoothing);
-    on_logits |this| (!this.from_logits).then(|| {
-        let smoothing = this.label_smoothing;
-        (
-            "sigmoid",
-            Box::new(move |y: &Tensor, x: &Tensor| ce::smoothed(y, x, smoothing, Some(2.0))) as _,
-            ce::binary_of_sigmoid as _,
-        )
-    });
 }
 
 class! {
@@ -187,14 +174,6 @@ class! {
         label_smoothing: f64 = 0.0,
     }
     call |this, y, p| categorical(y, p, this.from_logits, this.label_smoothing);
-    on_logits |this| (!this.from_logits).then(|| {
-        let smoothing = this.label_smoothing;
-        (
-            "softmax",
-            Box::new(move |y: &Tensor, x: &Tensor| ce::smoothed(y, x, smoothing, None)) as _,
-            ce::categorical_of_softmax as _,
-        )
-    });
 }
 
 class! {
@@ -203,32 +182,19 @@ class! {
         /// Whether predictions are logits instead of probabilities; default false.
         from_logits: bool = false,
     }
-    call |this, y, p| sparse(y, p, this.from_logits);
-    on_logits |this| (!this.from_logits).then(|| {
-        ("softmax", Box::new(|y: &Tensor, _: &Tensor| y.clone()) as _, ce::sparse_of_softmax as _)
-    });
+    call |this, y, p| k::sparse_categorical_crossentropy(y, p, this.from_logits, -1);
 }
 
 /// Binary crossentropy with Keras 2.3's arguments.
 #[track_caller]
 pub(crate) fn binary(y_true: &Tensor, y_pred: &Tensor, from_logits: bool, smoothing: f64) -> Tensor {
     let y = ce::smoothed(y_true, y_pred, smoothing, Some(2.0));
-    if from_logits { ce::binary_on_logits(&y, y_pred) } else { ce::binary_crossentropy(&y, y_pred) }
+    k::mean(&k::binary_crossentropy(&y, y_pred, from_logits), &[-1], false)
 }
 
 /// Categorical crossentropy with Keras 2.3's arguments.
 #[track_caller]
 pub(crate) fn categorical(y_true: &Tensor, y_pred: &Tensor, from_logits: bool, smoothing: f64) -> Tensor {
     let y = ce::smoothed(y_true, y_pred, smoothing, None);
-    if from_logits { ce::categorical_on_logits(&y, y_pred) } else { ce::categorical_crossentropy(&y, y_pred) }
-}
-
-/// Sparse categorical crossentropy with Keras 2.3's arguments.
-#[track_caller]
-pub(crate) fn sparse(y_true: &Tensor, y_pred: &Tensor, from_logits: bool) -> Tensor {
-    if from_logits {
-        ce::sparse_on_logits(y_true, y_pred)
-    } else {
-        ce::sparse_categorical_crossentropy(y_true, y_pred)
-    }
+    k::categorical_crossentropy(&y, y_pred, from_logits, -1)
 }

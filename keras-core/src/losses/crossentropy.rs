@@ -1,7 +1,7 @@
 //! The three crossentropies as losses, of probabilities and of logits.
 
 use crate::k;
-use crate::k::{by_version, like, nth, op};
+use crate::k::{like, nth, op};
 use crate::tensor::Tensor;
 
 /// −Σ y·ln(p / Σp) over the last axis, p/Σp clipped to [ε, 1 − ε].
@@ -21,48 +21,6 @@ pub fn sparse_categorical_crossentropy(y_true: &Tensor, y_pred: &Tensor) -> Tens
 #[track_caller]
 pub fn binary_crossentropy(y_true: &Tensor, y_pred: &Tensor) -> Tensor {
     k::mean(&k::binary_crossentropy(y_true, y_pred, false), &[-1], false)
-}
-
-/// −Σ y·ln softmax(x) over the last axis.
-#[track_caller]
-pub(crate) fn categorical_on_logits(y_true: &Tensor, logits: &Tensor) -> Tensor {
-    k::categorical_crossentropy(y_true, logits, true, -1)
-}
-
-/// −ln softmax(x) at the position y.
-#[track_caller]
-pub(crate) fn sparse_on_logits(y_true: &Tensor, logits: &Tensor) -> Tensor {
-    k::sparse_categorical_crossentropy(y_true, logits, true, -1)
-}
-
-/// The mean of the crossentropy of y and sigmoid(x) over the last axis.
-#[track_caller]
-pub(crate) fn binary_on_logits(y_true: &Tensor, logits: &Tensor) -> Tensor {
-    k::mean(&k::binary_crossentropy(y_true, logits, true), &[-1], false)
-}
-
-/// [`categorical_crossentropy`] of softmax(x).
-#[track_caller]
-pub(super) fn categorical_of_softmax(y_true: &Tensor, logits: &Tensor) -> Tensor {
-    by_version(
-        &categorical_on_logits(y_true, logits),
-        &categorical_crossentropy(y_true, &k::softmax(logits, -1)),
-    )
-}
-
-/// [`sparse_categorical_crossentropy`] of softmax(x).
-#[track_caller]
-pub(super) fn sparse_of_softmax(y_true: &Tensor, logits: &Tensor) -> Tensor {
-    by_version(
-        &sparse_on_logits(y_true, logits),
-        &sparse_categorical_crossentropy(y_true, &k::softmax(logits, -1)),
-    )
-}
-
-/// [`binary_crossentropy`] of sigmoid(x).
-#[track_caller]
-pub(super) fn binary_of_sigmoid(y_true: &Tensor, logits: &Tensor) -> Tensor {
-    by_version(&binary_on_logits(y_true, logits), &binary_crossentropy(y_true, &k::sigmoid(logits)))
 }
 
 /// Targets between one-hot and even: y·(1 − s) + s/n. `n` is the number of classes, 2 for binary targets.

@@ -20,7 +20,7 @@ pub use crossentropy::{binary_crossentropy, categorical_crossentropy, sparse_cat
 pub use functions::*;
 
 pub(crate) use crate::k::{class_numbers, label_positions, labels_like, like};
-pub(crate) use classes::{binary, categorical, sparse};
+pub(crate) use classes::{binary, categorical};
 pub(crate) use functions::cosine_similarity_along;
 
 use crate::error::Result;
@@ -36,13 +36,6 @@ pub trait Loss: Send + Sync {
 
     /// One value per sample: `(batch, …, features)` to `(batch, …)`, most often a mean over the last axis.
     fn call(&self, y_true: &Tensor, y_pred: &Tensor) -> Tensor;
-
-    /// The same where the predictions are the `activation` (`softmax`, `sigmoid`) of these logits: exact where
-    /// probabilities are rounded to 0 or 1. None if the loss has no such form.
-    fn call_on_logits(&self, y_true: &Tensor, logits: &Tensor, activation: &str) -> Option<Tensor> {
-        let _ = (y_true, logits, activation);
-        None
-    }
 
     /// How the values of a batch become one number.
     fn reduction(&self) -> Reduction {
@@ -86,15 +79,10 @@ pub fn custom(name: &str, call: impl Fn(&Tensor, &Tensor) -> Tensor + Send + Syn
     LossRef::new(Custom { name: name.to_owned(), call })
 }
 
-/// A form of a loss on logits.
-type OnLogits = fn(&Tensor, &Tensor) -> Tensor;
-
 /// One of Keras's loss functions.
 struct Function {
     name: &'static str,
     call: fn(&Tensor, &Tensor) -> Tensor,
-    /// The activation whose logits it takes, and how.
-    on_logits: Option<(&'static str, OnLogits)>,
 }
 
 impl Loss for Function {
@@ -104,14 +92,6 @@ impl Loss for Function {
     fn call(&self, y_true: &Tensor, y_pred: &Tensor) -> Tensor {
         (self.call)(y_true, y_pred)
     }
-    fn call_on_logits(&self, y_true: &Tensor, logits: &Tensor, activation: &str) -> Option<Tensor> {
-        let (known, call) = self.on_logits?;
-        (known == activation).then(|| call(y_true, logits))
-    }
-}
-
-const fn on_probabilities(name: &'static str, call: fn(&Tensor, &Tensor) -> Tensor) -> Function {
-    Function { name, call, on_logits: None }
 }
 
 macro_rules! registry {
@@ -133,36 +113,24 @@ fn plain(config: &Config, function: Function) -> Result<LossRef> {
 
 registry! {
     functions {
-        "mean_squared_error" | "mse" | "MSE" = on_probabilities("mean_squared_error", mean_squared_error);
-        "mean_absolute_error" | "mae" | "MAE" = on_probabilities("mean_absolute_error", mean_absolute_error);
+        "mean_squared_error" | "mse" | "MSE" = Function { name: "mean_squared_error", call: mean_squared_error };
+        "mean_absolute_error" | "mae" | "MAE" = Function { name: "mean_absolute_error", call: mean_absolute_error };
         "mean_absolute_percentage_error" | "mape" | "MAPE" =
-            on_probabilities("mean_absolute_percentage_error", mean_absolute_percentage_error);
+            Function { name: "mean_absolute_percentage_error", call: mean_absolute_percentage_error };
         "mean_squared_logarithmic_error" | "msle" | "MSLE" =
-            on_probabilities("mean_squared_logarithmic_error", mean_squared_logarithmic_error);
-        "squared_hinge" = on_probabilities("squared_hinge", squared_hinge);
-        "hinge" = on_probabilities("hinge", hinge);
-        "categorical_hinge" = on_probabilities("categorical_hinge", categorical_hinge);
-        "logcosh" | "log_cosh" = on_probabilities("logcosh", logcosh);
-        "huber_loss" = on_probabilities("huber_loss", huber_loss);
-        "categorical_crossentropy" = Function {
-            name: "categorical_crossentropy",
-            call: categorical_crossentropy,
-            on_logits: Some(("softmax", crossentropy::categorical_of_softmax)),
-        };
-        "sparse_categorical_crossentropy" = Function {
-            name: "sparse_categorical_crossentropy",
-            call: sparse_categorical_crossentropy,
-            on_logits: Some(("softmax", crossentropy::sparse_of_softmax)),
-        };
-        "binary_crossentropy" = Function {
-            name: "binary_crossentropy",
-            call: binary_crossentropy,
-            on_logits: Some(("sigmoid", crossentropy::binary_of_sigmoid)),
-        };
+            Function { name: "mean_squared_logarithmic_error", call: mean_squared_logarithmic_error };
+        "squared_hinge" = Function { name: "squared_hinge", call: squared_hinge };
+        "hinge" = Function { name: "hinge", call: hinge };
+        "categorical_hinge" = Function { name: "categorical_hinge", call: categorical_hinge };
+        "logcosh" | "log_cosh" = Function { name: "logcosh", call: logcosh };
+        "huber_loss" = Function { name: "huber_loss", call: huber_loss };
+        "categorical_crossentropy" = Function { name: "categorical_crossentropy", call: categorical_crossentropy };
+        "sparse_categorical_crossentropy" = Function { name: "sparse_categorical_crossentropy", call: sparse_categorical_crossentropy };
+        "binary_crossentropy" = Function { name: "binary_crossentropy", call: binary_crossentropy };
         "kullback_leibler_divergence" | "kld" | "KLD" =
-            on_probabilities("kullback_leibler_divergence", kullback_leibler_divergence);
-        "poisson" = on_probabilities("poisson", poisson);
-        "cosine_proximity" | "cosine" | "cosine_similarity" = on_probabilities("cosine_proximity", cosine_proximity);
+            Function { name: "kullback_leibler_divergence", call: kullback_leibler_divergence };
+        "poisson" = Function { name: "poisson", call: poisson };
+        "cosine_proximity" | "cosine" | "cosine_similarity" = Function { name: "cosine_proximity", call: cosine_proximity };
     }
     classes {
         MeanSquaredError, MeanAbsoluteError, MeanAbsolutePercentageError, MeanSquaredLogarithmicError,
@@ -200,26 +168,21 @@ mod tests {
         // softmax([0, 200]) is [1e-87, 1]: clipped, its loss would be −ln ε = 16.1 and its gradient 0.
         let values = eval(|trace| {
             let (y, x) = (traced(trace, [[1.0_f32, 0.0]]), traced(trace, [[0.0_f32, 200.0]]));
-            get("categorical_crossentropy").unwrap().call_on_logits(&y, &x, "softmax").unwrap()
+            get("categorical_crossentropy").unwrap().call(&y, &k::softmax(&x, -1))
         });
         assert_eq!(values.unwrap(), [200.0]);
         let values = eval(|trace| {
             let (y, x) = (traced(trace, [[1.0_f32, 0.0]]), traced(trace, [[-300.0_f32, -40.0]]));
-            get("binary_crossentropy").unwrap().call_on_logits(&y, &x, "sigmoid").unwrap()
+            get("binary_crossentropy").unwrap().call(&y, &k::sigmoid(&x))
         });
         assert!((values.unwrap()[0] - 150.0 - (-40.0_f64).exp() / 2.0).abs() < 1e-4);
-        let loss = get("categorical_crossentropy").unwrap();
-        let y = Tensor::constant([[1.0_f32, 0.0]]);
-        assert!(loss.call_on_logits(&y, &y, "sigmoid").is_none());
-        assert!(get("mse").unwrap().call_on_logits(&y, &y, "softmax").is_none());
-        assert!(CategoricalCrossentropy::new().from_logits(true).call_on_logits(&y, &y, "softmax").is_none());
     }
 
     #[test]
     fn binary_crossentropy_of_logit_0_has_the_gradient_of_the_sigmoid() {
         let values = eval(|trace| {
             let (y, x) = (traced(trace, [[1.0_f32, 0.0]]), traced(trace, [[0.0_f32, 0.0]]));
-            let loss = get("binary_crossentropy").unwrap().call_on_logits(&y, &x, "sigmoid").unwrap();
+            let loss = get("binary_crossentropy").unwrap().call(&y, &k::sigmoid(&x));
             k::gradients(&loss, &[&x]).unwrap().remove(0).unwrap()
         });
         assert_eq!(values.unwrap(), [-0.25, 0.25]);

@@ -295,20 +295,7 @@ classes! {
         from_logits: bool = false,
         /// The axis of the classes; default the last.
         axis: isize = -1,
-    } |this, y, p| losses::sparse(y, &axis_last(p, this.axis), this.from_logits);
-}
-
-/// The axis behind all others.
-fn axis_last(x: &Tensor, axis: isize) -> Tensor {
-    let order = x.rank().and_then(|rank| {
-        let axis = k::axis_of(axis, rank)?;
-        Ok((0..rank).filter(|&other| other != axis).chain([axis]).collect::<Vec<_>>())
-    });
-    match order {
-        Ok(order) if order.is_sorted() => x.clone(),
-        Ok(order) => k::permute_dimensions(x, &order),
-        Err(error) => Tensor::poisoned(error),
-    }
+    } |this, y, p| k::sparse_categorical_crossentropy(y, p, this.from_logits, this.axis);
 }
 
 macro_rules! named {

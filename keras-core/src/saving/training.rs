@@ -49,7 +49,7 @@ fn optimizer_of(value: &Value, writer: Writer) -> Result<OptimizerSpec> {
     }
     let mut config: Config = serde_json::from_value(value.clone())
         .map_err(|_| Error::file("training config", "an optimizer's class_name and config", brief(value)))?;
-    let tf = matches!(writer, Writer::TfKeras | Writer::Keras3);
+    let tf = matches!(writer, Writer::EarlyTfKeras | Writer::TfKeras | Writer::Keras3);
     let later = is_later(value, writer);
     let class = config.class_name.rsplit('>').next().unwrap_or_default().to_owned();
     if later {

@@ -1,6 +1,6 @@
 //! [`Writer`]: which Keras wrote a file.
 
-use crate::semantics::Semantics;
+use crate::semantics::{CrossentropyLogits, Semantics};
 
 /// The packages whose files differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,6 +11,8 @@ pub(super) enum Writer {
     Keras22,
     /// Keras 2.3.
     Keras23,
+    /// tf.keras of TensorFlow 1 to 2.2.
+    EarlyTfKeras,
     /// tf.keras, up to 2.15.
     TfKeras,
     /// Keras 3.
@@ -26,7 +28,7 @@ impl Writer {
         Some(match (major, minor) {
             (1, _) => Self::Keras1,
             (3, _) => Self::Keras3,
-            (2, _) if version.ends_with("-tf") => Self::TfKeras,
+            (2, _) if version.ends_with("-tf") => Self::EarlyTfKeras,
             (2, 0..=2) => Self::Keras22,
             (2, 3) => Self::Keras23,
             (2, _) => Self::TfKeras,
@@ -53,6 +55,9 @@ impl Writer {
         match self {
             Self::Keras1 | Self::Keras22 => Semantics::keras_2_2(),
             Self::Keras23 => Semantics::keras_2_3(),
+            Self::EarlyTfKeras => {
+                Semantics { crossentropy_logits: CrossentropyLogits::Matching, ..Semantics::tf_keras() }
+            }
             Self::TfKeras => Semantics::tf_keras(),
             Self::Keras3 => Semantics::keras_3(),
         }
@@ -70,8 +75,8 @@ mod tests {
             ("2.0.8", Some(Writer::Keras22)),
             ("2.2.5", Some(Writer::Keras22)),
             ("2.3.1", Some(Writer::Keras23)),
-            ("2.1.6-tf", Some(Writer::TfKeras)),
-            ("2.3.0-tf", Some(Writer::TfKeras)),
+            ("2.1.6-tf", Some(Writer::EarlyTfKeras)),
+            ("2.3.0-tf", Some(Writer::EarlyTfKeras)),
             ("2.15.0", Some(Writer::TfKeras)),
             ("3.4.1", Some(Writer::Keras3)),
             ("four", None),

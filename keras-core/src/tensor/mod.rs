@@ -119,6 +119,22 @@ impl Tensor {
         }
     }
 
+    /// The same value of a trace, where nobody looks at the operation that made it.
+    pub(crate) fn opaque(self) -> Self {
+        match self.0 {
+            State::Traced(mut traced) => {
+                traced.is_opaque = true;
+                Self(State::Traced(traced))
+            }
+            state => Self(state),
+        }
+    }
+
+    /// Whether it came from [`Tensor::opaque`].
+    pub(crate) fn is_opaque(&self) -> bool {
+        matches!(&self.0, State::Traced(traced) if traced.is_opaque)
+    }
+
     /// The tensor itself, or the error it carries.
     pub fn check(&self) -> Result<&Self> {
         match &self.0 {

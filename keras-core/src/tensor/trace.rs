@@ -115,6 +115,8 @@ pub struct Traced {
     path: Arc<str>,
     phase: Phase,
     pub(crate) value: Value,
+    /// Whether nobody looks at what made the value.
+    pub(super) is_opaque: bool,
 }
 
 impl Traced {
@@ -225,7 +227,8 @@ impl Trace {
     /// A value of the graph as a tensor.
     pub fn tensor(&self, value: Value) -> Tensor {
         let (cell, memo) = (Arc::downgrade(&self.cell), Arc::downgrade(&self.memo));
-        Tensor(State::Traced(Traced { cell, memo, path: Arc::clone(&self.path), phase: self.phase, value }))
+        let (path, phase, is_opaque) = (Arc::clone(&self.path), self.phase, false);
+        Tensor(State::Traced(Traced { cell, memo, path, phase, value, is_opaque }))
     }
 
     /// The value of a tensor in this graph: literals and variables are appended, Keras tensors replayed. Inside a loop,

@@ -1,13 +1,13 @@
 //! The graphs of one training step and one test step: forward, losses, metrics, backward, updates.
 
-use super::compile::{Compiled, OutputPlan};
+use super::compile::Compiled;
 use crate::backend::Executable;
 use crate::error::{Error, Result};
-use crate::graph::{Op, Type, Unary};
+use crate::graph::Type;
 use crate::k;
 use crate::losses::{masked_weights, weighted_mean};
 use crate::models::Model;
-use crate::tensor::{Phase, State, Tensor, Trace};
+use crate::tensor::{Phase, Tensor, Trace};
 use std::sync::Arc;
 
 /// What the trace of a step reads besides the compile snapshot.
@@ -59,16 +59,13 @@ impl Model {
                 .next()
                 .ok_or_else(|| Error::state("training step", "a target for every output", "fewer"))?;
             let prediction = trace.tensor(trace.lift(&prediction)?);
-            let logits =
-                if passes_on(&trace, symbol, &prediction)? { None } else { logits(&trace, &prediction)? };
-            let operands = Operands {
-                target: &target,
-                prediction: &prediction,
-                logits,
-                weight: weight.as_ref(),
-                mask: mask.as_ref(),
-            };
-            if let Some(loss) = output_loss(compiled, plan, operands)? {
+            let prediction =
+                if passes_on(&trace, symbol, &prediction)? { prediction.opaque() } else { prediction };
+            if let Some(loss) = &plan.loss {
+                let values = loss.call(&target, &prediction);
+                let (weight, mask) = (weight.as_ref(), mask.as_ref());
+                let loss = weighted_mean(&values, weight, mask, loss.reduction(), compiled.semantics);
+                loss.check()?;
                 if let Some([sum, count]) = loss_states.next() {
                     // As in Keras 2.3: the mean over batches, each counting once.
                     let next = Tensor::variable(sum) + k::cast(&loss, sum.dtype());
@@ -136,26 +133,6 @@ impl Model {
     }
 }
 
-/// What the loss of one output is computed from.
-struct Operands<'a> {
-    target: &'a Tensor,
-    prediction: &'a Tensor,
-    /// The activation that made the prediction, and what it was applied to.
-    logits: Option<(&'static str, Tensor)>,
-    weight: Option<&'a Tensor>,
-    mask: Option<&'a Tensor>,
-}
-
-fn output_loss(compiled: &Compiled, plan: &OutputPlan, operands: Operands<'_>) -> Result<Option<Tensor>> {
-    let Some(loss) = &plan.loss else { return Ok(None) };
-    let Operands { target, prediction, logits, weight, mask } = operands;
-    let values = logits.and_then(|(activation, logits)| loss.call_on_logits(target, &logits, activation));
-    let values = values.unwrap_or_else(|| loss.call(target, prediction));
-    let reduced = weighted_mean(&values, weight, mask, loss.reduction(), compiled.semantics);
-    reduced.check()?;
-    Ok(Some(reduced))
-}
-
 /// Whether the layer of an output hands its input on as it is. TensorFlow has an operation even there (a reshape to
 /// the same shape), and does not look through it for an activation; `linear` is the one that has none.
 fn passes_on(trace: &Trace, symbol: &Tensor, prediction: &Tensor) -> Result<bool> {
@@ -170,20 +147,4 @@ fn passes_on(trace: &Trace, symbol: &Tensor, prediction: &Tensor) -> Result<bool
         }
     }
     Ok(false)
-}
-
-/// What a prediction is the softmax or sigmoid of: a crossentropy of it is exact without clipping, as TensorFlow has
-/// it.
-fn logits(trace: &Trace, prediction: &Tensor) -> Result<Option<(&'static str, Tensor)>> {
-    let State::Traced(traced) = &prediction.check()?.0 else { return Ok(None) };
-    let found = trace.with_graph(|graph| {
-        let node = graph.node(traced.value);
-        let activation = match node.op {
-            Op::Softmax => "softmax",
-            Op::Unary(Unary::Sigmoid) => "sigmoid",
-            _ => return None,
-        };
-        node.inputs.first().map(|&input| (activation, input))
-    });
-    Ok(found.map(|(activation, value)| (activation, trace.tensor(value))))
 }

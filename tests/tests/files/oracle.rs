@@ -61,6 +61,17 @@ fn go_through(folder: &Path, name: &str) -> Vec<String> {
         }
     }
     model.save(file("ours.h5")).unwrap();
+    let recorded_values = recorded.all("e");
+    if !recorded_values.is_empty() {
+        let values = model.test_on_batch(x.clone(), y.clone()).unwrap();
+        assert_eq!(values.len(), recorded_values.len(), "{name}");
+        for (i, (ours, keras)) in values.iter().zip(&recorded_values).enumerate() {
+            let keras = keras.to_vec::<f64>()[0];
+            if (ours - keras).abs() > 1e-5 * keras.abs().max(1.0) {
+                wrong.push(format!("{name}: number {i} of an evaluation is {ours}, Keras's {keras}"));
+            }
+        }
+    }
     for _ in 0..2 {
         model.train_on_batch(x.clone(), y.clone()).unwrap();
     }
