@@ -43,6 +43,16 @@ pub enum CrossentropyLogits {
     Any,
 }
 
+/// What layers of weights make of inputs that are whole numbers or truth values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IntegerInputs {
+    /// An error, as are all that do not have the element type of the weights (Keras 2).
+    AsGiven,
+    /// `Dense` and the normalizations cast them, as do unit normalization and bilinear interpolation (tf.keras).
+    Cast,
+}
+
 /// What hinge losses and metrics make of labels 0 and 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -171,6 +181,8 @@ pub struct Semantics {
     pub binary_crossentropy: BinaryCrossentropy,
     /// Crossentropies behind a softmax or sigmoid.
     pub crossentropy_logits: CrossentropyLogits,
+    /// Whole numbers in front of layers of weights.
+    pub integer_inputs: IntegerInputs,
     /// Labels 0 and 1 in front of hinge losses.
     pub hinge_labels: HingeLabels,
     /// The variance that BatchNormalization remembers.
@@ -215,6 +227,7 @@ impl Semantics {
             loss_reduction: LossReduction::SumOverElements,
             binary_crossentropy: BinaryCrossentropy::ShiftedLogarithms,
             crossentropy_logits: CrossentropyLogits::Matching,
+            integer_inputs: IntegerInputs::AsGiven,
             hinge_labels: HingeLabels::Signed,
             moving_variance: MovingVariance::Keras23,
             frozen_batch_normalization: FrozenBatchNormalization::BatchStatistics,
@@ -234,6 +247,7 @@ impl Semantics {
         Self {
             loss_reduction: LossReduction::SumOverValidElements,
             crossentropy_logits: CrossentropyLogits::Any,
+            integer_inputs: IntegerInputs::Cast,
             moving_variance: MovingVariance::TfKeras,
             frozen_batch_normalization: FrozenBatchNormalization::Inference,
             image_epsilon: ImageEpsilon::AsGiven,

@@ -72,10 +72,15 @@ if not TF:
     keras.optimizers.Optimizer.get_gradients = _gated_gradients
 
 
+def targets(model, y):
+    """Nested as the outputs are."""
+    return tf.nest.pack_sequence_as(model.output, [tf.constant(value) for value in y])
+
+
 def step(model, x, y):
     if TF:
         # What train_on_batch does with a batch once it is one.
-        model.train_step((one(x), one([tf.constant(value) for value in y])))
+        model.train_step((one(x), targets(model, y)))
         return
     model.train_on_batch(one(x), one(y))
     iterations = model.optimizer.iterations
@@ -86,13 +91,13 @@ def evaluated(model, x, y):
     """The loss and the metrics."""
     if TF:
         model.reset_metrics()
-        return list(model.test_step((one(x), one([tf.constant(value) for value in y]))).values())
+        return list(model.test_step((one(x), targets(model, y))).values())
     return model.test_on_batch(one(x), one(y))
 
 
 def predicted(model, x):
     y = model(one(x), training=False) if TF else model.predict_on_batch(one(x))
-    return [np.asarray(value) for value in (y if isinstance(y, (list, tuple)) else [y])]
+    return [np.asarray(value) for value in (tf.nest.flatten(y) if TF else y if isinstance(y, (list, tuple)) else [y])]
 
 
 def one(values):
@@ -274,6 +279,42 @@ def masked_attention():
     return headed([x, m], L.MultiHeadAttention(2, 3, use_bias=False)(x, x, attention_mask=m))
 
 
+# Layers that cast whole numbers, and those that keep them.
+WHOLE = {
+    "dense": ((4,), lambda: L.Dense(3, activation="relu")),
+    "batch_normalization": ((4, 4, 2), lambda: L.BatchNormalization()),
+    "layer_normalization": ((4,), lambda: L.LayerNormalization()),
+    "unit_normalization": ((4,), lambda: L.UnitNormalization()),
+    "leaky_relu": ((4,), lambda: L.LeakyReLU()),
+    "bilinear": ((2, 2, 3), lambda: L.UpSampling2D(interpolation="bilinear")),
+    "time_distributed": ((5, 3), lambda: L.TimeDistributed(L.Dense(2))),
+    "average": ((4, 2), lambda: L.GlobalAveragePooling1D()),
+    "max_pooling": ((4, 2), lambda: L.MaxPooling1D()),
+}
+
+
+def whole_numbers(shape, layer):
+    x = keras.Input(shape, dtype="int32")
+    return headed([x], layer()(x))
+
+
+def dictionaries():
+    """Inputs and outputs whose keys are in another order than they are said, and are not the layers' names."""
+    b, a = keras.Input((3,), name="first"), keras.Input((4,), name="second")
+    h = L.Dense(4, activation="tanh")(b)
+    return keras.Model({"b": b, "a": a}, {"q": L.Dense(2, name="d")(h), "p": L.Dense(1, name="e")(L.add([a, h]))}, name="net")
+
+
+def lists_in_lists():
+    x, z = keras.Input((3,)), keras.Input((4,))
+    return keras.Model([x, [z]], [[L.Dense(2)(z)], L.Dense(1)(x)])
+
+
+def called_on_a_dictionary():
+    x, z = keras.Input((3,)), keras.Input((4,))
+    return headed([x, z], dictionaries()({"a": z, "b": x}))
+
+
 def rs_of(name):
     return np.random.RandomState(zlib.crc32(name.encode()) & 0x7FFFFFFF)
 
@@ -304,6 +345,12 @@ def cases(fixtures):
             kind, gradient = OPTIMIZERS[count % len(OPTIMIZERS)], graph["name"] + "/grad_input_0" in recorded
             yield case("operation_" + graph["name"], lambda g=graph, d=gradient: operation_model(g, d), lambda k=kind: optimizer(k), batch=2)
             count += 1
+        for name, (shape, layer) in WHOLE.items():
+            yield case("whole_" + name, lambda s=shape, l=layer: whole_numbers(s, l), lambda: optimizer("Adam"))
+        yield case("dictionaries", dictionaries, lambda: optimizer("Adam"), dict(
+            loss={"q": "mse", "p": "mae"}, loss_weights={"q": 1.0, "p": 2.0}, metrics={"q": ["mae"]}))
+        yield case("lists_in_lists", lists_in_lists, lambda: optimizer("Adam"), dict(loss="mse", metrics=["mae"]))
+        yield case("called_on_a_dictionary", called_on_a_dictionary, lambda: optimizer("Adam"))
         yield case("attention_mask", masked_attention, lambda: optimizer("Adam"), below=2)
         yield case("crossentropy_along", classified_along, lambda: optimizer("SGD"), dict(
             loss="categorical_crossentropy", metrics=["categorical_crossentropy", "binary_crossentropy"]))

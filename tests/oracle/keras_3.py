@@ -110,6 +110,18 @@ def stacked_states():
     return keras.Model([x, h, c, g], L.Dense(2, name="head")(y))
 
 
+def dictionaries():
+    b, a = keras.Input((3,), name="b"), keras.Input((4,), name="a")
+    h = L.Dense(4, activation="tanh", name="hidden")(b)
+    return keras.Model({"b": b, "a": a}, {"q": L.Dense(2, name="q")(h), "p": L.Dense(1, name="p")(L.add([a, h]))}, name="net")
+
+
+def called_on_a_dictionary():
+    x, z = keras.Input((3,), name="x"), keras.Input((4,), name="z")
+    results = dictionaries()({"a": z, "b": x})
+    return keras.Model([x, z], L.Dense(2, name="head")(L.concatenate([results["p"], results["q"]])))
+
+
 OPTIMIZERS = {
     "SGD": dict(), "momentum": dict(momentum=0.9, nesterov=True), "RMSprop": dict(), "Adagrad": dict(), "Adadelta": dict(),
     "Adam": dict(), "amsgrad": dict(amsgrad=True), "clipvalue": dict(clipvalue=0.01), "Adamax": dict(), "Nadam": dict(),
@@ -186,6 +198,9 @@ def cases():
         loss=keras.losses.LogCosh(), metrics=[keras.metrics.RootMeanSquaredError(name="rms"), "mae"])
     yield "object_from_logits", plain, "SGD", dict(), dict(
         loss=keras.losses.BinaryCrossentropy(from_logits=True), weighted_metrics=[keras.metrics.BinaryCrossentropy(from_logits=True)])
+    yield "dictionaries", dictionaries, "Adam", dict(), dict(
+        loss={"q": "mse", "p": "mae"}, loss_weights={"q": 1.0, "p": 2.0}, metrics={"q": ["mae"]})
+    yield "called_on_a_dictionary", called_on_a_dictionary, "Adam", dict(), dict(loss="mse")
     yield "nested", nested, "Adam", dict(), dict(
         loss={"one": "mse", "two": "binary_crossentropy"}, loss_weights={"one": 0.5, "two": 2.0}, metrics={"two": ["accuracy"]})
 
@@ -195,6 +210,8 @@ TEXTS = ("optimizer_Adam", "masked", "nested")
 
 
 def listed(value):
+    if isinstance(value, dict):
+        return [value[key] for key in sorted(value)]
     return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
@@ -209,6 +226,19 @@ def weights(model):
 
 def single(values):
     return values if len(values) > 1 else values[0]
+
+
+def fed(model, x):
+    return structured(None if isinstance(model, keras.Sequential) else model.input, x)
+
+
+def targets(model, y):
+    return structured(None if isinstance(model, keras.Sequential) else model.output, y)
+
+
+def structured(structure, values):
+    """In a dictionary if the model has them in one."""
+    return dict(zip(sorted(structure), values)) if isinstance(structure, dict) else single(values)
 
 
 def make():
@@ -229,13 +259,13 @@ def make():
             x = [rs.randint(0, 7, (6,) + tuple(t.shape[1:])).astype("int32") if "int" in str(t.dtype)
                  else rs.uniform(-1, 1, (6,) + tuple(t.shape[1:])).astype("float32") for t in model.inputs]
             model.compile(getattr(keras.optimizers, kind)(**dict(dict(learning_rate=0.01), **arguments)), **options)
-            outputs = listed(model.predict(single(x), verbose=0))
+            outputs = listed(model.predict(fed(model, x), verbose=0))
             y = [rs.randint(0, 2, o.shape).astype("float32") if len(outputs) > 1 else rs.uniform(-1, 1, o.shape).astype("float32") for o in outputs]
-            step = lambda: model.train_on_batch(single(x), single(y))
+            step = lambda: model.train_on_batch(fed(model, x), targets(model, y))
             step()
             arrays = {"x_%d" % i: v for i, v in enumerate(x)}
             arrays.update(("y_%d" % i, v) for i, v in enumerate(y))
-            arrays.update(("out_%d" % i, v) for i, v in enumerate(listed(model.predict(single(x), verbose=0))))
+            arrays.update(("out_%d" % i, v) for i, v in enumerate(listed(model.predict(fed(model, x), verbose=0))))
             if name in TEXTS:
                 put(name + ".json", model.to_json())
             for ending in (".keras", ".weights.h5") + ((".h5",) if name in TEXTS else ()):
@@ -282,9 +312,9 @@ def check(out):
                 said = [str(w.message) for w in said if "optimizer" in str(w.message) or "variables" in str(w.message)]
                 if said:
                     wrong.append([name, "warned: " + said[0]])
-            compare(name, "prediction", listed(model.predict(single(x), verbose=0)), many("out"), 1e-5)
-            model.train_on_batch(single(x), single(y))
-            model.train_on_batch(single(x), single(y))
+            compare(name, "prediction", listed(model.predict(fed(model, x), verbose=0)), many("out"), 1e-5)
+            model.train_on_batch(fed(model, x), targets(model, y))
+            model.train_on_batch(fed(model, x), targets(model, y))
             # tf.keras saves no product of Nadam's momenta, and remembers another variance of images.
             if LATER or (kind != "Nadam" and name != "layer_batch_normalization"):
                 compare(name, "weight after steps in Keras", weights(model), many("w"), 1e-4)
@@ -301,7 +331,7 @@ def check(out):
             compare(name, "optimizer after steps here", state, expected, 1e-4)
             model = build()
             model.load_weights(os.path.join(out, name + ".ours.weights.h5"))
-            compare(name, "prediction by weights alone", listed(model.predict(single(x), verbose=0)), many("out"), 1e-5)
+            compare(name, "prediction by weights alone", listed(model.predict(fed(model, x), verbose=0)), many("out"), 1e-5)
         except Exception as error:
             wrong.append([name, "%s: %s" % (type(error).__name__, " ".join(str(error).split())[:600])])
     print(json.dumps(wrong))

@@ -149,9 +149,14 @@ pub fn cast(x: &Tensor, dtype: DType) -> Tensor {
 
 /// max(x, 0) and its relatives: `alpha` is the slope below `threshold`, `max_value` cuts the top.
 ///
-/// x ≥ max_value gives max_value; x > threshold gives x; anything else alpha·(x − threshold).
+/// x ≥ max_value gives max_value; x > threshold gives x; anything else alpha·(x − threshold). With a slope alone, whole
+/// numbers become floating point numbers.
 #[track_caller]
 pub fn relu(x: &Tensor, alpha: f64, max_value: Option<f64>, threshold: f64) -> Tensor {
+    let leaky = alpha != 0.0 && max_value.is_none() && threshold == 0.0;
+    if leaky && x.dtype().is_ok_and(|dtype| !dtype.is_float()) {
+        return relu(&cast(x, DType::F32), alpha, max_value, threshold);
+    }
     let mut y = if alpha == 0.0 && threshold == 0.0 {
         op("relu", &[x], |graph, values| graph.unary(Unary::Relu, nth(values, 0)?))
     } else {

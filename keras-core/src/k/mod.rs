@@ -58,7 +58,7 @@ pub(crate) use images::resized;
 pub(crate) use local::unshared;
 pub(crate) use normalization::{epsilon_in, normalized};
 pub(crate) use random::kept;
-pub(crate) use reduction::among_largest;
+pub(crate) use reduction::{among_largest, whole_mean};
 pub(crate) use windows::depthwise;
 
 pub use crate::config::{epsilon, floatx, image_data_format, set_epsilon, set_floatx, set_image_data_format};

@@ -52,6 +52,17 @@ pub fn mean(x: &Tensor, axes: &[isize], keepdims: bool) -> Tensor {
     op("mean", &[x], move |graph, values| averaged(graph, nth(values, 0)?, &axes, keepdims))
 }
 
+/// The mean as TensorFlow has it: of whole numbers a whole number.
+#[track_caller]
+pub(crate) fn whole_mean(x: &Tensor, axes: &[isize], keepdims: bool) -> Tensor {
+    match x.dtype() {
+        Ok(dtype @ (DType::I32 | DType::I64 | DType::U8)) => {
+            sum(x, axes, keepdims) / sum(&super::ones_like(x, dtype), axes, keepdims)
+        }
+        _ => mean(x, axes, keepdims),
+    }
+}
+
 /// The variance (divided by n), in two passes.
 #[track_caller]
 pub fn var(x: &Tensor, axes: &[isize], keepdims: bool) -> Tensor {

@@ -82,6 +82,10 @@ impl Layer for Dense {
         Ok(Some(vec![spec]))
     }
 
+    fn casts_integers(&self) -> bool {
+        true
+    }
+
     fn call(&self, cx: &mut Call, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
         let y = k::dot(one("Dense", inputs)?, &cx.weight("kernel")?);
         self.affine.finish(cx, y, DataFormat::ChannelsLast)

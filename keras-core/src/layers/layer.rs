@@ -7,6 +7,7 @@ use crate::array::{Array, DType};
 use crate::backend::Variable;
 use crate::error::{Error, Result};
 use crate::registry::Config;
+use crate::semantics::Semantics;
 use crate::tensor::record::{Producer, masked_symbols};
 use crate::tensor::{Phase, Spec, Tensor, shape_text};
 use serde_json::{Map, Value, json};
@@ -232,6 +233,7 @@ impl LayerRef {
         let before = self.built();
         let operands = self.definition().operands(&arguments, specs.len());
         let operands: Vec<Spec> = operands.into_iter().filter_map(|i| specs.get(i).cloned()).collect();
+        let operands = self.received(Semantics::current(), &operands);
         self.build(&operands)?;
         // Weights made for other inputs may not fit these: stated shapes do not know, a trace does.
         if before.is_some_and(|built| !built.weights.is_empty() && *built.inputs != operands) {
@@ -385,12 +387,13 @@ impl LayerRef {
             return Ok(());
         }
         let mut build = Build::new(self.name(), self.dtype(), scope.clone());
-        self.0.definition.build(&mut build, inputs)?;
+        let inputs = self.received(Semantics::current(), inputs);
+        self.0.definition.build(&mut build, &inputs)?;
         let built = Built {
             weights: Arc::new(build.weights),
             children: Arc::new(build.children),
             states: Arc::new(build.states),
-            inputs: Arc::new(inputs.to_vec()),
+            inputs: Arc::new(inputs),
         };
         let mut slot = self.0.built.lock().unwrap_or_else(PoisonError::into_inner);
         slot.get_or_insert(built);

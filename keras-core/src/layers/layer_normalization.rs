@@ -150,6 +150,10 @@ impl Layer for LayerNormalization {
         same_spec("LayerNormalization", inputs)
     }
 
+    fn casts_integers(&self) -> bool {
+        true
+    }
+
     fn call(&self, cx: &mut Call, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
         let x = one("LayerNormalization", inputs)?;
         let shape = x.shape()?;
@@ -229,6 +233,10 @@ impl Layer for UnitNormalization {
     fn compute_output_shape(&self, inputs: &[Spec]) -> Result<Option<Vec<Spec>>> {
         axes_in("UnitNormalization", &self.axes, one("UnitNormalization", inputs)?.rank())?;
         same_spec("UnitNormalization", inputs)
+    }
+
+    fn casts_integers(&self) -> bool {
+        true
     }
 
     fn call(&self, _: &mut Call, inputs: &[Tensor]) -> Result<Vec<Tensor>> {

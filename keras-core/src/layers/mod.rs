@@ -164,6 +164,12 @@ pub trait Layer: Any + Send + Sync {
     /// Writes what the layer computes.
     fn call(&self, cx: &mut Call, inputs: &[Tensor]) -> Result<Vec<Tensor>>;
 
+    /// Whether inputs that are no floating point numbers are cast to the layer's element type where the model follows
+    /// tf.keras ([`Semantics::integer_inputs`](crate::semantics::Semantics::integer_inputs)).
+    fn casts_integers(&self) -> bool {
+        false
+    }
+
     /// Whether masked inputs are welcome; if not, they are an error.
     fn supports_masking(&self) -> bool {
         false

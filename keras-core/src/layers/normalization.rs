@@ -205,6 +205,10 @@ impl Layer for BatchNormalization {
         Ok(Some(vec![spec.clone()]))
     }
 
+    fn casts_integers(&self) -> bool {
+        true
+    }
+
     fn call(&self, cx: &mut Call, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
         let x = one("BatchNormalization", inputs)?;
         let shape = x.shape()?;

@@ -47,7 +47,7 @@ impl PoolingKind for Average {
         k::avg_pool(x, spec)
     }
     fn axes(x: &Tensor, axes: &[isize], keepdims: bool) -> Tensor {
-        k::mean(x, axes, keepdims)
+        k::whole_mean(x, axes, keepdims)
     }
 }
 

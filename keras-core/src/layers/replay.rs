@@ -4,7 +4,8 @@ use super::{Arguments, Call, LayerRef};
 use crate::array::DType;
 use crate::error::{Error, Result};
 use crate::graph::Type;
-use crate::semantics::{ActivityPenalty, Semantics, UnsupportedMask};
+use crate::k;
+use crate::semantics::{ActivityPenalty, IntegerInputs, Semantics, UnsupportedMask};
 use crate::tensor::record::Replayed;
 use crate::tensor::{Spec, Tensor, Trace, TraceOptions};
 use serde_json::Value;
@@ -24,7 +25,11 @@ impl LayerRef {
         }
         // What a layer states holds for a call without arguments of its own.
         let plain = arguments.keys().all(|name| name == "training");
-        let stated = if plain { self.definition().compute_output_shape(specs)? } else { None };
+        let stated = if plain {
+            self.definition().compute_output_shape(&self.received(Semantics::current(), specs))?
+        } else {
+            None
+        };
         let outputs = stated.map_or_else(|| self.probe(specs, arguments), Ok)?;
         outputs.iter().try_for_each(|spec| spec.check_size(self.class_name()))?;
         let masks = if any_masked || self.definition().creates_mask() {
@@ -33,6 +38,13 @@ impl LayerRef {
             vec![false; outputs.len()]
         };
         Ok((outputs, masks))
+    }
+
+    /// The specs of inputs as the layer receives them: by some rules, some layers have whole numbers cast.
+    pub(super) fn received(&self, semantics: Semantics, specs: &[Spec]) -> Vec<Spec> {
+        let casts = semantics.integer_inputs == IntegerInputs::Cast && self.definition().casts_integers();
+        let dtype = |spec: &Spec| if casts && !spec.dtype.is_float() { self.dtype() } else { spec.dtype };
+        specs.iter().map(|spec| Spec { dtype: dtype(spec), ..spec.clone() }).collect()
     }
 
     /// An error unless masks that the layer does not support may be left out.
@@ -144,7 +156,12 @@ impl LayerRef {
         let training = arguments.get("training").and_then(Value::as_bool);
         let trace = &training.map_or_else(|| trace.clone(), |training| trace.in_phase(training.into()));
         let definition = self.definition();
-        let specs = inputs.iter().map(Tensor::spec).collect::<Result<Vec<_>>>()?;
+        let given = inputs.iter().map(Tensor::spec).collect::<Result<Vec<_>>>()?;
+        let specs = self.received(trace.semantics(), &given);
+        let cast = |((x, given), spec): ((&Tensor, &Spec), &Spec)| {
+            if given.dtype == spec.dtype { x.clone() } else { k::cast(x, spec.dtype) }
+        };
+        let inputs: &[Tensor] = &inputs.iter().zip(&given).zip(&specs).map(cast).collect::<Vec<_>>();
         self.build(&specs).map_err(|error| error.within(format!("layer {}", self.name())))?;
         let mut masks = masks.to_vec();
         if masks.iter().any(Option::is_some) && !definition.supports_masking() {

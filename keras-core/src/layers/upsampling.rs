@@ -97,6 +97,10 @@ impl<const N: usize> Layer for UpSampling<N> {
         Some(&self.base)
     }
 
+    fn casts_integers(&self) -> bool {
+        self.interpolation.resolve() == Ok(Interpolation::Bilinear)
+    }
+
     fn compute_output_shape(&self, inputs: &[Spec]) -> Result<Option<Vec<Spec>>> {
         let class = Self::class();
         self.interpolation.resolve()?;

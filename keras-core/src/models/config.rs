@@ -1,9 +1,10 @@
 //! Model configs: the JSON that Keras 2 writes and reads.
 
+use super::nesting::{Nesting, by_key};
 use super::network::{Kind, Network};
 use super::{Model, Sequential};
 use crate::error::{Error, Result};
-use crate::layers::{self, Arguments, CONSTANT, Input, LayerNode, LayerRef, read_shape};
+use crate::layers::{self, Arguments, CONSTANT, Input, LayerNode, LayerRef, automatic_name, read_shape};
 use crate::registry::Config;
 use crate::tensor::Tensor;
 use serde_json::{Map, Value, json};
@@ -89,6 +90,8 @@ fn functional_config(network: &Network, config: Config) -> Result<Config> {
             .collect()
     };
     let (inputs, outputs) = (ends(&network.inputs)?, ends(&network.outputs)?);
+    let [nested_inputs, nested_outputs] = &network.nesting;
+    let (inputs, outputs) = (nested_inputs.write(inputs), nested_outputs.write(outputs));
     Ok(config.with("layers", layers).with("input_layers", inputs).with("output_layers", outputs))
 }
 
@@ -116,7 +119,10 @@ fn write_call(
         let (name, node, tensor) = reference(input)?;
         sources.push(json!([name, node, tensor, arguments]));
     }
-    Ok(Value::Array(sources))
+    Ok(match call.layer.downcast::<Network>() {
+        Some(Network { nesting: [inputs, _], .. }) => inputs.write(sources),
+        None => sources.into(),
+    })
 }
 
 fn calls_of<'a>(network: &'a Network, layer: &LayerRef) -> Vec<&'a LayerNode> {
@@ -243,15 +249,10 @@ struct Pending<'a> {
 fn functional_from(config: &Config) -> Result<Model> {
     let mut reader = config.reader();
     let name = reader.text_or_none("name")?;
-    let list = |reader: &mut crate::registry::Reader<'_>, key: &str| -> Result<Vec<Value>> {
-        reader
-            .value(key)
-            .and_then(Value::as_array)
-            .cloned()
-            .ok_or_else(|| malformed("Model config", &format!("a list under {key:?}")))
-    };
-    let described = list(&mut reader, "layers")?;
-    let (inputs, outputs) = (list(&mut reader, "input_layers")?, list(&mut reader, "output_layers")?);
+    let described = reader.value("layers").and_then(Value::as_array);
+    let described = described.cloned().ok_or_else(|| malformed("Model config", "a list of layers"))?;
+    let mut ends = |key: &str| reader.value(key).cloned().unwrap_or_default();
+    let (inputs, outputs) = (ends("input_layers"), ends("output_layers"));
     let trainable = later_keys(&mut reader)?;
     reader.finish()?;
     let mut made: HashMap<&str, LayerRef> = HashMap::new();
@@ -317,24 +318,18 @@ fn functional_from(config: &Config) -> Result<Model> {
         }
         pending = waiting;
     }
-    let find = |ends: &[Value]| -> Result<Vec<Tensor>> {
-        // One input or output may stand without a list around it.
-        let single = ends.first().is_some_and(Value::is_string);
-        let whole = Value::Array(ends.to_vec());
-        let ends: Vec<&Value> = if single { vec![&whole] } else { ends.iter().collect() };
-        ends.into_iter()
-            .map(|end| {
-                let found = read_reference(end)
-                    .and_then(|(name, node, output)| tensors.get(&(name, node))?.get(output).cloned());
-                found.ok_or_else(|| malformed("Model config", "input and output layers that exist"))
-            })
-            .collect()
+    let find = |ends: &Value| -> Result<(Nesting, Vec<Tensor>)> {
+        let missing = || malformed("Model config", "input and output layers that exist");
+        let (nesting, references) = Nesting::read(ends).ok_or_else(missing)?;
+        let found = references.into_iter().map(|end| {
+            let (name, node, output) = read_reference(end)?;
+            tensors.get(&(name, node))?.get(output).cloned()
+        });
+        Ok((nesting, found.collect::<Option<Vec<Tensor>>>().ok_or_else(missing)?))
     };
-    let (inputs, outputs) = (find(&inputs)?, find(&outputs)?);
-    let model = match name {
-        Some(name) => Model::named(&name, inputs, outputs),
-        None => Model::new(inputs, outputs),
-    }?;
+    let ((nested_inputs, inputs), (nested_outputs, outputs)) = (find(&inputs)?, find(&outputs)?);
+    let name = name.unwrap_or_else(|| automatic_name("model"));
+    let model = Model::nested(&name, inputs, outputs, [nested_inputs, nested_outputs])?;
     if !trainable {
         model.set_trainable(false);
     }
@@ -363,8 +358,12 @@ fn read_call<'a>(layer: &'a str, node: &'a Value) -> Option<Pending<'a>> {
     Some(call)
 }
 
-/// What a call reads: tf.keras writes one tensor without a list around it, and the states of stacked cells as lists in lists.
+/// What a call reads: tf.keras writes one tensor without a list around it, the states of stacked cells as lists in lists, and
+/// dictionaries of what a model is called on.
 fn flatten<'a>(node: &'a Value, sources: &mut Vec<&'a [Value]>) -> Option<()> {
+    if let Value::Object(fields) = node {
+        return by_key(fields).into_iter().try_for_each(|(_, part)| flatten(part, sources));
+    }
     let parts = node.as_array()?;
     if parts.first().is_some_and(Value::is_string) {
         sources.push(parts);

@@ -3,6 +3,7 @@
 mod config;
 mod connections;
 mod model;
+mod nesting;
 mod network;
 mod sequential;
 mod summary;
@@ -13,5 +14,6 @@ pub use config::model_from_config;
 pub use connections::Connection;
 pub use model::Model;
 pub(crate) use model::lock;
+pub(crate) use nesting::{by_key, is_nested};
 pub use network::{Kind, Network};
 pub use sequential::Sequential;

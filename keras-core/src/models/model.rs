@@ -1,5 +1,6 @@
 //! [`Model`]: what users hold.
 
+use super::nesting::Nesting;
 use super::network::{Kind, Network, names_of};
 use crate::array::{Array, DType};
 use crate::backend::{IntoRuntime, Runtime, Variable, registry};
@@ -67,7 +68,18 @@ impl Model {
 
     /// A model of a given name.
     pub fn named(name: &str, inputs: impl Into<Inputs>, outputs: impl Into<Inputs>) -> Result<Self> {
-        let network = Network::new(Kind::Functional, name.to_owned(), inputs.into().0, outputs.into().0)?;
+        Self::nested(name, inputs.into().0, outputs.into().0, Default::default())
+    }
+
+    /// A model whose inputs and outputs files have nested somehow.
+    pub(super) fn nested(
+        name: &str,
+        inputs: Vec<Tensor>,
+        outputs: Vec<Tensor>,
+        nesting: [Nesting; 2],
+    ) -> Result<Self> {
+        let network =
+            Network { nesting, ..Network::new(Kind::Functional, name.to_owned(), inputs, outputs)? };
         let model = Self::empty(Kind::Functional, name.to_owned());
         model.set_network(network)?;
         Ok(model)
@@ -241,6 +253,14 @@ impl Model {
     /// The names of the outputs: those of their layers.
     pub fn output_names(&self) -> Result<Vec<String>> {
         self.with_network(|network| names_of(&network.outputs))
+    }
+
+    /// Where tf.keras has the outputs in a dictionary: their keys in it, in the order of the outputs.
+    pub(crate) fn output_keys(&self) -> Result<Option<Vec<String>>> {
+        self.with_network(|network| {
+            let [_, outputs] = &network.nesting;
+            outputs.keys()
+        })
     }
 
     pub(crate) fn input_specs(&self) -> Result<Vec<Spec>> {

@@ -1,6 +1,7 @@
 //! [`Network`]: a graph of layer calls from inputs to outputs; itself a layer.
 
 use super::model::lock;
+use super::nesting::Nesting;
 use crate::error::{Error, Result};
 use crate::layers::{Base, Build, Call, Input, Layer, LayerNode, LayerRef};
 use crate::registry::Config;
@@ -43,6 +44,8 @@ pub struct Network {
     pub(super) layers: Vec<LayerRef>,
     pub(super) inputs: Vec<Tensor>,
     pub(super) outputs: Vec<Tensor>,
+    /// How the inputs are nested in files, and the outputs.
+    pub(super) nesting: [Nesting; 2],
     /// In the order in which the outputs' ancestors are finished: operands before users.
     pub(super) nodes: Vec<NetworkNode>,
     /// What the model adds to the loss beside its outputs' own.
@@ -88,7 +91,16 @@ impl Network {
             .advice("give one of the layers another name; a layer that is meant twice is called twice"));
         }
         let base = Base { name: Some(name), ..Base::default() };
-        Ok(Self { kind, base, layers, inputs, outputs, nodes, losses: Arc::default() })
+        Ok(Self {
+            kind,
+            base,
+            layers,
+            inputs,
+            outputs,
+            nesting: Default::default(),
+            nodes,
+            losses: Arc::default(),
+        })
     }
 
     /// An error if a tensor needs other inputs than these.

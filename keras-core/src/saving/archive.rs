@@ -378,7 +378,7 @@ pub(super) fn write<W: Write + Seek>(
     }
     let mut weights = weights_tree(model, writer)?;
     if let Some(training) = model.training_config()?.filter(|_| include_optimizer) {
-        described["compile_config"] = tf_keras::compile_config(&training, writer)?;
+        described["compile_config"] = tf_keras::compile_config(model, &training, writer)?;
         training::warn_of_epsilon(model, OptimizerEpsilon::BelowRoot);
         let optimizer = model.optimizer()?;
         if optimizer.weights().iter().any(|variable| variable.version() > 0) {

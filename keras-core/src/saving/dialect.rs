@@ -4,7 +4,7 @@ use super::config::KERAS_VERSION;
 use super::tf_keras;
 use super::version::Writer;
 use crate::error::{Error, Result};
-use crate::models::Model;
+use crate::models::{Model, is_nested};
 use crate::semantics::{BilinearGrid, Semantics};
 use serde_json::{Value, json};
 
@@ -119,6 +119,10 @@ fn unsaid(value: &Value, writer: Writer, semantics: Semantics) -> Option<(String
 }
 
 fn unsaid_of(class: &str, config: &Value, writer: Writer, semantics: Semantics) -> Option<String> {
+    let nested = |key: &str| config.get(key).is_some_and(is_nested);
+    if writer == Writer::Keras23 && (nested("input_layers") || nested("output_layers")) {
+        return Some("inputs or outputs in a dictionary or in lists inside each other".to_owned());
+    }
     let missing: &[&[&str]] = match writer {
         Writer::TfKeras => &[NOT_IN_TF_KERAS],
         Writer::Keras3 => &[NOT_IN_TF_KERAS, NOT_IN_KERAS_3],

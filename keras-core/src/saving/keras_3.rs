@@ -1,5 +1,6 @@
 //! Configs between Keras 3 and Keras 2: calls as objects of arguments become lists of references, and the way back.
 
+use crate::models::by_key;
 use serde_json::{Map, Value, json};
 use std::collections::HashSet;
 
@@ -36,7 +37,7 @@ fn functional(config: &mut Map<String, Value>) {
     for layer in layers.iter_mut() {
         let recurrent = is_recurrent(layer);
         let Some(nodes) = layer.get_mut("inbound_nodes").and_then(Value::as_array_mut) else { continue };
-        for node in nodes.iter_mut().filter(|node| node.is_object()) {
+        for node in nodes.iter_mut().filter(|node| node.get("args").is_some()) {
             later = true;
             without_mask(node, &operations);
             *node = call(node, recurrent, &models);
@@ -215,7 +216,11 @@ fn called(layer: &mut Value, models: &HashSet<String>) {
     let nodes = layer.get_mut("inbound_nodes").and_then(Value::as_array_mut);
     for node in nodes.into_iter().flatten() {
         counted(node, models, &|node| node.saturating_sub(1));
-        let Some(sources) = node.as_array() else { continue };
+        let Some(sources) = node.as_array() else {
+            // What a model is called on, in a dictionary.
+            *node = json!({"args": [tensor(node)], "kwargs": {}});
+            continue;
+        };
         let mut tensors: Vec<Value> = sources.iter().filter_map(tensor).collect();
         let mut arguments =
             sources.first().and_then(|source| source.get(3)).cloned().unwrap_or_else(|| json!({}));
@@ -229,8 +234,11 @@ fn called(layer: &mut Value, models: &HashSet<String>) {
     }
 }
 
-/// `{"class_name": "__keras_tensor__", …}` of `[name, node, tensor, …]`, or a list of them; its shape is not looked at.
+/// `{"class_name": "__keras_tensor__", …}` of `[name, node, tensor, …]`, or a list or dictionary of them; its shape is not looked at.
 fn tensor(source: &Value) -> Option<Value> {
+    if let Value::Object(fields) = source {
+        return fields.iter().map(|(key, item)| Some((key.clone(), tensor(item)?))).collect();
+    }
     let parts = source.as_array()?;
     if parts.first().is_some_and(Value::is_array) {
         return parts.iter().map(tensor).collect();
@@ -281,6 +289,9 @@ fn call(node: &Value, recurrent: bool, models: &HashSet<String>) -> Value {
 fn collect(argument: &Value, models: &HashSet<String>, sources: &mut Vec<Value>) {
     match argument {
         Value::Array(items) => items.iter().for_each(|item| collect(item, models, sources)),
+        Value::Object(fields) if !fields.contains_key("class_name") => {
+            by_key(fields).into_iter().for_each(|(_, item)| collect(item, models, sources));
+        }
         Value::Null => {}
         argument => {
             let mut reference = argument.clone();

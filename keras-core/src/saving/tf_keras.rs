@@ -2,7 +2,7 @@
 
 use super::Dialect;
 use super::names::weight_names;
-use super::training::is_still;
+use super::training::{self, is_still};
 use super::version::Writer;
 use crate::array::{Array, DType};
 use crate::backend::VariableId;
@@ -124,7 +124,18 @@ fn states_of(cell: &Value, left: &mut impl Iterator<Item = Value>) -> Option<Val
 
 /// A training config in its words: the optimizer last, by the arguments of its legacy optimizers, whose formulas are
 /// those of Keras 2.
-pub(super) fn training_config(config: &Value) -> Value {
+pub(super) fn training_config(model: &Model, config: &Value) -> Result<Value> {
+    let mut config = config.clone();
+    if let Some(keys) = model.output_keys()? {
+        // A list for a dictionary of outputs is what tf.keras writes of metrics, and cannot train with.
+        for key in ["loss", "loss_weights", "metrics", "weighted_metrics"] {
+            let Some(Value::Array(items)) = config.get(key).cloned() else { continue };
+            if !key.ends_with("metrics") || items.iter().any(Value::is_array) {
+                config[key] = keys.iter().cloned().zip(items).collect::<Map<_, _>>().into();
+            }
+        }
+        training::rename(&mut config, &model.output_names()?.into_iter().zip(keys).collect());
+    }
     let mut written = Map::new();
     for key in ["loss", "metrics", "weighted_metrics", "loss_weights"] {
         let value = config.get(key).cloned().unwrap_or_default();
@@ -148,15 +159,15 @@ pub(super) fn training_config(config: &Value) -> Value {
         arguments.insert("initial_accumulator_value".to_owned(), json!(0.0));
     }
     written.insert("optimizer_config".into(), json!({"class_name": class, "config": arguments}));
-    written.into()
+    Ok(written.into())
 }
 
 /// The compile config of an archive: its optimizers are those that came with tf.keras 2.11.
 ///
 /// # Errors
 /// If the optimizer's rates decay as only Keras 2 has it.
-pub(super) fn compile_config(config: &Value, writer: Writer) -> Result<Value> {
-    let mut config = training_config(config);
+pub(super) fn compile_config(model: &Model, config: &Value, writer: Writer) -> Result<Value> {
+    let mut config = training_config(model, config)?;
     let mut optimizer = config["optimizer_config"].take();
     let nadam = optimizer["class_name"] == json!("Nadam");
     if let Some(arguments) = optimizer["config"].as_object_mut()

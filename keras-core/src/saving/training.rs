@@ -15,6 +15,7 @@ use crate::registry::Config;
 use crate::semantics::{OptimizerEpsilon, Semantics};
 use crate::training::{Compile, PerOutput};
 use serde_json::{Map, Value, json};
+use std::collections::HashMap;
 
 /// The options of a `compile` that a training config stands for.
 fn compile_options(config: &Value, writer: Writer) -> Result<Compile> {
@@ -252,10 +253,25 @@ fn metrics(value: Option<&Value>) -> Result<PerOutput<Vec<MetricSpec>>> {
     })
 }
 
+/// Gives what a training config says of single outputs other names, as its dictionaries have them.
+pub(super) fn rename(config: &mut Value, names: &HashMap<String, String>) {
+    for key in ["loss", "loss_weights", "metrics", "weighted_metrics", "sample_weight_mode"] {
+        let Some(Value::Object(fields)) = config.get_mut(key) else { continue };
+        if !is_object(&json!(fields)) {
+            let named = std::mem::take(fields).into_iter();
+            *fields = named.map(|(name, value)| (names.get(&name).cloned().unwrap_or(name), value)).collect();
+        }
+    }
+}
+
 /// Compiles a model as a file says, with what only our own state of the file can say.
 pub(super) fn compile(model: &Model, config: &Value, writer: Writer, state: Option<&State>) -> Result<()> {
-    let full = state.map(|state| state.complete(config.clone()));
-    model.compile(compile_options(full.as_ref().unwrap_or(config), writer)?)?;
+    let mut full = state.map_or_else(|| config.clone(), |state| state.complete(config.clone()));
+    if let Some(keys) = model.output_keys()? {
+        let names = model.output_names()?;
+        rename(&mut full, &keys.into_iter().zip(names).collect());
+    }
+    model.compile(compile_options(&full, writer)?)?;
     start(model, config)
 }
 

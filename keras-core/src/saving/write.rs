@@ -92,7 +92,7 @@ impl Model {
                 if training.is_some() {
                     warn_of_epsilon(self, OptimizerEpsilon::BehindRoot);
                 }
-                training = training.map(|training| tf_keras::training_config(&training));
+                training = training.map(|training| tf_keras::training_config(self, &training)).transpose()?;
             }
         }
         root.text("model_config", text::to_json(&config));

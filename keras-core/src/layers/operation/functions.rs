@@ -31,16 +31,6 @@ fn floor_quotient(x: &Tensor, y: &Tensor) -> Tensor {
     if x.dtype().is_ok_and(DType::is_float) { k::floor(&(x / y)) } else { (x - k::modulo(x, y)) / y }
 }
 
-/// The mean as TensorFlow has it: of whole numbers a whole number.
-fn mean(x: &Tensor, axes: &[isize], keepdims: bool) -> Tensor {
-    match x.dtype() {
-        Ok(dtype @ (DType::I32 | DType::I64 | DType::U8)) => {
-            k::sum(x, axes, keepdims) / k::sum(&k::ones_like(x, dtype), axes, keepdims)
-        }
-        _ => k::mean(x, axes, keepdims),
-    }
-}
-
 macro_rules! table {
     (
         unary { $($unary:literal = $apply:expr;)* }
@@ -128,7 +118,7 @@ table! {
     }
     reductions {
         "math.reduce_sum" = k::sum;
-        "math.reduce_mean" = mean;
+        "math.reduce_mean" = k::whole_mean;
         "math.reduce_max" = k::max;
         "math.reduce_min" = k::min;
         "math.reduce_prod" = k::prod;
