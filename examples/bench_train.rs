@@ -27,7 +27,7 @@ fn main() -> Result<()> {
         Some("startup") => report("startup", "milliseconds", startup()?),
         Some("compile") => report("compile", "milliseconds", compile()?),
         Some("load") => report("load", "milliseconds", load()?),
-        Some("first") => drop(mlp()?.predict_on_batch(Array::full(&[1, 784], 0.5_f32))?),
+        Some("first") => drop(mlp()?.predict_on_batch(Array::full(&[1, 784], 0.5_f32)?)?),
         other => {
             let expected = "mlp, cnn, lstm, vgg16, resnet18, resnet50, latency, startup, compile or load";
             return Err(Error::value("bench_train", expected, format!("{other:?}")));
@@ -194,7 +194,7 @@ fn predict(model: &Model) -> Result<f64> {
 
 /// Median milliseconds of `predict_on_batch` on one sample.
 fn latency(model: &Sequential) -> Result<f64> {
-    let x = Array::full(&[1, 784], 0.5_f32);
+    let x = Array::full(&[1, 784], 0.5_f32)?;
     let mut times = Vec::new();
     for i in 0..2500 {
         let start = Instant::now();
@@ -253,7 +253,7 @@ fn startup() -> Result<f64> {
 /// Median milliseconds, over new models, by which the first `train_on_batch` of the hello world's MLP takes longer than the second:
 /// trace, differentiate, optimize, plan.
 fn compile() -> Result<f64> {
-    let (x, y) = (Array::full(&[32, 100], 0.5_f32), Array::full(&[32, 10], 0.1_f32));
+    let (x, y) = (Array::full(&[32, 100], 0.5_f32)?, Array::full(&[32, 10], 0.1_f32)?);
     let mut times = Vec::new();
     for _ in 0..100 {
         let mut model = Sequential::new();

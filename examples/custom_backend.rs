@@ -89,7 +89,7 @@ fn main() -> Result<()> {
     model.add(Dense::new(1))?;
     model.compile(Compile::new("adam", "mse"))?;
     model.on(&keras::backend::Engine::new(backend)?);
-    let (x, y) = (Array::full(&[32, 4], 0.5_f32), Array::full(&[32, 1], 1.0_f32));
+    let (x, y) = (Array::full(&[32, 4], 0.5_f32)?, Array::full(&[32, 1], 1.0_f32)?);
     model.fit(x, y, Fit::new().epochs(3).verbose(0))?;
     for (method, calls) in log.lock().unwrap_or_else(PoisonError::into_inner).iter() {
         println!("{calls:>6}  {method}");

@@ -8,8 +8,8 @@
 //! model.add(Dense::new(1).activation("sigmoid"))?;
 //! model.compile(Compile::new("rmsprop", "binary_crossentropy").metrics(["accuracy"]))?;
 //!
-//! let x = Array::full(&[8, 4], 0.5_f32);
-//! let y = Array::full(&[8, 1], 1.0_f32);
+//! let x = Array::full(&[8, 4], 0.5_f32)?;
+//! let y = Array::full(&[8, 1], 1.0_f32)?;
 //! let history = model.fit(&x, &y, Fit::new().epochs(2).verbose(0))?;
 //! assert_eq!(history["loss"].len(), 2);
 //! # Ok::<(), keras::Error>(())

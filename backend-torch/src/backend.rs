@@ -437,7 +437,7 @@ mod tests {
     #[test]
     fn nothing_is_recorded_for_differentiation() {
         let torch = Torch::new("cpu").unwrap();
-        let up = |shape: &[usize]| torch.upload(&Array::full(shape, 0.5_f32)).unwrap();
+        let up = |shape: &[usize]| torch.upload(&Array::full(shape, 0.5_f32).unwrap()).unwrap();
         let spec = ConvSpec { strides: vec![1], dilations: vec![1], pads: vec![(1, 1)], groups: 1 };
         let (x, kernel) = (up(&[2, 5, 3]), up(&[3, 3, 4]));
         let y = torch.conv(&spec, &x, &kernel).unwrap();
@@ -488,7 +488,7 @@ mod tests {
     #[test]
     fn an_exception_is_an_error_of_one_line() {
         let torch = Torch::new("cpu").unwrap();
-        let x = torch.upload(&Array::full(&[2, 3], 1.0_f32)).unwrap();
+        let x = torch.upload(&Array::full(&[2, 3], 1.0_f32).unwrap()).unwrap();
         let message = torch.matmul(&x, &x, false, false).unwrap_err().to_string();
         assert!(message.starts_with("backend torch: ") && message.lines().count() == 1, "{message}");
     }

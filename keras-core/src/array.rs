@@ -266,38 +266,42 @@ impl Array {
 
     /// `shape` filled with one value.
     ///
-    /// # Panics
+    /// ```
+    /// use keras_core::Array;
+    /// assert_eq!(Array::full(&[2], 0.5_f32)?, Array::from([0.5_f32, 0.5]));
+    /// assert!(Array::full(&[usize::MAX, 2], 0.5_f32).is_err());
+    /// # Ok::<(), keras_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
     /// If memory cannot hold so many elements.
-    pub fn full<T: Element>(shape: &[usize], value: T) -> Self {
-        Self::wrap(ArrayD::from_elem(IxDyn(shape), value))
+    pub fn full<T: Element>(shape: &[usize], value: T) -> Result<Self> {
+        if fits_into_memory(shape, T::DTYPE) {
+            return Ok(Self::wrap(ArrayD::from_elem(IxDyn(shape), value)));
+        }
+        Err(Error::shape("array", "a shape that fits into memory", format!("{shape:?}"))
+            .advice("make it smaller"))
     }
 
     /// `shape` filled with `value`, converted to `dtype`.
     ///
-    /// # Panics
+    /// # Errors
     /// If memory cannot hold so many elements.
-    pub fn full_of(dtype: DType, shape: &[usize], value: f64) -> Self {
+    pub fn full_of(dtype: DType, shape: &[usize], value: f64) -> Result<Self> {
         with_dtype!(dtype, T => Self::full(shape, T::from_f64(value)))
     }
 
     /// `shape` filled with zeros of `dtype`.
     ///
-    /// # Panics
+    /// # Errors
     /// If memory cannot hold so many elements.
-    pub fn zeros(dtype: DType, shape: &[usize]) -> Self {
+    pub fn zeros(dtype: DType, shape: &[usize]) -> Result<Self> {
         Self::full_of(dtype, shape, 0.0)
     }
 
-    /// [`Array::zeros`], for lengths that come from elsewhere.
-    ///
-    /// # Errors
-    /// If memory cannot hold them.
-    pub(crate) fn try_zeros(what: &str, dtype: DType, shape: &[usize]) -> Result<Self> {
-        if fits_into_memory(shape, dtype) {
-            return Ok(Self::zeros(dtype, shape));
-        }
-        Err(Error::shape(what, "a shape that fits into memory", format!("{shape:?}"))
-            .advice("make it smaller"))
+    /// One number, of no axes.
+    pub(crate) fn scalar(dtype: DType, value: f64) -> Self {
+        with_dtype!(dtype, T => Self::wrap(ArrayD::from_elem(IxDyn(&[]), T::from_f64(value))))
     }
 
     /// The lengths of the axes.
@@ -389,7 +393,7 @@ impl Array {
         let shape = IxDyn(self.shape());
         with_dtype!(dtype, T => {
             let values = self.to_vec::<T>();
-            ArrayD::from_shape_vec(shape, values).map_or_else(|_| Self::zeros(dtype, self.shape()), Self::wrap)
+            ArrayD::from_shape_vec(shape, values).map_or_else(|_| Self::scalar(dtype, 0.0), Self::wrap)
         })
     }
 

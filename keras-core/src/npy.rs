@@ -361,7 +361,7 @@ mod tests {
         let arrays: Vec<_> = DType::ALL
             .into_iter()
             .flat_map(|dtype| {
-                let full = |shape: &[usize]| Array::full_of(dtype, shape, 1.0);
+                let full = |shape: &[usize]| Array::full_of(dtype, shape, 1.0).unwrap();
                 [full(&[]), full(&[0, 3]), full(&[5]), full(&[2, 1, 3, 70_000])]
                     .map(|x| (format!("{x:?}"), x))
             })

@@ -49,7 +49,7 @@ impl Config {
 
     /// Reads arguments, and refuses those that nobody read.
     pub fn reader(&self) -> Reader<'_> {
-        Reader { class: &self.class_name, config: &self.config, read: Vec::new() }
+        Reader { class: &self.class_name, config: &self.config, read: Vec::new(), inert: Vec::new() }
     }
 }
 
@@ -68,13 +68,28 @@ impl Config {
 pub struct Reader<'a> {
     class: &'a str,
     config: &'a Map<String, Value>,
+    /// The arguments that there are.
     read: Vec<String>,
+    /// Those besides that may be there and change nothing.
+    inert: Vec<String>,
 }
 
 impl<'a> Reader<'a> {
     /// The argument as it stands; `None` if absent or null.
     pub fn value(&mut self, key: &str) -> Option<&'a Value> {
-        self.read.push(key.to_owned());
+        if !self.read.iter().any(|read| read == key) {
+            self.read.push(key.to_owned());
+        }
+        self.given(key)
+    }
+
+    /// An argument that is an error unless it changes nothing: no message says that there is one of that name.
+    pub(crate) fn inert(&mut self, key: &str) -> Option<&'a Value> {
+        self.inert.push(key.to_owned());
+        self.given(key)
+    }
+
+    fn given(&self, key: &str) -> Option<&'a Value> {
         self.config.get(key).filter(|value| !value.is_null())
     }
 
@@ -180,7 +195,7 @@ impl<'a> Reader<'a> {
 
     /// Marks arguments as known although they change nothing here.
     pub fn ignore(&mut self, keys: &[&str]) {
-        self.read.extend(keys.iter().map(|&key| key.to_owned()));
+        self.inert.extend(keys.iter().map(|&key| key.to_owned()));
     }
 
     /// Arguments of later versions that have one value here, if nothing has read them before; null says nothing.
@@ -192,7 +207,7 @@ impl<'a> Reader<'a> {
             if self.read.iter().any(|read| read == key) {
                 continue;
             }
-            let given = self.value(key);
+            let given = self.inert(key);
             if given.is_some_and(|given| given != value) {
                 return Err(self.wrong(key, &value.to_string()));
             }
@@ -204,7 +219,9 @@ impl<'a> Reader<'a> {
     /// nothing: it passes with a warning, the first time.
     pub fn finish(&self) -> Result<()> {
         let mut idle = Vec::new();
-        for (key, value) in self.config.iter().filter(|(key, _)| !self.read.contains(key)) {
+        for (key, value) in
+            self.config.iter().filter(|(key, _)| !self.read.contains(key) && !self.inert.contains(key))
+        {
             if value.is_null() {
                 idle.push(format!("{key:?}"));
                 continue;

@@ -64,11 +64,11 @@ pub(crate) fn operations() -> Result<Vec<(Op, Vec<Type>)>> {
 fn recurrent() -> Result<[(Op, Vec<Type>); 2]> {
     let spec = RecurrentSpec::new(RecurrentCell::Lstm);
     let zeros = |shape: &[usize]| Array::zeros(F32, shape);
-    let state = || zeros(&[1, 2]);
-    let operands = vec![zeros(&[1, 3, 8]), zeros(&[2, 8]), state(), state()];
+    let state = zeros(&[1, 2])?;
+    let operands = vec![zeros(&[1, 3, 8])?, zeros(&[2, 8])?, state.clone(), state.clone()];
     let results = Reference.composite(&Op::Recurrent(spec), &operands, &[true; 8])?;
     let reserve = results.into_iter().flatten().skip(3);
-    let backward = operands.iter().cloned().chain(reserve).chain([zeros(&[1, 3, 2]), state(), state()]);
+    let backward = operands.iter().cloned().chain(reserve).chain([zeros(&[1, 3, 2])?, state.clone(), state]);
     let types = |arrays: Vec<Array>| arrays.iter().map(|x| Type::new(x.shape(), x.dtype())).collect();
     let backward = types(backward.collect());
     Ok([(Op::Recurrent(spec), types(operands)), (Op::RecurrentGrad(spec, true), backward)])

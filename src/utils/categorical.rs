@@ -63,7 +63,7 @@ mod tests {
             (vec![3, 1], vec![3, 5]),
             (vec![3, 2, 1], vec![3, 2, 5]),
         ] {
-            let labels = Array::zeros(keras_core::DType::I32, &shape);
+            let labels = Array::zeros(keras_core::DType::I32, &shape).unwrap();
             assert_eq!(to_categorical(&labels, 5).unwrap().shape(), expected);
         }
     }

@@ -152,5 +152,5 @@ impl Numbers {
 
 /// An array of values converted to a type; zeros if their number does not fit the shape.
 pub(crate) fn array(dtype: DType, shape: &[usize], values: Vec<f64>) -> Array {
-    Array::from_vec(shape, values).map_or_else(|_| Array::zeros(dtype, shape), |x| x.cast(dtype))
+    Array::from_vec(shape, values).map_or_else(|_| Array::zeros(dtype, shape).unwrap(), |x| x.cast(dtype))
 }

@@ -50,7 +50,7 @@ fn emptied(operands: &[Array]) -> Vec<Vec<Array>> {
         match shape.get_mut(axis) {
             Some(len) => {
                 *len = 0;
-                Array::zeros(x.dtype(), &shape)
+                Array::zeros(x.dtype(), &shape).unwrap()
             }
             None => x.clone(),
         }

@@ -68,7 +68,9 @@ impl Seen {
     /// The backend that computed something since the last call, its device, and the weights' element type.
     fn of(&self, model: &Sequential) -> String {
         self.accounts.values().for_each(|account| account.reset());
-        model.predict(Array::full(&[2, 3], 0.5_f32).cast(model.weights()[0].variable.dtype())).unwrap();
+        model
+            .predict(Array::full(&[2, 3], 0.5_f32).unwrap().cast(model.weights()[0].variable.dtype()))
+            .unwrap();
         let ran = self.accounts.iter().filter(|(_, account)| account.total() > 0);
         let names: Vec<&str> = ran.map(|(name, _)| *name).collect();
         let runtime = model.runtime().unwrap();
@@ -158,7 +160,7 @@ fn code_chooses_for_later_models_and_an_engine_for_its_own() {
         let account = Arc::<Account>::default();
         let engine = Engine::new(Observed { account: Arc::clone(&account), ..Observed::default() }).unwrap();
         second.on(&engine);
-        second.predict(Array::full(&[2, 3], 0.5_f32)).unwrap();
+        second.predict(Array::full(&[2, 3], 0.5_f32).unwrap()).unwrap();
         report(&format!("own {}", account.total() > 0));
         let wrong = keras::set_backend("gamma").unwrap_err().to_string();
         report(&wrong);
@@ -219,7 +221,7 @@ fn a_live_model_moves_between_backends() {
         let layer = LayerRef::new(Dense::new(4).activation("tanh").kernel_initializer("ones")).unwrap();
         let model = compiled(&layer);
         let ones: Vec<Array> =
-            model.get_weights().unwrap().iter().map(|w| Array::full(w.shape(), 0.1_f32)).collect();
+            model.get_weights().unwrap().iter().map(|w| Array::full(w.shape(), 0.1_f32).unwrap()).collect();
         model.set_weights(&ones).unwrap();
         let steps = (0..6).map(|step| {
             if moves {

@@ -92,9 +92,9 @@ fn a_metric_of_several_numbers_is_an_error_that_names_it() {
 fn weights_of_an_output_that_is_not_there_are_errors() {
     let model = line(Some(2));
     model.compile(Compile::new("sgd", "mse")).unwrap();
-    let (x, y) = (Array::full(&[4, 2], 1.0_f32), Array::full(&[4, 1], 1.0_f32));
+    let (x, y) = (Array::full(&[4, 2], 1.0_f32).unwrap(), Array::full(&[4, 1], 1.0_f32).unwrap());
     let fit = |options: Fit<'_>| model.fit(&x, &y, options.verbose(0)).map(|_| ());
-    let ones = || Array::full(&[4], 1.0_f32);
+    let ones = || Array::full(&[4], 1.0_f32).unwrap();
     for options in [
         Fit::new().sample_weight(SampleWeight::from([("lime", ones())])),
         Fit::new().class_weight(ClassWeight::named([("lime".to_owned(), vec![(1, 2.0)])])),
@@ -109,6 +109,6 @@ fn weights_of_an_output_that_is_not_there_are_errors() {
 fn evaluation_builds_a_model_that_waits_for_data() {
     let model = line(None);
     model.compile(Compile::new("sgd", "mse").metrics(["mae"])).unwrap();
-    let (x, y) = (Array::full(&[4, 2], 0.0_f32), Array::full(&[4, 1], 2.0_f32));
+    let (x, y) = (Array::full(&[4, 2], 0.0_f32).unwrap(), Array::full(&[4, 1], 2.0_f32).unwrap());
     assert_eq!(model.evaluate(&x, &y).unwrap(), [4.0, 2.0]);
 }

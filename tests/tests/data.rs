@@ -205,7 +205,7 @@ impl Sequence for Noted {
 
     fn get(&self, index: usize) -> Result<Batch> {
         self.0.lock().unwrap().last_mut().unwrap().push(index);
-        let x = Array::full(&[2, 3], index as f32);
+        let x = Array::full(&[2, 3], index as f32).unwrap();
         Ok((x, Array::from([0_i32, 1])).into())
     }
 
@@ -243,7 +243,8 @@ fn a_sequence_gives_every_batch_once_per_pass() {
     assert!(predict(3)[0].same_bits(&predict(0)[0]));
     let scores = model.evaluate_generator(Noted::new(), Evaluate::new().verbose(0).workers(2)).unwrap();
     let all =
-        Array::concatenate(&(0..5).map(|i| Array::full(&[2, 3], i as f32)).collect::<Vec<_>>()).unwrap();
+        Array::concatenate(&(0..5).map(|i| Array::full(&[2, 3], i as f32).unwrap()).collect::<Vec<_>>())
+            .unwrap();
     let direct = model.evaluate(all, Array::from([0_i32, 1].repeat(5))).unwrap();
     for (a, b) in scores.iter().zip(direct) {
         assert!((a - b).abs() < 1e-6, "{a} {b}");
@@ -251,7 +252,9 @@ fn a_sequence_gives_every_batch_once_per_pass() {
 }
 
 fn pairs(count: usize) -> Generator {
-    Generator::new((0..count).map(|i| (Array::full(&[4, 3], i as f32), Array::from([0_i32, 1, 2, 0]))))
+    Generator::new(
+        (0..count).map(|i| (Array::full(&[4, 3], i as f32).unwrap(), Array::from([0_i32, 1, 2, 0]))),
+    )
 }
 
 #[test]
@@ -261,7 +264,8 @@ fn a_generator_goes_on_where_the_run_before_ended() {
     model.fit(&data, (), Fit::new().steps_per_epoch(2).epochs(2).verbose(0)).unwrap();
     let rest = model.predict_generator(&data, &Predict::new().steps(2)).unwrap();
     let expected =
-        Array::concatenate(&[Array::full(&[4, 3], 4.0_f32), Array::full(&[4, 3], 5.0_f32)]).unwrap();
+        Array::concatenate(&[Array::full(&[4, 3], 4.0_f32).unwrap(), Array::full(&[4, 3], 5.0_f32).unwrap()])
+            .unwrap();
     assert!(rest[0].same_bits(&model.predict(expected).unwrap()));
     let error = message(model.predict_generator(&data, &Predict::new().steps(1)));
     assert!(error.contains("1 batches") && error.contains("end after 0"), "{error}");
@@ -302,8 +306,10 @@ fn what_does_not_go_with_a_generator_is_an_error() {
     assert!(message(model.train_on_batch(pairs(9), ())).contains("arrays"));
     let broken = Generator::fallible(std::iter::once(Err(Error::value("reading", "a", "b"))));
     assert!(message(model.fit(broken, (), steps().verbose(0))).contains("reading"));
-    let empty =
-        Generator::new(std::iter::once((Array::zeros(DType::F32, &[0, 3]), Array::from(Vec::<i32>::new()))));
+    let empty = Generator::new(std::iter::once((
+        Array::zeros(DType::F32, &[0, 3]).unwrap(),
+        Array::from(Vec::<i32>::new()),
+    )));
     assert!(message(model.fit(empty, (), steps().verbose(0))).contains("at least one sample"));
 }
 

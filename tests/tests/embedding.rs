@@ -259,7 +259,7 @@ fn models_that_come_and_go_leave_the_memory_flat() {
         model.add(Dense::new(16).activation("relu").input_shape([8])).unwrap();
         model.add(Dense::new(4).activation("softmax")).unwrap();
         model.save(&path).unwrap();
-        let x = Array::full(&[2, 8], 0.5_f32);
+        let x = Array::full(&[2, 8], 0.5_f32).unwrap();
         let expected = model.predict(&x).unwrap();
         let cycles = |count| {
             for _ in 0..count {

@@ -143,9 +143,9 @@ fn a_fetch_sees_the_value_before_the_update() {
 fn views_of_a_variable_outlive_its_change() {
     let w = Variable::new("w", Array::from([[1.0, 2.0], [3.0, 4.0]]));
     let (turned, summed, row) = (
-        Variable::new("turned", Array::zeros(DType::F64, &[2, 2])),
-        Variable::new("summed", Array::zeros(DType::F64, &[2, 2])),
-        Variable::new("row", Array::zeros(DType::F64, &[2])),
+        Variable::new("turned", Array::zeros(DType::F64, &[2, 2]).unwrap()),
+        Variable::new("summed", Array::zeros(DType::F64, &[2, 2]).unwrap()),
+        Variable::new("row", Array::zeros(DType::F64, &[2]).unwrap()),
     );
     let mut g = Graph::new();
     let x = g.variable(&w);
@@ -188,7 +188,7 @@ fn what_a_loop_hands_through_is_not_overwritten() {
     let over = g.unary(Unary::Neg, made).unwrap();
     g.set_outputs([over, finals[0]]);
     everywhere(&g, |name, run| {
-        let seen = run(&[Array::from([0.0, 0.0]), Array::zeros(DType::F64, &[3, 2])]).unwrap();
+        let seen = run(&[Array::from([0.0, 0.0]), Array::zeros(DType::F64, &[3, 2]).unwrap()]).unwrap();
         assert_eq!(seen, [Array::from([-1.0, -1.0]), Array::from([1.0, 1.0])], "{name}");
     });
 }
@@ -231,7 +231,7 @@ fn what_a_loop_makes_becomes_a_variable_without_a_copy() {
     g.set_updates([(state.clone(), finals[0])]);
     let (backend, account) = Observed::new(true);
     let program = Engine::new(backend).unwrap().compile(&g).unwrap();
-    let feed = [Array::full(&[3, 2], 1.0)];
+    let feed = [Array::full(&[3, 2], 1.0).unwrap()];
     program.run(&feed).unwrap();
     account.reset();
     program.run(&feed).unwrap();
@@ -398,7 +398,7 @@ fn host_scalars_are_exact() {
     g.set_updates([(count.clone(), next), (rate.clone(), decayed)]);
     everywhere(&g, |name, run| {
         count.set(&Array::from_vec(&[], vec![(1_i64 << 53) + 1]).unwrap()).unwrap();
-        rate.set(&Array::full(&[], 0.1_f32)).unwrap();
+        rate.set(&Array::full(&[], 0.1_f32).unwrap()).unwrap();
         let seen = run(&[]).unwrap();
         assert_eq!(seen[0].to_vec::<i64>(), [(1 << 53) + 1], "{name}");
         assert_eq!(seen[1].to_vec::<i64>(), [(1 << 53) + 2], "{name}");
@@ -413,11 +413,11 @@ fn host_scalars_are_exact() {
 /// Empty tensors in every role.
 #[test]
 fn empty_tensors() {
-    let w = Variable::new("w", Array::zeros(DType::F64, &[0, 2]));
+    let w = Variable::new("w", Array::zeros(DType::F64, &[0, 2]).unwrap());
     let mut g = Graph::new();
     let x = g.input(float(&[0, 2]));
     let v = g.variable(&w);
-    let constant = g.constant(Array::zeros(DType::F64, &[0, 2]));
+    let constant = g.constant(Array::zeros(DType::F64, &[0, 2]).unwrap());
     let filled = g.full(1.0, &float(&[0, 2])).unwrap();
     let sum = g.binary(Binary::Add, x, v).unwrap();
     let sum = g.binary(Binary::Add, sum, constant).unwrap();
@@ -445,7 +445,7 @@ fn empty_tensors() {
     g.set_outputs([sum, dense, joined, updated, padded, random, iota, finals[0], ys[0], constant, filled]);
     g.set_updates([(w.clone(), sum)]);
     everywhere(&g, |name, run| {
-        let seen = run(&[Array::zeros(DType::F64, &[0, 2])]).unwrap();
+        let seen = run(&[Array::zeros(DType::F64, &[0, 2]).unwrap()]).unwrap();
         assert_eq!(seen[1], Array::from([[0.5, 1.5], [0.5, 1.5]]), "{name}");
         assert_eq!(seen[2], Array::from([[1.0, 2.0]]), "{name}");
         assert_eq!(seen[3], Array::from([[1.0, 2.0]]), "{name}");
@@ -504,7 +504,7 @@ fn weights(sizes: [usize; 4]) -> Vec<Variable> {
     for (i, pair) in sizes.windows(2).enumerate() {
         let kernel = numbers.array_in(DType::F32, pair, -0.1, 0.1);
         weights.push(Variable::new(format!("dense_{i}/kernel"), kernel));
-        weights.push(Variable::new(format!("dense_{i}/bias"), Array::zeros(DType::F32, &pair[1..])));
+        weights.push(Variable::new(format!("dense_{i}/bias"), Array::zeros(DType::F32, &pair[1..]).unwrap()));
     }
     weights
 }
@@ -547,7 +547,7 @@ fn trace(weights: &[Variable], batch: usize, sizes: [usize; 4], train: bool) -> 
         let rate = Variable::scalar("rate", 0.1, DType::F32);
         let mut updates = Vec::new();
         for ((weight, value), grad) in weights.iter().zip(&values).zip(grads) {
-            let velocity = Variable::new("velocity", Array::zeros(DType::F32, weight.shape()));
+            let velocity = Variable::new("velocity", Array::zeros(DType::F32, weight.shape()).unwrap());
             let v = g.variable(&velocity);
             let kept = g.binary_scalar(Binary::Mul, v, 0.9)?;
             let lr = g.variable(&rate);
@@ -597,7 +597,7 @@ fn readers_see_a_commit_whole_or_not_at_all() {
     fn with<B: Backend>(backend: B) {
         const STEPS: usize = 300;
         let n = 64;
-        let ramp = |start: f64| Array::full(&[n], start);
+        let ramp = |start: f64| Array::full(&[n], start).unwrap();
         let (a, b) = (Variable::new("a", ramp(0.0)), Variable::new("b", ramp(1000.0)));
         let mut g = Graph::new();
         let (x, y) = (g.variable(&a), g.variable(&b));
@@ -687,10 +687,12 @@ fn what_is_dropped_leaves_nothing() {
     for _ in 0..1000 {
         let (train, _weights) = perceptron(2, [3, 4, 4, 2], true);
         let train = engine.compile(&train).unwrap();
-        train.run(&[Array::zeros(DType::F32, &[2, 3]), Array::zeros(DType::F32, &[2, 2])]).unwrap();
+        train
+            .run(&[Array::zeros(DType::F32, &[2, 3]).unwrap(), Array::zeros(DType::F32, &[2, 2]).unwrap()])
+            .unwrap();
         let (predict, _weights) = perceptron(2, [3, 4, 4, 2], false);
         let predict = engine.compile(&predict).unwrap();
-        predict.run(&[Array::zeros(DType::F32, &[2, 3])]).unwrap();
+        predict.run(&[Array::zeros(DType::F32, &[2, 3]).unwrap()]).unwrap();
         assert!(account.alive.load(Ordering::SeqCst) > 0);
     }
     assert_eq!(account.alive.load(Ordering::SeqCst), 0);
@@ -702,7 +704,7 @@ fn memory_does_not_grow_over_steps() {
     let (backend, account) = Observed::new(true);
     let (graph, _weights) = perceptron(2, [3, 4, 4, 2], true);
     let program = Engine::new(backend).unwrap().compile(&graph).unwrap();
-    let feeds = [Array::zeros(DType::F32, &[2, 3]), Array::zeros(DType::F32, &[2, 2])];
+    let feeds = [Array::zeros(DType::F32, &[2, 3]).unwrap(), Array::zeros(DType::F32, &[2, 2]).unwrap()];
     program.run(&feeds).unwrap();
     let alive = account.alive.load(Ordering::SeqCst);
     for _ in 0..1000 {
@@ -736,7 +738,7 @@ fn grid(nodes: usize) -> Graph {
             })
             .collect();
         row = next;
-        let weight = Variable::new("w", Array::zeros(DType::F32, &[4, 4]));
+        let weight = Variable::new("w", Array::zeros(DType::F32, &[4, 4]).unwrap());
         let old = g.variable(&weight);
         let new = g.binary(Binary::Sub, old, row[0]).unwrap();
         updates.push((weight, new));

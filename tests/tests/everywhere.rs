@@ -138,7 +138,7 @@ fn the_first_gradients_are_the_same() {
 fn training_steps_copy_nothing_to_the_host_on_their_way() {
     let (x, y) = digits();
     let (x, y) = (x.rows(0, 32).unwrap(), y.rows(0, 32).unwrap());
-    let (rows, large) = (x.reshape(&[32, 8, 8]).unwrap(), Array::full(&[4, 28, 28, 1], 0.5_f32));
+    let (rows, large) = (x.reshape(&[32, 8, 8]).unwrap(), Array::full(&[4, 28, 28, 1], 0.5_f32).unwrap());
     let few = y.rows(0, 4).unwrap();
     for runtime in runtimes() {
         for (what, model, x, y) in [
@@ -168,7 +168,7 @@ pub(crate) fn resident() -> u64 {
 fn a_thousand_steps_leave_the_memory_flat() {
     const SLACK: u64 = 4 << 20;
     let Some(lines) = child("everywhere::a_thousand_steps_leave_the_memory_flat", "{}", &[]) else {
-        let x = Array::full(&[16, 6, 6, 1], 0.5_f32);
+        let x = Array::full(&[16, 6, 6, 1], 0.5_f32).unwrap();
         let y = Array::from((0..16).map(|i| i % 4).collect::<Vec<i64>>());
         for runtime in runtimes() {
             let mut model = Sequential::new();

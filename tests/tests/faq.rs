@@ -175,7 +175,7 @@ fn a_host_function_trains() {
         });
         let model = Model::new(&x, square.call(&hidden).unwrap()).unwrap();
         model.on(&engine()).compile(Compile::new(SGD::new().learning_rate(0.01), "mse")).unwrap();
-        let y = Array::full(&[4, 4], 0.5_f32);
+        let y = Array::full(&[4, 4], 0.5_f32).unwrap();
         let history = model.fit(samples(), y, Fit::new().epochs(3).shuffle(false).verbose(0)).unwrap();
         (history["loss"].to_vec(), model.get_weights().unwrap())
     };
@@ -224,11 +224,14 @@ fn data_that_does_not_fit_in_memory() {
     model.compile(Compile::new("sgd", "mse")).unwrap();
     let batches = || {
         Generator::new(
-            (0..).map(|i| (samples(), Array::full(&[4, 2], if i % 2 == 0 { 0.1_f32 } else { 0.2 }))),
+            (0..).map(|i| (samples(), Array::full(&[4, 2], if i % 2 == 0 { 0.1_f32 } else { 0.2 }).unwrap())),
         )
     };
-    let losses = model.train_on_batch(samples(), Array::full(&[4, 2], 0.1_f32)).unwrap();
-    assert_eq!(losses.len(), model.test_on_batch(samples(), Array::full(&[4, 2], 0.1_f32)).unwrap().len());
+    let losses = model.train_on_batch(samples(), Array::full(&[4, 2], 0.1_f32).unwrap()).unwrap();
+    assert_eq!(
+        losses.len(),
+        model.test_on_batch(samples(), Array::full(&[4, 2], 0.1_f32).unwrap()).unwrap().len()
+    );
     let history = model.fit(batches(), (), Fit::new().steps_per_epoch(100).epochs(5).verbose(0)).unwrap();
     assert_eq!(history["loss"].len(), 5);
     assert!(history["loss"][4] < history["loss"][0]);

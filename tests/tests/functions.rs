@@ -168,7 +168,7 @@ fn metrics_accumulate_as_keras_s() {
         let name = format!("{name} {}", case["config"]);
         let metric = metrics::deserialize(&case["config"]).unwrap();
         let mut states: Vec<Array> =
-            metric.states().iter().map(|(_, shape)| Array::zeros(dtype, shape)).collect();
+            metric.states().iter().map(|(_, shape)| Array::zeros(dtype, shape).unwrap()).collect();
         for batch in case["batches"].as_array().unwrap() {
             let mut inputs = states.clone();
             // Mean and Sum take values instead of targets and predictions.
@@ -200,7 +200,7 @@ fn mean_iou_is_the_mean_over_the_classes_that_occur() {
     // intersections 1, 2, 0; unions 3, 3, 1; mean (1/3 + 2/3 + 0)/3.
     let metric = metrics::MeanIoU::new(4);
     let inputs = [
-        Array::zeros(DType::F64, &[4, 4]),
+        Array::zeros(DType::F64, &[4, 4]).unwrap(),
         Array::from([0.0, 0.0, 1.0, 1.0, 2.0]),
         Array::from([0.0, 1.0, 1.0, 1.0, 0.0]),
         Array::from([1.0, 1.0, 1.0, 1.0, 0.5]),

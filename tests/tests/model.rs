@@ -143,7 +143,7 @@ fn wrong_use_says_what_was_expected_and_received() {
     let fit = |x: &Array, y: &Array, options: Fit<'static>| {
         model.fit(x, y, options.verbose(0)).unwrap_err().to_string()
     };
-    let narrow = Array::full(&[8, 19], 0.0_f32);
+    let narrow = Array::full(&[8, 19], 0.0_f32).unwrap();
     for (error, part) in [
         (fit(&narrow, &y, Fit::new()), "(20,)"),
         (fit(&x, &x, Fit::new()), "the shape of the output"),

@@ -115,7 +115,7 @@ fn twenty_steps_on(runtime: &Arc<dyn Runtime>) {
 
 #[test]
 fn configs_are_keras_2_3_s() {
-    let w = [Variable::new("w", Array::zeros(DType::F32, &[2]))];
+    let w = [Variable::new("w", Array::zeros(DType::F32, &[2]).unwrap())];
     for (name, config) in [
         (
             "SGD",
@@ -161,8 +161,8 @@ fn configs_are_keras_2_3_s() {
 #[test]
 fn states_have_keras_2_3_s_order_and_names() {
     let w = [
-        Variable::new("a", Array::zeros(DType::F32, &[3, 2])),
-        Variable::new("b", Array::zeros(DType::F32, &[2])),
+        Variable::new("a", Array::zeros(DType::F32, &[3, 2]).unwrap()),
+        Variable::new("b", Array::zeros(DType::F32, &[2]).unwrap()),
     ];
     let names = |name: &str| OptimizerSpec::from(name).build(&w).unwrap().weight_names();
     assert_eq!(names("sgd"), ["SGD/iterations:0", "training/SGD/moment_0_1:0", "training/SGD/moment_1_1:0"]);

@@ -278,7 +278,8 @@ fn options_of_metrics_matter() {
             p = Array::from([[0.0_f32], [1.0], [1.0], [2.0]]);
         }
         let found = values(|trace| {
-            let zeros = metric.states().into_iter().map(|(_, shape)| Array::zeros(DType::F32, &shape));
+            let zeros =
+                metric.states().into_iter().map(|(_, shape)| Array::zeros(DType::F32, &shape).unwrap());
             let states = zeros.map(|zeros| literal(trace, &zeros)).collect::<Result<Vec<_>>>()?;
             let mut next = metric.update(&states, &literal(trace, &y)?, &literal(trace, &p)?, None)?;
             next.push(metric.result(&next));

@@ -137,7 +137,7 @@ impl Generated {
         }
         for (value, dtype) in [(0.25, float), (3.0, DType::I64)] {
             it.variables.push(Variable::scalar("scalar", value, dtype));
-            it.initial.push(Array::full_of(dtype, &[], value));
+            it.initial.push(Array::full_of(dtype, &[], value).unwrap());
         }
         for variable in it.variables.clone() {
             let value = it.graph.variable(&variable);

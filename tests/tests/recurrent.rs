@@ -322,11 +322,13 @@ fn with_weights(layer: impl layers::IntoLayer, x: &Array, weights: &[Array]) -> 
 #[test]
 fn input_dropout_draws_once_for_all_steps_keeps_a_fraction_and_the_mean() {
     let (samples, steps, width, rate) = (50, 3, 100, 0.3);
-    let x = Array::full(&[samples, steps, width], 2.0_f32);
+    let x = Array::full(&[samples, steps, width], 2.0_f32).unwrap();
     let mut identity = vec![0.0_f32; width * width];
     (0..width).for_each(|i| identity[i * width + i] = 1.0);
-    let weights =
-        [Array::from_vec(&[width, width], identity).unwrap(), Array::zeros(DType::F32, &[width, width])];
+    let weights = [
+        Array::from_vec(&[width, width], identity).unwrap(),
+        Array::zeros(DType::F32, &[width, width]).unwrap(),
+    ];
     for unroll in [false, true] {
         let rnn = SimpleRNN::new(width).activation("linear").use_bias(false).dropout(rate);
         let layer = with_weights(rnn.return_sequences(true).unroll(unroll), &x, &weights);
@@ -348,10 +350,11 @@ fn input_dropout_draws_once_for_all_steps_keeps_a_fraction_and_the_mean() {
 #[test]
 fn recurrent_dropout_drops_the_same_elements_of_the_state_in_every_step() {
     let (samples, width, rate) = (40, 50, 0.5);
-    let x = Array::full(&[samples, 3, 1], 1.0_f32);
+    let x = Array::full(&[samples, 3, 1], 1.0_f32).unwrap();
     let mut identity = vec![0.0_f32; width * width];
     (0..width).for_each(|i| identity[i * width + i] = 1.0);
-    let weights = [Array::full(&[1, width], 1.0_f32), Array::from_vec(&[width, width], identity).unwrap()];
+    let weights =
+        [Array::full(&[1, width], 1.0_f32).unwrap(), Array::from_vec(&[width, width], identity).unwrap()];
     let rnn = || SimpleRNN::new(width).activation("linear").use_bias(false).recurrent_dropout(rate);
     let cell = || SimpleRNNCell::new(width).activation("linear").use_bias(false).recurrent_dropout(rate);
     for layer in [
@@ -378,8 +381,8 @@ fn gates_share_masks_with_implementation_2_alone() {
         let kernel: Vec<f32> = (0..width).flat_map(|i| [i as f32 / 3.0 - 0.7; 4]).collect();
         let weights = [
             Array::from_vec(&[width, 4], kernel).unwrap(),
-            Array::zeros(DType::F32, &[1, 4]),
-            Array::zeros(DType::F32, &[4]),
+            Array::zeros(DType::F32, &[1, 4]).unwrap(),
+            Array::zeros(DType::F32, &[4]).unwrap(),
         ];
         let lstm = LSTM::new(1).implementation(implementation).dropout(0.5).activation("sigmoid");
         let y = trained(&with_weights(lstm, &x, &weights), &x, train());
@@ -423,7 +426,7 @@ fn dropout_masks_differ_between_steps_and_layers_and_repeat_with_the_seed() {
 /// A layer inside a loop draws anew in every step, whether steps are written out or not.
 #[test]
 fn random_numbers_inside_a_loop_differ_from_step_to_step() {
-    let x = Array::full(&[2, 3, 200], 1.0_f32);
+    let x = Array::full(&[2, 3, 200], 1.0_f32).unwrap();
     let input = Input::new([3, 200]).batch_size(2).tensor().unwrap();
     let layer = LayerRef::new(TimeDistributed::new(Dropout::new(0.5))).unwrap();
     layer.call(&input).unwrap();
@@ -459,7 +462,7 @@ fn updates_inside_a_loop_follow_one_another() {
 /// Keras 2.2 hands the first state out at masked steps, 2.3 the result before, tf.keras zeros if told so.
 #[test]
 fn what_masked_steps_give_is_a_choice() {
-    let (x, h) = (ramp(&[1, 3, 2]), Array::full(&[1, 2], 7.0_f32));
+    let (x, h) = (ramp(&[1, 3, 2]), Array::full(&[1, 2], 7.0_f32).unwrap());
     let mask = Array::from([[false, true, false]]);
     let engine = Engine::new(Reference).unwrap();
     let run = |layer: &LayerRef, semantics: Semantics| -> Vec<f64> {
@@ -530,8 +533,12 @@ fn functions_over_steps_are_what_they_say() {
     let fetches = [&last, &all, &states[0], gradients[0].as_ref().unwrap(), gradients[1].as_ref().unwrap()];
     let f = k::function([&x, &zero], fetches).unwrap().on(&runtime);
     let data = Array::from_vec(&[2, 3, 2], (0..12).map(|i| i as f32).collect()).unwrap();
-    let found: Vec<Vec<f64>> =
-        f.run([data.clone(), Array::zeros(DType::F32, &[2, 2])]).unwrap().iter().map(Array::to_vec).collect();
+    let found: Vec<Vec<f64>> = f
+        .run([data.clone(), Array::zeros(DType::F32, &[2, 2]).unwrap()])
+        .unwrap()
+        .iter()
+        .map(Array::to_vec)
+        .collect();
     assert_eq!(found[0], [120.0, 180.0, 480.0, 540.0]);
     // The results in the order in which they arise: the last step first.
     assert_eq!(found[1][..6], [80.0, 100.0, 120.0, 160.0, 120.0, 180.0]);
@@ -549,8 +556,12 @@ fn functions_over_steps_are_what_they_say() {
     ];
     let f = k::function([&rows, &zero], &fetches).unwrap().on(&runtime);
     let data = Array::from([[1.0_f32, 2.0], [3.0, 4.0], [5.0, 6.0]]);
-    let found: Vec<Vec<f64>> =
-        f.run([data, Array::zeros(DType::F32, &[2, 2])]).unwrap().iter().map(Array::to_vec).collect();
+    let found: Vec<Vec<f64>> = f
+        .run([data, Array::zeros(DType::F32, &[2, 2]).unwrap()])
+        .unwrap()
+        .iter()
+        .map(Array::to_vec)
+        .collect();
     assert_eq!(found, [vec![5.0, 25.0, 61.0], vec![-7.0, -8.0], vec![1.0, 0.0], vec![-9.0, -12.0]]);
 }
 

@@ -1,5 +1,6 @@
-//! The project's own commands: `cargo xtask check`, `test`, `libtorch`, `fuzz`, `bench`, `coverage`.
+//! The project's own commands: `cargo xtask check`, `test`, `libtorch`, `fuzz`, `bench`, `accuracy`, `coverage`.
 
+mod accuracy;
 mod bench;
 mod check;
 mod coverage;
@@ -45,6 +46,12 @@ enum Command {
         #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
         seconds: u32,
     },
+    /// Keras's mnist_mlp in full: fails if the test accuracy is below 0.98 after its 20 epochs
+    Accuracy {
+        /// How many seeds, from 0 on
+        #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+        seeds: u32,
+    },
     /// Speed beside Keras 2.15 on TensorFlow, PyTorch and candle-nn, interleaved: median ratio of the rounds
     Bench {
         /// What to measure (default: all)
@@ -62,6 +69,7 @@ fn main() -> ExitCode {
         Command::Libtorch => libtorch::run(),
         Command::Coverage => coverage::run(),
         Command::Fuzz { targets, seconds } => fuzz::run(&targets, seconds),
+        Command::Accuracy { seeds } => accuracy::run(seeds),
         Command::Bench { workloads, rounds } => bench::run(&workloads, rounds),
     };
     match done {

@@ -89,7 +89,7 @@ impl Variable {
 
     /// A scalar that lives on the host and enters kernels as a scalar operand: it changes without recompiling.
     pub fn scalar(name: impl Into<String>, value: f64, dtype: DType) -> Self {
-        Self::make(name.into(), Array::full_of(dtype, &[], value), true)
+        Self::make(name.into(), Array::scalar(dtype, value), true)
     }
 
     fn make(name: String, value: Array, host: bool) -> Self {

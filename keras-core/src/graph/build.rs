@@ -26,7 +26,7 @@ impl Graph {
 
     /// A number of rank 0.
     pub fn scalar(&mut self, value: f64, dtype: DType) -> Value {
-        self.constant(Array::full_of(dtype, &[], value))
+        self.constant(Array::scalar(dtype, value))
     }
 
     /// `shape` filled with a value of rank 0.

@@ -201,7 +201,7 @@ pub(crate) fn broadcast_value(graph: &mut Graph, x: Value, shape: &[usize]) -> R
 #[track_caller]
 pub fn number(like: &Tensor, value: f64) -> Tensor {
     match like.dtype() {
-        Ok(dtype) => Tensor::constant(crate::Array::full_of(dtype, &[], value)),
+        Ok(dtype) => Tensor::constant(crate::Array::scalar(dtype, value)),
         Err(error) => Tensor::poisoned(error),
     }
 }

@@ -11,7 +11,7 @@ use std::sync::{Arc, LazyLock};
 /// [`set_learning_phase`] it is what that said.
 pub fn learning_phase() -> Tensor {
     match Phase::said() {
-        Some(phase) => Tensor::constant(Array::full_of(DType::Bool, &[], f64::from(phase == Phase::Train))),
+        Some(phase) => Tensor::constant(Array::from(phase == Phase::Train)),
         None => open_phase(),
     }
 }

@@ -17,16 +17,23 @@ pub fn variable(value: impl Into<Array>, name: &str) -> Variable {
 ///
 /// ```
 /// use keras_core::{DType, k};
-/// let v = k::zeros(&[2, 3], None, "v");
+/// let v = k::zeros(&[2, 3], None, "v")?;
 /// assert_eq!((v.shape(), v.dtype()), (&[2, 3][..], DType::F32));
+/// # Ok::<(), keras_core::Error>(())
 /// ```
-pub fn zeros(shape: &[usize], dtype: impl Into<Option<DType>>, name: &str) -> Variable {
-    Variable::new(name, Array::zeros(dtype.into().unwrap_or_else(k::floatx), shape))
+///
+/// # Errors
+/// If memory cannot hold so many elements.
+pub fn zeros(shape: &[usize], dtype: impl Into<Option<DType>>, name: &str) -> Result<Variable> {
+    Ok(Variable::new(name, Array::zeros(dtype.into().unwrap_or_else(k::floatx), shape)?))
 }
 
 /// A variable of ones; see [`zeros`].
-pub fn ones(shape: &[usize], dtype: impl Into<Option<DType>>, name: &str) -> Variable {
-    Variable::new(name, Array::full_of(dtype.into().unwrap_or_else(k::floatx), shape, 1.0))
+///
+/// # Errors
+/// If memory cannot hold so many elements.
+pub fn ones(shape: &[usize], dtype: impl Into<Option<DType>>, name: &str) -> Result<Variable> {
+    Ok(Variable::new(name, Array::full_of(dtype.into().unwrap_or_else(k::floatx), shape, 1.0)?))
 }
 
 /// A literal of that element type (default [`floatx`](k::floatx)) and shape (default that of the value): a number fills it,
@@ -47,7 +54,7 @@ pub fn constant<'a>(
     let value = match shape.into() {
         None => Ok(value),
         Some(shape) if value.len() == 1 => {
-            value.item().map(|number| Array::full_of(value.dtype(), shape, number))
+            value.item().and_then(|number| Array::full_of(value.dtype(), shape, number))
         }
         Some(shape) => value.reshape(shape),
     };
@@ -57,6 +64,9 @@ pub fn constant<'a>(
 /// The unit matrix of that many rows and columns, `3` or `(2, 4)`; the default element type is [`floatx`](k::floatx).
 pub fn eye(size: impl Into<PerAxis<2>>, dtype: impl Into<Option<DType>>) -> Tensor {
     let [rows, columns] = size.into().0;
+    if let Err(error) = Array::zeros(DType::F64, &[rows, columns]) {
+        return Tensor::poisoned(error.within("eye"));
+    }
     let mut values = vec![0.0; rows.saturating_mul(columns)];
     // Row by row, the place on the diagonal is one further.
     values.iter_mut().step_by(columns + 1).take(rows.min(columns)).for_each(|value| *value = 1.0);
@@ -110,7 +120,7 @@ pub fn set_value(variable: &Variable, value: impl Into<Array>) -> Result<()> {
 ///
 /// ```
 /// use keras_core::{Array, k};
-/// let (v, w) = (k::zeros(&[2], None, "v"), k::ones(&[1], None, "w"));
+/// let (v, w) = (k::zeros(&[2], None, "v")?, k::ones(&[1], None, "w")?);
 /// k::batch_set_value([(&v, Array::from([1.0_f32, 2.0])), (&w, Array::from([3.0_f32]))])?;
 /// assert_eq!(k::batch_get_value([&v, &w])?[1].to_vec::<f32>(), [3.0]);
 /// # Ok::<(), keras_core::Error>(())
@@ -140,7 +150,7 @@ pub fn cast_to_floatx(x: &Array) -> Array {
 ///
 /// ```
 /// use keras_core::{Array, k};
-/// let (v, x) = (k::zeros(&[2], None, "v"), k::placeholder([Some(2)], "x"));
+/// let (v, x) = (k::zeros(&[2], None, "v")?, k::placeholder([Some(2)], "x"));
 /// let f = k::function([&x], [&x])?.updates([k::update_add(&v, &x)]);
 /// # let engine: std::sync::Arc<dyn keras_core::backend::Runtime> =
 /// #     std::sync::Arc::new(keras_core::backend::Engine::new(keras_core::backend::reference::Reference)?);

@@ -18,9 +18,11 @@ pub trait BorderKind: Send + Sync + 'static {
     const NAME: &'static str;
     /// The key of the argument.
     const KEY: &'static str;
+    /// What axes are expected, and what to do about others; the cells per side follow.
+    const FITTING: (&'static str, &'static str);
     /// The cells per side where a config names none, for that many axes.
     fn default(axes: usize) -> usize;
-    /// The length that an axis gets; none if nothing would be left of it.
+    /// The length that an axis gets; none if it cannot be that long or that short.
     fn len(len: usize, sides: (usize, usize)) -> Option<usize>;
     /// One axis with its sides changed.
     fn call(x: &Tensor, axis: usize, len: usize, sides: (usize, usize)) -> Result<Tensor>;
@@ -37,6 +39,8 @@ pub struct Cropped;
 impl BorderKind for Zeros {
     const NAME: &'static str = "ZeroPadding";
     const KEY: &'static str = "padding";
+    const FITTING: (&'static str, &'static str) =
+        ("axes that can be counted with the padding", "use a smaller padding");
     fn default(_: usize) -> usize {
         1
     }
@@ -55,6 +59,8 @@ impl BorderKind for Zeros {
 impl BorderKind for Cropped {
     const NAME: &'static str = "Cropping";
     const KEY: &'static str = "cropping";
+    const FITTING: (&'static str, &'static str) =
+        ("axes longer than the cropping", "use a smaller cropping or a larger input");
     fn default(axes: usize) -> usize {
         usize::from(axes != 2)
     }
@@ -153,9 +159,9 @@ impl<K: BorderKind, const N: usize> Layer for Border<K, N> {
         for (len, sides) in image.spatial.iter_mut().zip(self.sides.0) {
             let Some(known) = *len else { continue };
             *len = Some(K::len(known, sides).ok_or_else(|| {
-                let expected = format!("axes longer than the {} {:?}", K::KEY, self.sides.0);
-                Error::shape(class.clone(), expected, shape_text(&before))
-                    .advice(format!("use a smaller {} or a larger input", K::KEY))
+                let (expected, advice) = K::FITTING;
+                let expected = format!("{expected} {:?}", self.sides.0);
+                Error::shape(class.clone(), expected, shape_text(&before)).advice(advice)
             })?);
         }
         Ok(Some(vec![image.spec(format)]))

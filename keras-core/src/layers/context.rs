@@ -104,11 +104,14 @@ impl Build {
 
     /// A state that is carried from batch to batch: zeros at first and after `reset_states`. It is no weight: nothing
     /// trains it, and files do not hold it.
-    pub fn state(&mut self, shape: impl Into<Vec<usize>>) -> Variable {
+    ///
+    /// # Errors
+    /// If memory cannot hold it.
+    pub fn state(&mut self, shape: impl Into<Vec<usize>>) -> Result<Variable> {
         let path = self.scope.unique(&format!("state_{}", self.states.len()));
-        let state = Variable::new(path, Array::zeros(self.dtype, &shape.into()));
+        let state = Variable::new(path, Array::zeros(self.dtype, &shape.into())?);
         self.states.push(state.clone());
-        state
+        Ok(state)
     }
 }
 
@@ -156,7 +159,7 @@ impl WeightBuilder<'_> {
         // A seed of the weight's own keeps equal names in different layers apart.
         let stream = Stream::new(build.seed, stream_id("", build.weights.len(), &self.name), 0);
         let value = if first_value_comes_from_a_file(&path, &self.shape, self.dtype)? {
-            Array::zeros(self.dtype, &self.shape)
+            Array::zeros(self.dtype, &self.shape)?
         } else {
             self.initializer.init(&self.shape, self.dtype, &stream).map_err(|error| error.within(&path))?
         };

@@ -439,7 +439,7 @@ impl LayerRef {
     /// If it is not stateful, or was never called.
     pub fn reset_states(&self) -> Result<()> {
         for state in self.known_states()? {
-            state.set(&Array::zeros(state.dtype(), state.shape()))?;
+            state.set(&Array::zeros(state.dtype(), state.shape())?)?;
         }
         Ok(())
     }

@@ -290,7 +290,7 @@ impl Layer for Concatenate {
         for (x, mask) in inputs.iter().zip(masks) {
             let everywhere = || -> Result<Tensor> {
                 let lens: Vec<usize> = x.shape()?.into_iter().take(rank).collect();
-                Ok(Tensor::constant(crate::Array::full(&lens, true)))
+                Ok(Tensor::constant(crate::Array::full(&lens, true)?))
             };
             parts.push(mask.cloned().map_or_else(everywhere, Ok)?);
         }

@@ -341,7 +341,7 @@ impl LayerRef {
             }
         }
         let statistic = |values: Vec<f64>| Ok::<_, Error>(Array::from_vec(&lens, values)?.cast(self.dtype()));
-        let seen = Array::full(&[], n as i64);
+        let seen = Array::from(n as i64);
         self.set_weights(&[statistic(means)?, statistic(variances)?, seen])
     }
 }

@@ -135,7 +135,7 @@ impl Model {
     /// # model.on(&engine);
     /// model.add_loss(&k::mean(&k::square(&(&x - &y)), &[], false))?;
     /// model.compile(Compile::new("rmsprop", ()))?;
-    /// let history = model.fit(Array::full(&[8, 4], 0.5_f32), (), Fit::new().verbose(0))?;
+    /// let history = model.fit(Array::full(&[8, 4], 0.5_f32)?, (), Fit::new().verbose(0))?;
     /// assert!(history["loss"][0] > 0.0);
     /// # Ok::<(), keras_core::Error>(())
     /// ```
@@ -368,7 +368,7 @@ impl Model {
     ///
     /// ```no_run
     /// # use keras_core::{Array, models::Sequential};
-    /// # let (model, x, y) = (Sequential::new(), Array::full(&[8, 4], 0.5_f32), Array::full(&[8, 1], 1.0_f32));
+    /// # let (model, x, y) = (Sequential::new(), Array::full(&[8, 4], 0.5_f32)?, Array::full(&[8, 1], 1.0_f32)?);
     /// model.to_backend("torch")?.train_on_batch(&x, &y)?;
     /// model.to_backend("ndarray")?.predict(&x)?;
     /// # Ok::<(), keras_core::Error>(())

@@ -26,7 +26,7 @@ pub(super) fn read_inert(reader: &mut Reader<'_>) -> Result<()> {
         "loss_scale_factor",
         "gradient_accumulation_steps",
     ] {
-        let inert = match reader.value(key) {
+        let inert = match reader.inert(key) {
             None | Some(Value::Bool(false)) => true,
             Some(value) => value.as_f64() == Some(0.0),
         };

@@ -262,7 +262,7 @@ mod tests {
     use serde_json::json;
 
     fn weight() -> Variable {
-        Variable::new("w", Array::zeros(DType::F32, &[2]))
+        Variable::new("w", Array::zeros(DType::F32, &[2]).unwrap())
     }
 
     #[test]
@@ -299,7 +299,7 @@ mod tests {
         let load = |name: &str, values: &[Array]| -> Result<Vec<f64>> {
             let state = OptimizerSpec::from(name).build(&[weight()])?;
             for variable in state.weights() {
-                variable.set(&Array::full_of(variable.dtype(), variable.shape(), 9.0))?;
+                variable.set(&Array::full_of(variable.dtype(), variable.shape(), 9.0).unwrap())?;
             }
             state.set_weights(values)?;
             Ok(state.get_weights()?.iter().flat_map(Array::to_vec::<f64>).collect())
@@ -317,8 +317,8 @@ mod tests {
     #[test]
     fn steps_are_for_the_weights_they_were_made_for() {
         let state = OptimizerSpec::from("sgd").build(&[weight()]).unwrap();
-        let gradient = Tensor::constant(Array::zeros(DType::F32, &[3]));
-        let other = Variable::new("w", Array::zeros(DType::F32, &[3]));
+        let gradient = Tensor::constant(Array::zeros(DType::F32, &[3]).unwrap());
+        let other = Variable::new("w", Array::zeros(DType::F32, &[3]).unwrap());
         assert!(state.updates(&[other], &[gradient], &[]).is_err());
         assert!(state.updates(&[], &[], &[]).is_err());
     }

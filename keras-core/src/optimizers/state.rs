@@ -59,11 +59,11 @@ impl OptimizerState {
             .map(|slot| {
                 let zeros = |(i, weight): (usize, &Variable)| {
                     let shape = if slot.full { weight.shape() } else { &[1] };
-                    Variable::new(format!("{}_{i}", slot.name), Array::zeros(dtype, shape))
+                    Ok(Variable::new(format!("{}_{i}", slot.name), Array::zeros(dtype, shape)?))
                 };
                 weights.iter().enumerate().map(zeros).collect()
             })
-            .collect();
+            .collect::<Result<_>>()?;
         Ok(Self(Arc::new(Inner {
             definition,
             dtype,
@@ -269,7 +269,7 @@ impl OptimizerState {
                 target.dtype(),
                 target.shape(),
                 first.map_or(0.0, |(_, value)| value),
-            ))?;
+            )?)?;
         }
         for (target, value) in chosen.iter().zip(values) {
             target.set(&value.reshape(target.shape())?)?;

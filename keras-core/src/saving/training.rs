@@ -285,10 +285,11 @@ fn start(model: &Model, config: &Value) -> Result<()> {
     let (Some(value), Ok(optimizer)) = (value, model.optimizer()) else { return Ok(()) };
     // The number of steps stays what it is.
     let filled = |(i, values): (usize, Array)| match i {
-        0 => values,
-        _ => Array::full(values.shape(), value).cast(values.dtype()),
+        0 => Ok(values),
+        _ => Array::full_of(values.dtype(), values.shape(), value),
     };
-    optimizer.set_weights(&optimizer.get_weights()?.into_iter().enumerate().map(filled).collect::<Vec<_>>())
+    let filled = optimizer.get_weights()?.into_iter().enumerate().map(filled);
+    optimizer.set_weights(&filled.collect::<Result<Vec<_>>>()?)
 }
 
 impl Model {
@@ -375,7 +376,7 @@ pub(super) fn restore(
         Err(Error::value("optimizer state", format!("{own} numbers"), held.to_string()))
     } else {
         let values = stored.iter().map(Stored::read).collect::<Result<Vec<_>>>()?;
-        if matches!(values.as_slice(), [steps] if own > 1 && *steps == Array::zeros(steps.dtype(), steps.shape()))
+        if matches!(values.as_slice(), [steps] if own > 1 && *steps == Array::zeros(steps.dtype(), steps.shape())?)
         {
             // tf.keras has made no slots before the first step.
             return Ok(());

@@ -292,7 +292,7 @@ impl Trace {
                 Some((seed, step)) => (graph.variable(seed), graph.variable(step)),
                 None => (graph.scalar(0.0, DType::I64), graph.scalar(0.0, DType::I64)),
             };
-            let seed = seed.map_or(own, |seed| graph.constant(Array::full(&[], seed)));
+            let seed = seed.map_or(own, |seed| graph.constant(Array::from(seed)));
             graph.add(Op::Random { distribution, stream, output: output.clone() }, &[seed, step])
         })?;
         Ok(self.tensor(value))

@@ -281,7 +281,7 @@ impl Compiled {
         let states =
             self.outputs.iter().flat_map(|output| &output.metrics).flat_map(|metered| &metered.states);
         for state in states.chain(self.loss_states.iter().flatten()) {
-            state.set(&Array::zeros(state.dtype(), state.shape()))?;
+            state.set(&Array::zeros(state.dtype(), state.shape())?)?;
         }
         Ok(())
     }
@@ -345,7 +345,8 @@ impl Model {
                     let unique = unique_name(&full, &mut taken);
                     let doing = format!("compile, metric {unique}");
                     let variable = |(state, shape): (String, Vec<usize>)| {
-                        let zeros = Array::try_zeros(&doing, metric_dtype(), &shape)?;
+                        let zeros =
+                            Array::zeros(metric_dtype(), &shape).map_err(|error| error.within(&doing))?;
                         Ok(Variable::new(format!("{unique}/{state}"), zeros))
                     };
                     let states: Vec<Variable> =
@@ -373,7 +374,7 @@ impl Model {
         if several {
             for output in outputs.iter().filter(|output| output.loss.is_some()) {
                 metrics_names.push(format!("{}_loss", output.name));
-                let zero = || Array::zeros(metric_dtype(), &[]);
+                let zero = || Array::scalar(metric_dtype(), 0.0);
                 loss_states.push([Variable::new("loss/total", zero()), Variable::new("loss/count", zero())]);
             }
         }

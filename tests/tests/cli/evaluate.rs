@@ -126,7 +126,7 @@ fn a_metric_of_the_command_line_leaves_the_mode_of_the_weights() {
     model.compile(Compile::new("sgd", "mse").sample_weight_mode("temporal")).unwrap();
     model.save(place.path("model.h5")).unwrap();
     for (name, shape) in [("x.npy", &[8, 5, 3][..]), ("y.npy", &[8, 5, 1]), ("w.npy", &[8, 5])] {
-        npy::write_npy(place.path(name), &Array::full(shape, 1.0_f32)).unwrap();
+        npy::write_npy(place.path(name), &Array::full(shape, 1.0_f32).unwrap()).unwrap();
     }
     let data = ["model.h5", "--x", "x.npy", "--y", "y.npy", "--sample-weight", "w.npy"];
     for options in [&[][..], &["--metrics", "mae"], &["--loss", "mae"], &["--loss-weights", "[2]"]] {

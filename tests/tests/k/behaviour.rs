@@ -17,17 +17,19 @@ type Row = (&'static str, fn(&Value));
 pub(super) const TABLE: &[Row] = &[
     ("backend", |_| assert_eq!(k::backend().unwrap(), "ndarray")),
     ("batch_get_value", |want| {
-        let (v, w) = (k::zeros(&[3, 2], None, "v"), k::variable([0.5_f32], "w"));
+        let (v, w) = (k::zeros(&[3, 2], None, "v").unwrap(), k::variable([0.5_f32], "w"));
         let got = k::batch_get_value([&v, &w]).unwrap();
         assert_eq!(json!(got.iter().map(nested).collect::<Vec<_>>()), *want);
     }),
     ("batch_set_value", |want| {
-        let (v, w) = (k::ones(&[2, 2], None, "v"), k::variable([0.5_f32], "w"));
+        let (v, w) = (k::ones(&[2, 2], None, "v").unwrap(), k::variable([0.5_f32], "w"));
         // All or none.
-        let wrong = [(&v, Array::zeros(DType::F32, &[2, 2])), (&w, Array::zeros(DType::F32, &[2]))];
+        let wrong =
+            [(&v, Array::zeros(DType::F32, &[2, 2]).unwrap()), (&w, Array::zeros(DType::F32, &[2]).unwrap())];
         assert!(k::batch_set_value(wrong).is_err());
         assert_eq!(k::get_value(&v).unwrap().to_vec::<f32>(), [1.0; 4]);
-        k::batch_set_value([(&v, Array::zeros(DType::F32, &[2, 2])), (&w, [1.0_f32].into())]).unwrap();
+        k::batch_set_value([(&v, Array::zeros(DType::F32, &[2, 2]).unwrap()), (&w, [1.0_f32].into())])
+            .unwrap();
         let got = k::batch_get_value([&v, &w]).unwrap();
         assert_eq!(json!(got.iter().map(nested).collect::<Vec<_>>()), *want);
     }),
@@ -46,7 +48,7 @@ pub(super) const TABLE: &[Row] = &[
         assert!(k::learning_phase().symbol_id().is_some(), "the phase is open again");
     }),
     ("count_params", |want| {
-        assert_eq!(json!(k::count_params(&k::ones(&[2, 3], None, "v")).unwrap()), *want);
+        assert_eq!(json!(k::count_params(&k::ones(&[2, 3], None, "v").unwrap()).unwrap()), *want);
         assert!(k::count_params(k::placeholder([None, Some(3)], "x")).is_err());
     }),
     ("dropout", dropout),
@@ -80,7 +82,7 @@ pub(super) const TABLE: &[Row] = &[
         );
     }),
     ("get_variable_shape", |want| {
-        assert_eq!(json!(k::get_variable_shape(&k::ones(&[2, 3], None, "v"))), *want);
+        assert_eq!(json!(k::get_variable_shape(&k::ones(&[2, 3], None, "v").unwrap())), *want);
     }),
     ("gradients", |want| {
         let x = k::placeholder([Some(2)], "x");
@@ -121,7 +123,7 @@ pub(super) const TABLE: &[Row] = &[
         assert_eq!(json!([found.name(), named.name()]), json!([want[0], want[1]]));
         assert_eq!(k::normalize_data_format("last").is_err(), want[2].is_string());
     }),
-    ("ones", |want| filled(want, &k::ones(&[2, 3], None, "v"))),
+    ("ones", |want| filled(want, &k::ones(&[2, 3], None, "v").unwrap())),
     ("placeholder", |want| {
         let shape = |x: &Tensor| json!(x.spec().unwrap().shape);
         let typed = k::placeholder_of(Spec::new([Some(2)], DType::I32), "x");
@@ -170,7 +172,8 @@ pub(super) const TABLE: &[Row] = &[
     }),
     ("set_floatx", |want| {
         k::set_floatx("float64").unwrap();
-        let made = [k::placeholder([Some(2)], "x").dtype().unwrap(), k::zeros(&[2], None, "v").dtype()];
+        let made =
+            [k::placeholder([Some(2)], "x").dtype().unwrap(), k::zeros(&[2], None, "v").unwrap().dtype()];
         assert_eq!(
             json!([k::floatx().name(), made[0].name(), made[1].name()]),
             json!([want[0], want[1], want[2]])
@@ -197,7 +200,7 @@ pub(super) const TABLE: &[Row] = &[
             let said = k::eval(&k::learning_phase()).unwrap().item().unwrap() as u8;
             k::clear_session();
             // What was called under it keeps it.
-            let predicted = model.predict(Array::full(&[1, 3], 1.0_f32)).unwrap();
+            let predicted = model.predict(Array::full(&[1, 3], 1.0_f32).unwrap()).unwrap();
             let chosen = f.run([[1.0_f32, 2.0].into()]).unwrap();
             assert_eq!(json!([said, nested(&chosen[0]), nested(&predicted)]), *want);
             let free = k::in_train_phase(&x, &-&x, None);
@@ -213,7 +216,7 @@ pub(super) const TABLE: &[Row] = &[
         k::set_value(&v, [[5.0_f32, 6.0], [7.0, 8.0]]).unwrap();
         assert_eq!(nested(&k::get_value(&v).unwrap()), want[0]);
         // Keras on TensorFlow 1 takes any shape; here that of a variable is fixed.
-        assert!(k::set_value(&v, Array::zeros(DType::F32, &[3, 2])).is_err());
+        assert!(k::set_value(&v, Array::zeros(DType::F32, &[3, 2]).unwrap()).is_err());
     }),
     ("truncated_normal", |want| {
         let of = |key: &str| want["arguments"][key].as_f64().unwrap();
@@ -226,7 +229,7 @@ pub(super) const TABLE: &[Row] = &[
         let (v, whole) = (k::variable([[1.0_f32, 2.0], [3.0, 4.0]], "v"), k::variable([1_i32], "v"));
         assert_eq!(json!([v.dtype().name(), nested(&v.value().unwrap()), whole.dtype().name()]), *want);
     }),
-    ("zeros", |want| filled(want, &k::zeros(&[2, 3], None, "v"))),
+    ("zeros", |want| filled(want, &k::zeros(&[2, 3], None, "v").unwrap())),
 ];
 
 /// A literal of an array.
@@ -258,7 +261,7 @@ fn nested(x: &Array) -> Value {
 fn kinds() -> [Tensor; 7] {
     let (x, y) = (Input::new([3]).tensor().unwrap(), k::placeholder([Some(2), Some(3)], "y"));
     let dense = Dense::new(2).call(&x).unwrap();
-    let v = k::ones(&[2, 3], None, "v");
+    let v = k::ones(&[2, 3], None, "v").unwrap();
     let (sum, square) = (&x + 1.0, k::square(&y));
     [x, dense, y, Tensor::variable(&v), k::constant(1.0, None, None), sum, square]
 }
@@ -393,7 +396,7 @@ fn dropout(want: &Value) {
     let gradient = k::gradients(&k::sum(&seeded, &[], false), &[&x]).unwrap().remove(0).unwrap();
     let fetched = [&seeded, &k::dropout(&x, 0.3, None, 1), &rows, &free, &gradient];
     let f = k::function([&x], fetched).unwrap();
-    let feed = Array::full(&[1000, 20], 1.0_f32);
+    let feed = Array::full(&[1000, 20], 1.0_f32).unwrap();
     let (got, again) = (f.run([feed.clone()]).unwrap(), f.run([feed]).unwrap());
     for (i, got) in got.iter().enumerate().filter(|(i, _)| *i != 2) {
         let values = got.to_vec::<f32>();

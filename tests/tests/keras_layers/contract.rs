@@ -89,7 +89,8 @@ pub(super) fn run_layer_test(case: &Case, optimizers: &[&str]) -> Checked {
         let model = model_of(case, &layer)?;
         let optimizer = OptimizerSpec::from(*name);
         model.compile(Compile::new(optimizer, "mse")).map_err(|error| format!("{name}: {error}"))?;
-        let targets: Vec<Array> = predicted.iter().map(|y| Array::full(y.shape(), 0.25_f32)).collect();
+        let targets: Vec<Array> =
+            predicted.iter().map(|y| Array::full(y.shape(), 0.25_f32).unwrap()).collect();
         let loss =
             model.train_on_batch(inputs.clone(), targets).map_err(|error| format!("{name}: {error}"))?;
         if loss.iter().any(|loss| !loss.is_finite()) {

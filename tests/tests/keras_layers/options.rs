@@ -110,7 +110,7 @@ fn changed(class: &str, key: &str, value: &Value, rank: usize) -> Option<Value> 
 fn seen(config: &Config, case: &Case) -> BTreeMap<String, Array> {
     let mut found = BTreeMap::new();
     if let Err(error) = look(config, case, &mut found) {
-        return BTreeMap::from([(format!("error {error}"), Array::full(&[], 0.0_f32))]);
+        return BTreeMap::from([(format!("error {error}"), Array::full(&[], 0.0_f32).unwrap())]);
     }
     found
 }
@@ -118,7 +118,7 @@ fn seen(config: &Config, case: &Case) -> BTreeMap<String, Array> {
 fn look(config: &Config, case: &Case, found: &mut BTreeMap<String, Array>) -> keras_core::Result<()> {
     let layer = deserialize(config)?;
     let mut text = |what: String| {
-        found.insert(what, Array::full(&[], 0.0_f32));
+        found.insert(what, Array::full(&[], 0.0_f32).unwrap());
     };
     text(format!("input {:?} {}", layer.base().batch_input_shape(), layer.dtype()));
     text(format!("stateful {}, learns {}", layer.definition().stateful(), layer.trainable()));
@@ -136,7 +136,7 @@ fn look(config: &Config, case: &Case, found: &mut BTreeMap<String, Array>) -> ke
     }
     let (_, outputs) = case.call(&layer)?;
     for y in &outputs {
-        found.insert(format!("result {} {}", y.spec()?, y.is_masked()), Array::full(&[], 0.0_f32));
+        found.insert(format!("result {} {}", y.spec()?, y.is_masked()), Array::full(&[], 0.0_f32).unwrap());
     }
     let masked = case.flags("input_masks");
     for phase in [Phase::Test, Phase::Train] {

@@ -36,7 +36,7 @@ fn near(what: &str, found: f64, expected: f64, deviation: f64, n: usize) {
 const N: usize = 40_000;
 
 fn threes() -> Array {
-    Array::full(&[N / 100, 100], 3.0_f32)
+    Array::full(&[N / 100, 100], 3.0_f32).unwrap()
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn gaussian_dropout_multiplies_by_normal_numbers() {
 /// Of standard normal inputs, mean and variance stay; dropped elements all have one value.
 #[test]
 fn alpha_dropout_keeps_mean_and_variance() {
-    let zeros = Array::full(&[N / 100, 100], 0.0_f32);
+    let zeros = Array::full(&[N / 100, 100], 0.0_f32).unwrap();
     let normal =
         Array::from_vec(zeros.shape(), train(GaussianNoise::new(1.0), &zeros)).unwrap().cast(DType::F32);
     for rate in [0.1, 0.3] {
@@ -108,7 +108,7 @@ fn spatial_dropout_drops_whole_channels() {
     };
     let last = |sample: usize, step: usize, channel: usize| (sample * steps + step) * channels + channel;
     let first = |sample: usize, step: usize, channel: usize| (sample * channels + channel) * steps + step;
-    let ones = |shape: &[usize]| Array::full(shape, 1.0_f32);
+    let ones = |shape: &[usize]| Array::full(shape, 1.0_f32).unwrap();
     check(&train(SpatialDropout1D::new(rate), &ones(&[samples, steps, channels])), &last);
     check(&train(SpatialDropout2D::new(rate), &ones(&[samples, 2, 3, channels])), &last);
     check(&train(SpatialDropout3D::new(rate), &ones(&[samples, 3, 1, 2, channels])), &last);
@@ -120,7 +120,7 @@ fn spatial_dropout_drops_whole_channels() {
 
 #[test]
 fn dropout_draws_by_name_or_by_seed_and_shares_draws_as_told() {
-    let x = Array::full(&[8, 6, 5], 1.0_f32);
+    let x = Array::full(&[8, 6, 5], 1.0_f32).unwrap();
     let train = |layer: Dropout| run(&LayerRef::new(layer).unwrap(), &[&x], Phase::Train).remove(0);
     let half = || Dropout::new(0.5);
     assert!(train(half().name("a")).same_bits(&train(half().name("a"))));
@@ -137,7 +137,7 @@ fn dropout_draws_by_name_or_by_seed_and_shares_draws_as_told() {
 
 /// What a layer gives in training under a seed and at a step.
 fn at(layer: &LayerRef, inputs: usize, seed: i64, step: i64) -> Array {
-    let variable = |name: &str, value: i64| Variable::new(name, Array::full(&[], value));
+    let variable = |name: &str, value: i64| Variable::new(name, Array::full(&[], value).unwrap());
     let random = Some((variable("seed", seed), variable("step", step)));
     let trace = Trace::new(TraceOptions { phase: Phase::Train, random, ..TraceOptions::default() });
     let x: Vec<_> = (0..inputs).map(|_| trace.input(Type::new([4, 6, 5], DType::F32))).collect();
@@ -183,7 +183,7 @@ fn predictions_with_dropout_differ_and_repeat_with_the_seed() {
     let y = layer(Dropout::new(0.5)).call_with(&x, always).unwrap();
     let model = Model::new(&x, &y[0]).unwrap();
     model.on(&Engine::new(Reference).unwrap());
-    let ones = Array::full(&[3, 20], 1.0_f32);
+    let ones = Array::full(&[3, 20], 1.0_f32).unwrap();
     let thrice = || -> Vec<Array> { (0..3).map(|_| model.predict(ones.clone()).unwrap()).collect() };
     model.set_seed(7).unwrap();
     let first = thrice();

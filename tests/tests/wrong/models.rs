@@ -11,7 +11,7 @@ use keras_core::training::{
 use keras_core::{Array, DType, Result, Tensor};
 
 fn zeros(shape: &[usize]) -> Array {
-    Array::zeros(DType::F32, shape)
+    Array::zeros(DType::F32, shape).unwrap()
 }
 
 fn vector() -> Tensor {
@@ -464,14 +464,14 @@ fn fits() -> Vec<Row> {
             "here",
             "from 0 to 2",
             "3",
-            fit(&table, Array::full(&[2, 2], 3_i32), zeros(&[2, 2, 2])),
+            fit(&table, Array::full(&[2, 2], 3_i32).unwrap(), zeros(&[2, 2, 2])),
         ),
         row(
             "fit_sparse_class_beyond",
             "gather",
             "from 0 to 2",
             "3",
-            fit(&sparse(), x(), Array::full(&[8, 1], 3.0_f32)),
+            fit(&sparse(), x(), Array::full(&[8, 1], 3.0_f32).unwrap()),
         ),
     ]
 }

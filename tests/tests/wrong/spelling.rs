@@ -71,7 +71,7 @@ fn names_of_parts_are_suggested() {
         |said: String, meant: &str| assert!(said.contains(&format!("did you mean {meant:?}")), "{said}");
     asked(message(model.get_layer("hiden")), "hidden");
     asked(message(model.compile(Compile::new("sgd", [("clases", "mse")]))), "classes");
-    asked(message(model.predict([("nubmers", Array::zeros(DType::F32, &[2, 4]))])), "numbers");
+    asked(message(model.predict([("nubmers", Array::zeros(DType::F32, &[2, 4]).unwrap())])), "numbers");
     asked(message(model.optimizer().unwrap().get("momentun")), "momentum");
     asked(message(DType::from_name("flaot32")), "float32");
     let padding = layers::Conv2D::new(3, 3).padding("smae");
@@ -93,7 +93,7 @@ fn registered_names_are_suggested_and_unlike_ones_are_not() {
 fn a_misspelt_quantity_to_watch_is_a_warning_with_the_one_that_was_meant() {
     use keras_core::callbacks::{EarlyStopping, ReduceLrOnPlateau};
     let model = model();
-    let (x, y) = (Array::zeros(DType::F32, &[8, 4]), Array::zeros(DType::F32, &[8, 2]));
+    let (x, y) = (Array::zeros(DType::F32, &[8, 4]).unwrap(), Array::zeros(DType::F32, &[8, 2]).unwrap());
     let watched = |fit: Fit<'_>| {
         let said = Arc::new(Mutex::new(Vec::new()));
         let fit = fit.validation_split(0.5).shuffle(false).verbose(0);

@@ -61,7 +61,7 @@ impl<B: Backend> Program<B> {
                     let backend = Arc::clone(&self.engine.backend);
                     state.replace(self.engine.id, Arc::new(Resident { tensor, backend }));
                 }
-                Held::Empty(ty) => state.replace_host(Array::zeros(ty.dtype, &ty.shape)),
+                Held::Empty(ty) => state.replace_host(Array::zeros(ty.dtype, &ty.shape)?),
             }
         }
         Ok(())

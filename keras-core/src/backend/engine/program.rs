@@ -93,7 +93,7 @@ impl<B: Backend> Program<B> {
             Operand::Host(scalar) => to_array(environment.scalars[scalar], ty),
             Operand::Slot(slot) => match &environment.slots[slot] {
                 Some(held) => self.lower(held),
-                None if ty.is_empty() => Ok(Array::zeros(ty.dtype, &ty.shape)),
+                None if ty.is_empty() => Ok(Array::zeros(ty.dtype, &ty.shape)?),
                 None => Err(defect(&format!("a value in slot {slot}"))),
             },
         }
@@ -128,7 +128,7 @@ impl<B: Backend> Program<B> {
     pub(super) fn lower(&self, held: &Held<B::Tensor>) -> Result<Array> {
         match held {
             Held::Device(tensor) => self.engine.backend.download(tensor),
-            Held::Empty(ty) => Ok(Array::zeros(ty.dtype, &ty.shape)),
+            Held::Empty(ty) => Ok(Array::zeros(ty.dtype, &ty.shape)?),
         }
     }
 }

@@ -32,7 +32,7 @@ fn load(kernel: &Kernel, input: &KernelInput, x: &Array) -> Result<Array> {
 }
 
 /// An array filled with a scalar.
-pub(super) fn full(shape: &[usize], value: Scalar, dtype: DType) -> Array {
+pub(super) fn full(shape: &[usize], value: Scalar, dtype: DType) -> Result<Array> {
     with_dtype!(dtype, T => Array::full(shape, match scalar::cast(value, dtype) {
         Scalar::Float(x) => T::from_f64(x),
         Scalar::Int(x) => T::from_i64(x),
@@ -56,8 +56,8 @@ pub(super) fn run(kernel: &Kernel, inputs: &[&Array], scalars: &[Scalar]) -> Res
                 (Some(input), Some(x)) => load(kernel, input, x)?,
                 _ => return Err(missing(*i)),
             },
-            Instr::Scalar(i) => full(&kernel.shape, *scalars.get(*i).ok_or_else(|| missing(*i))?, *dtype),
-            Instr::Const(x) => full(&kernel.shape, Scalar::Float(*x), *dtype),
+            Instr::Scalar(i) => full(&kernel.shape, *scalars.get(*i).ok_or_else(|| missing(*i))?, *dtype)?,
+            Instr::Const(x) => full(&kernel.shape, Scalar::Float(*x), *dtype)?,
             Instr::Unary(op, x) => elementwise::unary(*op, at(*x)?)?,
             Instr::Binary(op, a, b) => elementwise::binary(*op, at(*a)?, at(*b)?)?,
             Instr::Compare(op, a, b) => elementwise::compare(*op, at(*a)?, at(*b)?)?,

@@ -281,7 +281,7 @@ impl Backend for Reference {
     }
 
     fn full(&self, ty: &Type, value: Scalar) -> Result<Array> {
-        Ok(fused::full(&ty.shape, value, ty.dtype))
+        fused::full(&ty.shape, value, ty.dtype)
     }
 
     fn iota(&self, ty: &Type, axis: usize) -> Result<Array> {

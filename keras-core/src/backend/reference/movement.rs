@@ -115,7 +115,7 @@ pub(super) fn pad(x: &Array, pads: &[(usize, usize)]) -> Result<Array> {
         stops: x.shape().iter().zip(pads).map(|(len, (before, _))| before + len).collect(),
         steps: vec![1; pads.len()],
     };
-    slice_update(&Array::zeros(x.dtype(), &shape), x, &spec)
+    slice_update(&Array::zeros(x.dtype(), &shape)?, x, &spec)
 }
 
 pub(super) fn concat(parts: &[Array], axis: usize) -> Result<Array> {
@@ -139,7 +139,7 @@ pub(super) fn concat(parts: &[Array], axis: usize) -> Result<Array> {
         }
         shape[axis] += part.shape()[axis];
     }
-    let mut result = Array::zeros(first.dtype(), &shape);
+    let mut result = Array::zeros(first.dtype(), &shape)?;
     let mut start = 0;
     for part in parts {
         let mut spec =

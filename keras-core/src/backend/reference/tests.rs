@@ -103,7 +103,7 @@ fn functions_of_two_floats_are_numpys() {
 fn single_precision_is_rounded_once() {
     let y = R.unary(Unary::Exp, arg(&1.5_f32.into())).unwrap();
     assert_eq!(y.as_slice::<f32>().unwrap()[0].to_bits(), 1083140607);
-    let tenths = Array::full(&[1000], 0.1_f32);
+    let tenths = Array::full(&[1000], 0.1_f32).unwrap();
     assert_eq!(R.reduce(Reduce::Sum, &tenths, &[0]).unwrap().item().unwrap(), 100.0);
 }
 

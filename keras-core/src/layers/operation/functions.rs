@@ -200,7 +200,7 @@ fn l2_normalize(o: &Operands) -> Result<Vec<Tensor>> {
 
 fn select(o: &Operands) -> Result<Vec<Tensor>> {
     let like = ["x", "y"].into_iter().find_map(|key| o.referred(o.value(key)?));
-    let number = k::number(&Tensor::constant(Array::zeros(k::floatx(), &[])), 0.0);
+    let number = k::number(&Tensor::constant(Array::scalar(k::floatx(), 0.0)), 0.0);
     let like = like.unwrap_or(&number);
     let condition = k::cast(o.x()?, DType::Bool);
     Ok(vec![k::select(&condition, &o.operand("x", like)?, &o.operand("y", like)?)])
@@ -342,7 +342,7 @@ fn pad(o: &Operands) -> Result<Vec<Tensor>> {
 fn gather(o: &Operands) -> Result<Vec<Tensor>> {
     let x = o.x()?;
     o.only("batch_dims", &json!(0))?;
-    let like = Tensor::constant(Array::zeros(DType::I32, &[]));
+    let like = Tensor::constant(Array::scalar(DType::I32, 0.0));
     let indices = o.operand("indices", &like)?;
     let rank = x.rank()?;
     let axis = k::axis_of(o.integer("axis", 0)?, rank)?;

@@ -283,7 +283,7 @@ impl Initializer for OnesWithin {
         let length = shape.iter().product::<usize>();
         let before = self.around.init(&[self.ones.start], dtype, stream)?;
         let after = self.around.init(&[length.saturating_sub(self.ones.end)], dtype, &stream.part(1))?;
-        Array::concatenate(&[before, Array::full_of(dtype, &[self.ones.len()], 1.0), after])
+        Array::concatenate(&[before, Array::full_of(dtype, &[self.ones.len()], 1.0)?, after])
     }
 
     fn config(&self) -> Config {

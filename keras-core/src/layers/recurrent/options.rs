@@ -138,7 +138,7 @@ impl Options {
                 )
                 .advice("give the first layer a batch_size, or the Input one, and every length that states depend on")
             })?;
-            cx.state(shape);
+            cx.state(shape)?;
         }
         Ok(())
     }
