@@ -62,9 +62,12 @@ fn main() {
     if openmp {
         println!("cargo:rustc-link-lib=gomp");
     }
-    for library in libraries {
+    for library in &libraries {
         println!("cargo:rustc-link-arg=-Wl,-rpath,{}", library.display());
     }
+    // For build scripts of what depends on this crate: arguments to the linker reach no other crate's programs.
+    let libraries = std::env::join_paths(&libraries).unwrap_or_default();
+    println!("cargo:libraries={}", libraries.display());
 }
 
 #[cfg(not(feature = "libtorch"))]

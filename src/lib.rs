@@ -18,7 +18,11 @@
 //! This crate is the facade: it re-exports [`keras_core`], registers the backends that were compiled in, and chooses
 //! one by `keras.json`, `KERAS_BACKEND`, or [`set_backend`].
 
+extern crate self as keras;
+
 mod backends;
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod datasets;
 #[cfg(feature = "plot")]
 pub mod plot;

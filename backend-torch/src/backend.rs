@@ -142,6 +142,10 @@ impl Backend for Torch {
     }
 
     fn download(&self, x: &TorchTensor) -> Result<Array> {
+        if x.0.requires_grad() {
+            let received = "a result of libtorch's own";
+            return Err(Error::state("download", "a tensor outside of automatic differentiation", received));
+        }
         tensor::download(&x.0)
     }
 
@@ -434,6 +438,24 @@ mod tests {
         }
     }
 
+    /// In a process of its own, whose environment it is.
+    #[test]
+    fn the_environment_says_the_number_of_threads() {
+        const NAME: &str = "backend::tests::the_environment_says_the_number_of_threads";
+        if let Some(threads) = std::env::var_os("EXPECTED_THREADS") {
+            Torch::new("cpu").unwrap();
+            assert_eq!(tch::get_num_threads().to_string(), threads.to_string_lossy());
+            return;
+        }
+        for threads in ["1", "3"] {
+            let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+            child.args(["--exact", NAME]).envs([(THREADS, threads), ("EXPECTED_THREADS", threads)]);
+            let output = child.output().unwrap();
+            let text = String::from_utf8_lossy(&output.stdout);
+            assert!(output.status.success() && text.contains("1 passed"), "{text}");
+        }
+    }
+
     #[test]
     fn nothing_is_recorded_for_differentiation() {
         let torch = Torch::new("cpu").unwrap();
@@ -448,6 +470,16 @@ mod tests {
         for tensor in [x, kernel, y, dx, dk, total] {
             assert!(!tensor.0.requires_grad() && !tensor.0.grad().defined());
         }
+    }
+
+    /// So the conformance suite, and every test that reads a result, sees that no operation made a graph.
+    #[test]
+    fn a_result_with_an_autograd_graph_is_an_error() {
+        let torch = Torch::new("cpu").unwrap();
+        let leaf = Tensor::ones([2], (Kind::Float, Device::Cpu)).set_requires_grad(true);
+        let product = TorchTensor(&leaf * 2.0);
+        assert!(torch.download(&product).unwrap_err().to_string().contains("automatic differentiation"));
+        assert!(torch.download(&TorchTensor(product.0.detach())).is_ok());
     }
 
     #[test]

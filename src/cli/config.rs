@@ -26,7 +26,7 @@ impl Config {
     pub(crate) fn run(self, global: &Global) -> Outcome {
         let settings = settings()?;
         let backend = registry::chosen(&settings);
-        let (threads, said) = global.threads()?;
+        let (threads, said) = global.threads(backend.as_deref().unwrap_or_default())?;
         let row = |name, value: Value, origin| Row { name, value, origin };
         let rows = [
             row("backend", json!(backend), settings.backend.origin),

@@ -67,10 +67,17 @@ impl From<Error> for Failure {
 /// The result of a command.
 pub(crate) type Outcome<T = ()> = Result<T, Failure>;
 
-/// Does what the arguments say, the program's name first.
-pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+/// Does what the arguments say, the program's name first; the exit code is that of the program `keras`. A program with a backend
+/// of its own registers it first, and has it in every command.
+///
+/// ```
+/// use keras::backend::reference::Reference;
+/// keras::register("mine", |_| Ok(Reference));
+/// keras::cli::run(["keras", "backends", "--backend", "mine"]);
+/// ```
+pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString>>) -> ExitCode {
     keras::init();
-    let arguments: Vec<OsString> = arguments.collect();
+    let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
     let outcome = match options::CommandLine::try_parse_from(&arguments) {
         Ok(line) => line.run(),
         Err(error) => usage::answer(&error, &arguments),

@@ -134,19 +134,20 @@ impl Global {
         }
     }
 
-    /// The number of threads, and who said it.
-    pub(crate) fn threads(&self) -> Result<(usize, Origin)> {
+    /// The number of threads that a backend computes with, and who said it.
+    pub(crate) fn threads(&self, backend: &str) -> Result<(usize, Origin)> {
         if let Some(threads) = self.threads {
             return Ok((threads.get(), Origin::CommandLine));
         }
-        let Some(text) = std::env::var_os(THREADS) else {
+        let variable = if backend == "candle" { CANDLE_THREADS } else { THREADS };
+        let Some(text) = std::env::var_os(variable) else {
             let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
             return Ok((cores, Origin::Default));
         };
         let text = text.to_string_lossy();
         match text.trim().parse::<NonZeroUsize>() {
-            Ok(threads) => Ok((threads.get(), Origin::Environment(THREADS))),
-            Err(_) => Err(Error::value(THREADS, "a number of threads from 1", format!("{text:?}"))
+            Ok(threads) => Ok((threads.get(), Origin::Environment(variable))),
+            Err(_) => Err(Error::value(variable, "a number of threads from 1", format!("{text:?}"))
                 .advice("set it to the number of cores to use")),
         }
     }
@@ -154,6 +155,8 @@ impl Global {
 
 /// The environment variable that says the number of threads.
 const THREADS: &str = "KERAS_NUM_THREADS";
+/// That of candle, which reads no other.
+const CANDLE_THREADS: &str = "RAYON_NUM_THREADS";
 
 /// Opens the backend with that many threads, whatever the environment says.
 fn use_threads(threads: NonZeroUsize) {

@@ -144,6 +144,42 @@ fn every_way_reaches_its_backend_and_the_strongest_wins() {
     }
 }
 
+/// The options of the program itself, over the environment and keras.json: a prediction runs on the backend they name.
+#[test]
+fn the_options_of_the_program_reach_their_backend() {
+    let test = "choosing::the_options_of_the_program_reach_their_backend";
+    let json = r#"{"keras_rs": {"backend": "delta", "device": "gpu:0", "floatx": "float32"}}"#;
+    let variables = [("KERAS_BACKEND", "gamma"), ("KERAS_DEVICE", "gpu:1"), ("KERAS_FLOATX", "float32")];
+    let Some(lines) = child(test, json, &variables) else {
+        let seen = Seen::register(&["omega", "alpha", "beta", "gamma", "delta"]);
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).into_os_string();
+        // Weights that say no type of their own.
+        let text = small().to_json().unwrap().replace(r#""dtype": "float32", "#, "");
+        assert!(!text.contains("float32"), "{text}");
+        std::fs::write(path("model.json"), text).unwrap();
+        keras::npy::write_npy(path("x.npy"), &Array::full(&[2, 3], 0.5_f32).unwrap()).unwrap();
+        small().save_weights(path("w.h5")).unwrap();
+        for options in [vec![], vec!["--backend", "beta", "--device", "cpu", "--floatx", "float64"]] {
+            seen.accounts.values().for_each(|account| account.reset());
+            let mut arguments = vec!["keras".into(), "predict".into(), path("model.json")];
+            arguments.extend(["--weights".into(), path("w.h5"), "--input".into(), path("x.npy")]);
+            arguments.extend(["--output".into(), path("y.npy")]);
+            arguments.extend(options.into_iter().map(std::ffi::OsString::from));
+            let code = keras::cli::run(arguments);
+            let ran = seen.accounts.iter().filter(|(_, account)| account.total() > 0);
+            let names: Vec<&str> = ran.map(|(name, _)| *name).collect();
+            let devices = seen.devices.lock().unwrap();
+            let device = names.first().and_then(|name| devices.get(name)).cloned().unwrap_or_default();
+            let dtype = keras::npy::read_npy(path("y.npy")).unwrap().dtype();
+            report(&format!("{code:?} {} {device} {dtype}", names.join(" ")));
+        }
+        return;
+    };
+    let success = format!("{:?}", std::process::ExitCode::SUCCESS);
+    assert_eq!(lines, [format!("{success} gamma gpu:1 float32"), format!("{success} beta cpu float64")]);
+}
+
 /// A setter acts on models made after it; an engine given to a model wins over everything.
 #[test]
 fn code_chooses_for_later_models_and_an_engine_for_its_own() {

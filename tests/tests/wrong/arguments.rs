@@ -278,7 +278,7 @@ fn configs() -> Vec<Row> {
         row(
             "config_initializer_key",
             here,
-            "the keys dtype, value",
+            "the keys value",
             "\"valeu\": 1.0",
             made(
                 "Dense",
