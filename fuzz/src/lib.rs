@@ -1,6 +1,7 @@
 //! What the fuzz targets share: a target calls one reader of `conformance::hostile` on an input, with a bound on the
 //! memory that lives at one time. `cargo xtask fuzz` builds and runs them, as does `cargo fuzz run h5`.
 
+use cpu_time::ProcessTime;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::path::Path;
 use std::ptr::null_mut;
@@ -13,10 +14,24 @@ pub use libfuzzer_sys::fuzz_target;
 macro_rules! target {
     ($format:ident) => {
         $crate::fuzz_target!(init: $crate::seeds(stringify!($format)), |bytes: &[u8]| {
-            conformance::hostile::start_anew();
-            conformance::hostile::$format(bytes);
+            $crate::read(conformance::hostile::$format, bytes);
         });
     };
+}
+
+/// The time that reading one input may compute, in seconds; a busy machine does not count.
+const SECONDS: f64 = 1.0;
+
+/// Reads an input, on which those before it have no influence.
+///
+/// # Panics
+/// If it takes too long.
+pub fn read(reader: fn(&[u8]), bytes: &[u8]) {
+    conformance::hostile::start_anew();
+    let start = ProcessTime::now();
+    reader(bytes);
+    let taken = start.elapsed().as_secs_f64();
+    assert!(taken < SECONDS, "an input took {taken:.1} s");
 }
 
 /// Writes the inputs to start from.

@@ -39,10 +39,16 @@ impl DType {
 
     /// The type of a Keras name.
     pub fn from_name(name: &str) -> Result<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|dtype| dtype.name() == name)
-            .ok_or_else(|| Error::unknown("element type", name, Self::ALL.map(Self::name)))
+        if let Some(dtype) = Self::ALL.into_iter().find(|dtype| dtype.name() == name) {
+            return Ok(dtype);
+        }
+        let error = Error::unknown("element type", name, Self::ALL.map(Self::name));
+        Err(match name {
+            "float16" | "bfloat16" | "mixed_float16" | "mixed_bfloat16" => error.advice(
+                "nothing computes in half precision here: make the model with the policy float32, and load its weights",
+            ),
+            _ => error,
+        })
     }
 
     /// Bytes per element.

@@ -155,14 +155,14 @@ pub enum UnsupportedMask {
     Dropped,
 }
 
-/// Which steps a BatchNormalization of masked input takes its statistics from.
+/// What masked values do in a Softmax, and in the statistics of a BatchNormalization.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum MaskedStatistics {
-    /// All (Keras).
-    All,
-    /// Those that are not masked; of images all (tf.keras).
-    Unmasked,
+pub enum MaskedValues {
+    /// They count as all others (Keras 2).
+    Counted,
+    /// They do not count, but for images in a BatchNormalization (tf.keras).
+    LeftOut,
 }
 
 /// The choices together; the default is Keras 2.3.
@@ -203,8 +203,8 @@ pub struct Semantics {
     pub optimizer_epsilon: OptimizerEpsilon,
     /// Masks in front of layers that do not support them.
     pub unsupported_mask: UnsupportedMask,
-    /// The statistics of masked input to BatchNormalization.
-    pub masked_statistics: MaskedStatistics,
+    /// Masked input to Softmax and BatchNormalization.
+    pub masked_values: MaskedValues,
 }
 
 impl Semantics {
@@ -238,7 +238,7 @@ impl Semantics {
             masked_output: MaskedOutput::Previous,
             optimizer_epsilon: OptimizerEpsilon::BehindRoot,
             unsupported_mask: UnsupportedMask::Error,
-            masked_statistics: MaskedStatistics::All,
+            masked_values: MaskedValues::Counted,
         }
     }
 
@@ -254,7 +254,7 @@ impl Semantics {
             activity_penalty: ActivityPenalty::PerSample,
             bilinear_grid: BilinearGrid::HalfPixel,
             unsupported_mask: UnsupportedMask::Dropped,
-            masked_statistics: MaskedStatistics::Unmasked,
+            masked_values: MaskedValues::LeftOut,
             ..Self::keras_2_3()
         }
     }

@@ -298,6 +298,13 @@ def whole_numbers(shape, layer):
     return headed([x], layer()(x))
 
 
+def given_masks():
+    """Masks that calls are given; they travel on."""
+    x, m, n = keras.Input((4, 3), name="x"), keras.Input((4,), dtype="bool", name="m"), keras.Input((4,), dtype="bool", name="n")
+    h = L.GRU(3, return_sequences=True)(L.Bidirectional(L.LSTM(2, return_sequences=True))(x, mask=m))
+    return headed([x, m, n], [L.LSTM(2)(h, mask=n), L.LSTM(2)(h), L.Dense(1)(L.Softmax(axis=1)(x, mask=K.expand_dims(m)))])
+
+
 def dictionaries():
     """Inputs and outputs whose keys are in another order than they are said, and are not the layers' names."""
     b, a = keras.Input((3,), name="first"), keras.Input((4,), name="second")
@@ -347,6 +354,7 @@ def cases(fixtures):
             count += 1
         for name, (shape, layer) in WHOLE.items():
             yield case("whole_" + name, lambda s=shape, l=layer: whole_numbers(s, l), lambda: optimizer("Adam"))
+        yield case("given_masks", given_masks, lambda: optimizer("Adam"), below=2)
         yield case("dictionaries", dictionaries, lambda: optimizer("Adam"), dict(
             loss={"q": "mse", "p": "mae"}, loss_weights={"q": 1.0, "p": 2.0}, metrics={"q": ["mae"]}))
         yield case("lists_in_lists", lists_in_lists, lambda: optimizer("Adam"), dict(loss="mse", metrics=["mae"]))

@@ -43,8 +43,8 @@ pub(crate) fn run(named: &[String], seconds: u32) -> Result<()> {
         let mut command = Command::new(folder.join("target").join(&host).join("release").join(target));
         command.current_dir(&folder).arg(folder.join("corpus").join(target)).args([
             format!("-max_total_time={seconds}"),
-            // Seconds for one input. Its memory is bounded by the allocator of the targets.
-            "-timeout=1".into(),
+            // Seconds for one input that waits; the targets bound what it computes, and its memory.
+            "-timeout=20".into(),
             "-rss_limit_mb=2048".into(),
             "-max_len=100000".into(),
             "-verbosity=0".into(),

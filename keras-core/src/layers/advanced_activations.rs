@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::k;
 use crate::registry::{Config, Reader};
 use crate::regularizers::in_floatx;
+use crate::semantics::MaskedValues;
 use crate::tensor::{Spec, Tensor};
 use serde_json::json;
 
@@ -232,6 +233,9 @@ impl Read for Softmax {
     }
 }
 
+/// What tf.keras adds to masked values, so that nothing of them is left.
+const MASKED: f64 = -1e9;
+
 impl Layer for Softmax {
     fn config(&self) -> Config {
         Config::new("Softmax").with("axis", super::options::one_or_list(&self.axes))
@@ -252,8 +256,13 @@ impl Layer for Softmax {
         same_spec("Softmax", inputs)
     }
 
-    fn call(&self, _: &mut Call, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
-        let x = one("Softmax", inputs)?;
+    fn call(&self, cx: &mut Call, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
+        let mut x = one("Softmax", inputs)?;
+        let lowered;
+        if let (Some(mask), MaskedValues::LeftOut) = (cx.mask(0), cx.semantics().masked_values) {
+            lowered = x + (1.0 - k::cast(mask, x.dtype()?)) * MASKED;
+            x = &lowered;
+        }
         Ok(vec![match self.axes.as_slice() {
             [axis] => k::softmax(x, *axis),
             axes => k::exp(&(x - &k::logsumexp(x, axes, true))),

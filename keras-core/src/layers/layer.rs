@@ -1,6 +1,7 @@
 //! [`LayerRef`]: a layer as users and models hold it.
 
 use super::context::{Build, Weight};
+use super::given_masks::MASK;
 use super::scope::Scope;
 use super::{Arguments, Base, Input, Inputs, Layer, LayerNode, automatic_name, snake_case};
 use crate::array::{Array, DType};
@@ -213,10 +214,11 @@ impl LayerRef {
         arguments.retain(|_, value| !value.is_null());
         if let Some((name, value)) = arguments.iter().find(|(name, value)| match name.as_str() {
             "training" => !value.is_boolean(),
+            MASK if self.takes_masks() => false,
             name => !self.definition().takes_argument(name),
         }) {
             let advice = match name.as_str() {
-                "mask" => "a mask follows from the layers in front: Masking, or an Embedding with mask_zero",
+                MASK => "a mask follows from the layers in front: Masking, or an Embedding with mask_zero",
                 _ => "leave it out",
             };
             return Err(Error::name(
@@ -231,8 +233,13 @@ impl LayerRef {
         }
         let specs = inputs.iter().map(Tensor::spec).collect::<Result<Vec<_>>>()?;
         let before = self.built();
-        let operands = self.definition().operands(&arguments, specs.len());
-        let operands: Vec<Spec> = operands.into_iter().filter_map(|i| specs.get(i).cloned()).collect();
+        let given = self.given_masks(specs.len(), &arguments);
+        let (operands, others) = given.map_or_else(
+            || (specs.clone(), arguments.clone()),
+            |given| (given.operands(&specs), given.arguments),
+        );
+        let chosen = self.definition().operands(&others, operands.len());
+        let operands: Vec<Spec> = chosen.into_iter().filter_map(|i| operands.get(i).cloned()).collect();
         let operands = self.received(Semantics::current(), &operands);
         self.build(&operands)?;
         // Weights made for other inputs may not fit these: stated shapes do not know, a trace does.
@@ -242,6 +249,11 @@ impl LayerRef {
         let masked: Vec<bool> = inputs.iter().map(Tensor::is_masked).collect();
         let (outputs, masks) = self.settle(&specs, &masked, &arguments)?;
         Ok(self.attach(inputs, arguments, outputs, &masks))
+    }
+
+    /// Whether a call may be given masks: in tf.keras those of its results follow from them, in Keras 3 they do not.
+    fn takes_masks(&self) -> bool {
+        self.definition().supports_masking() && Semantics::current() != Semantics::keras_3()
     }
 
     /// The Keras tensor of an input layer.

@@ -13,6 +13,7 @@ mod core;
 mod dot;
 mod dropout;
 mod embeddings;
+mod given_masks;
 mod input;
 mod lambda;
 mod layer;

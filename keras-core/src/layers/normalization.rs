@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::initializers::InitializerSpec;
 use crate::k;
 use crate::registry::{Config, Reader};
-use crate::semantics::{FrozenBatchNormalization, MaskedStatistics, MovingVariance};
+use crate::semantics::{FrozenBatchNormalization, MaskedValues, MovingVariance};
 use crate::tensor::{Spec, Tensor};
 
 /// gamma·(x − mean)/√(variance + ε) + beta along an axis (Ioffe and Szegedy, 2015): any shape to the same shape.
@@ -258,7 +258,7 @@ fn is_image(dtype: DType, rank: usize, axis: usize) -> bool {
 /// Ones where statistics count and zeros where they do not; none if all count.
 fn counted(cx: &Call, x: &Tensor, axis: usize) -> Result<Option<Tensor>> {
     let (rank, dtype) = (x.rank()?, x.dtype()?);
-    let unmasked = cx.semantics().masked_statistics == MaskedStatistics::Unmasked;
+    let unmasked = cx.semantics().masked_values == MaskedValues::LeftOut;
     let Some(mask) = cx.mask(0).filter(|_| unmasked && !is_image(dtype, rank, axis)) else { return Ok(None) };
     let mut shape: Vec<isize> = mask.shape()?.iter().map(|&len| len as isize).collect();
     shape.resize(rank, 1);

@@ -190,7 +190,16 @@ pub fn deserialize(config: &Config) -> Result<LayerRef> {
     } else {
         legacy::modern(config).and_then(|config| REGISTRY.build(&config))
     };
-    made.map_err(|error| error.within(place))
+    made.map_err(|error| {
+        let error = error.within(place);
+        match config.class_name.as_str() {
+            "TensorFlowOpLayer" => error.advice(
+                "this operation is one of TensorFlow's graph (1.13 to 2.3): make the model with TensorFlow 2.4 or later, and load \
+                 its weights; or register a layer of this name",
+            ),
+            _ => error,
+        }
+    })
 }
 
 /// Makes a layer class known to [`deserialize`], or replaces one.

@@ -18,6 +18,10 @@ impl LayerRef {
         masked: &[bool],
         arguments: &Arguments,
     ) -> Result<(Vec<Spec>, Vec<bool>)> {
+        if let Some(given) = self.given_masks(specs.len(), arguments) {
+            let masked = given.masks(given.operands(masked), |_| Some(true));
+            return self.settle(&given.operands(specs), &masked, &given.arguments);
+        }
         let supported = self.definition().supports_masking();
         let any_masked = masked.contains(&true) && supported;
         if masked.contains(&true) && !supported {
@@ -88,7 +92,7 @@ impl LayerRef {
         // A mask of more than two axes is rare: of sequences of sequences.
         let rank = specs.iter().map(Spec::rank).max().unwrap_or_default();
         let first = once(83, 2).or_else(|error| once(5040, 2).map_err(|_| error));
-        (3..rank).fold(first, |found, axes| found.or_else(|error| once(83, axes).map_err(|_| error)))
+        (3..=rank).fold(first, |found, axes| found.or_else(|error| once(83, axes).map_err(|_| error)))
     }
 
     /// Writes a call of the layer into a trace: results and their masks.
@@ -153,6 +157,11 @@ impl LayerRef {
         masks: &[Option<Tensor>],
         arguments: &Arguments,
     ) -> Result<Replayed> {
+        if let Some(given) = self.given_masks(inputs.len(), arguments) {
+            let truth = |i: usize| inputs.get(i).map(|mask| Some(k::cast(mask, DType::Bool)));
+            let masks = given.masks(given.operands(masks), truth);
+            return self.replay_plain(trace, &given.operands(inputs), &masks, &given.arguments);
+        }
         let training = arguments.get("training").and_then(Value::as_bool);
         let trace = &training.map_or_else(|| trace.clone(), |training| trace.in_phase(training.into()));
         let definition = self.definition();

@@ -73,6 +73,9 @@ const KEYS_NOT_IN_KERAS_2: &[&str] = &["groups", "keepdims", "time_major", "zero
 const ACTIVATIONS_NOT_IN_KERAS_2: &[&str] = &["gelu", "mish", "swish"];
 /// Layers that tf.keras 2.15 does not have.
 const NOT_IN_TF_KERAS: &[&str] = &["ConvLSTM2DCell", "CuDNNGRU", "CuDNNLSTM", "Highway", "MaxoutDense"];
+/// Keras 2 writes no tensors among arguments; in Keras 3 the results of such a call have no mask.
+const GIVEN: &str = "a mask that a call is given";
+
 /// Layers that Keras 3 does not have either.
 const NOT_IN_KERAS_3: &[&str] =
     &["LocallyConnected1D", "LocallyConnected2D", "SlicingOpLambda", "TFOpLambda", "ThresholdedReLU"];
@@ -112,9 +115,22 @@ fn unsaid(value: &Value, writer: Writer, semantics: Semantics) -> Option<(String
                 let thing = unsaid_of(class, config, writer, semantics)?;
                 Some((config.get("name")?.as_str()?.to_owned(), thing))
             });
-            own.or_else(|| fields.values().find_map(inside))
+            let given =
+                fields.get("inbound_nodes").filter(|nodes| writer != Writer::TfKeras && gives_mask(nodes));
+            let given =
+                given.and_then(|_| Some((fields.get("name")?.as_str()?.to_owned(), GIVEN.to_owned())));
+            own.or(given).or_else(|| fields.values().find_map(inside))
         }
         _ => None,
+    }
+}
+
+/// Whether a call is given masks as an argument.
+fn gives_mask(nodes: &Value) -> bool {
+    match nodes {
+        Value::Array(items) => items.iter().any(gives_mask),
+        Value::Object(arguments) => arguments.contains_key("mask"),
+        _ => false,
     }
 }
 

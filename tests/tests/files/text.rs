@@ -5,6 +5,7 @@ use keras_core::layers::{Dense, Dropout, Input};
 use keras_core::models::{Model, Sequential};
 use keras_core::saving::{CustomObjects, load_model, model_from_json, model_from_yaml};
 use keras_core::semantics::Semantics;
+use serde_json::json;
 
 const TEXTS: &[&str] = &[
     "k208/seq_2.0.8",
@@ -156,5 +157,27 @@ fn a_sequential_that_merges_branches_is_a_functional_model() {
             model_from_json(&model.to_json().unwrap()).unwrap().get_config().unwrap(),
             model.get_config().unwrap()
         );
+    }
+}
+
+/// What tf.keras has and nothing here computes says how to get around it.
+#[test]
+fn what_is_not_read_of_tf_keras_says_what_to_do() {
+    let model = |class: &str, dtype: &str| {
+        let input = json!({"class_name": "InputLayer", "name": "x", "inbound_nodes": [],
+            "config": {"name": "x", "batch_input_shape": [null, 3], "dtype": "float32"}});
+        let layer = json!({"class_name": class, "name": "y", "config": {"name": "y", "dtype": dtype, "units": 2},
+            "inbound_nodes": [[["x", 0, 0, {}]]]});
+        let config = json!({"name": "m", "layers": [input, layer], "input_layers": [["x", 0, 0]],
+            "output_layers": [["y", 0, 0]]});
+        let text =
+            json!({"class_name": "Functional", "config": config, "keras_version": "2.4.0"}).to_string();
+        model_from_json(&text).map(|_| ()).unwrap_err().to_string()
+    };
+    let operation = model("TensorFlowOpLayer", "float32");
+    assert!(operation.contains("TensorFlow 2.4 or later"), "{operation}");
+    for name in ["float16", "mixed_float16", "mixed_bfloat16"] {
+        let half = model("Dense", name);
+        assert!(half.contains("make the model with the policy float32"), "{half}");
     }
 }
