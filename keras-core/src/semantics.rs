@@ -51,6 +51,8 @@ pub enum IntegerInputs {
     AsGiven,
     /// `Dense` and the normalizations cast them, as do unit normalization and bilinear interpolation (tf.keras).
     Cast,
+    /// Averages cast them, too (Keras 3).
+    Promoted,
 }
 
 /// What hinge losses and metrics make of labels 0 and 1.
@@ -271,6 +273,7 @@ impl Semantics {
         Self {
             binary_crossentropy: BinaryCrossentropy::ClippedLogarithms,
             crossentropy_logits: CrossentropyLogits::Never,
+            integer_inputs: IntegerInputs::Promoted,
             moving_variance: MovingVariance::Batch,
             optimizer_epsilon: OptimizerEpsilon::BelowRoot,
             ..Self::tf_keras()

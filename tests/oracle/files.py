@@ -268,9 +268,19 @@ def classified(activation="softmax"):
     return keras.models.Sequential([L.Dense(4, activation="tanh", input_shape=(5,)), L.Dense(3, activation=activation)])
 
 
-def classified_along():
-    """The classes are not the last axis of the softmax."""
-    return keras.models.Sequential([L.Conv1D(4, 2, input_shape=(5, 3)), L.Softmax(axis=1)])
+# What stands between a softmax and its crossentropy, or in front: the classes are not its last axis, a transpose, an operation.
+ALONG = {
+    "axis": lambda x: L.Softmax(axis=1)(x),
+    "axis_behind_permute": lambda x: L.Softmax(axis=1)(L.Permute((2, 1))(x)),
+    "permute_behind_axis": lambda x: L.Permute((2, 1))(L.Softmax(axis=1)(x)),
+    "permutes_around": lambda x: L.Permute((2, 1))(L.Softmax()(L.Permute((2, 1))(x))),
+    "operation": lambda x: tf.nn.softmax(x),
+}
+
+
+def classified_along(ending):
+    x = keras.Input((5, 3))
+    return keras.Model(x, ending(L.Conv1D(4, 2)(x)))
 
 
 def masked_attention():
@@ -317,6 +327,11 @@ def lists_in_lists():
     return keras.Model([x, [z]], [[L.Dense(2)(z)], L.Dense(1)(x)])
 
 
+def dictionary_of_one_layer():
+    x, z, shared = keras.Input((3,)), keras.Input((3,)), L.Dense(2)
+    return keras.Model([x, z], {"p": shared(x), "q": shared(z)})
+
+
 def called_on_a_dictionary():
     x, z = keras.Input((3,)), keras.Input((4,))
     return headed([x, z], dictionaries()({"a": z, "b": x}))
@@ -357,11 +372,14 @@ def cases(fixtures):
         yield case("given_masks", given_masks, lambda: optimizer("Adam"), below=2)
         yield case("dictionaries", dictionaries, lambda: optimizer("Adam"), dict(
             loss={"q": "mse", "p": "mae"}, loss_weights={"q": 1.0, "p": 2.0}, metrics={"q": ["mae"]}))
-        yield case("lists_in_lists", lists_in_lists, lambda: optimizer("Adam"), dict(loss="mse", metrics=["mae"]))
+        yield case("lists_in_lists", lists_in_lists, lambda: optimizer("Adam"), dict(loss=[["mse"], "mae"], metrics=["mae"]))
+        yield case("dictionary_of_one_layer", dictionary_of_one_layer, lambda: optimizer("Adam"), dict(
+            loss={"p": "mse", "q": "mae"}, loss_weights={"q": 3.0}))
         yield case("called_on_a_dictionary", called_on_a_dictionary, lambda: optimizer("Adam"))
         yield case("attention_mask", masked_attention, lambda: optimizer("Adam"), below=2)
-        yield case("crossentropy_along", classified_along, lambda: optimizer("SGD"), dict(
-            loss="categorical_crossentropy", metrics=["categorical_crossentropy", "binary_crossentropy"]))
+        for name, ending in ALONG.items():
+            yield case("crossentropy_along_" + name, lambda e=ending: classified_along(e), lambda: optimizer("SGD"), dict(
+                loss="binary_crossentropy", metrics=["categorical_crossentropy", "binary_crossentropy"]))
         M = keras.metrics
         yield case("metrics", classified, lambda: optimizer("Adam"), dict(
             loss=keras.losses.CategoricalCrossentropy(), metrics=[M.AUC(), M.MeanIoU(2), M.CategoricalCrossentropy(), M.CosineSimilarity(), M.Precision()]))

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::graph::{Compare, Graph, Op, Type, Unary, Value};
 use crate::k;
 use crate::semantics::{BinaryCrossentropy, CrossentropyLogits};
-use crate::tensor::{Tensor, Trace};
+use crate::tensor::{Sight, Tensor, Trace};
 
 /// Targets in the element type of the predictions, as Keras compares them.
 pub(crate) fn like(target: &Tensor, output: &Tensor) -> Tensor {
@@ -38,25 +38,23 @@ fn axis_last(x: &Tensor, axis: isize) -> Tensor {
 fn predicted(trace: &Trace, output: &Tensor, from_logits: bool, own: &Op) -> Result<(Tensor, bool)> {
     let rule = trace.semantics().crossentropy_logits;
     let any = rule == CrossentropyLogits::Any;
-    if rule == CrossentropyLogits::Never || from_logits && !any || output.is_opaque() {
-        return Ok((output.clone(), from_logits));
-    }
-    let value = trace.lift(output)?;
-    let found = trace.with_graph(|graph| {
-        let input = |value: Value| graph.node(value).inputs.first().copied();
-        match &graph.node(value).op {
-            op if op == own => input(value),
-            Op::Softmax | Op::Unary(Unary::Sigmoid) if any => input(value),
-            // A softmax along another axis.
-            Op::Permute(order) if any => {
-                let softmax = input(value).filter(|&inner| graph.node(inner).op == Op::Softmax)?;
-                let moved = input(softmax)?;
-                if graph.node(moved).op == Op::Permute(order.clone()) { input(moved) } else { None }
-            }
-            _ => None,
+    let made = |wanted: &dyn Fn(&Op) -> bool| -> Result<Option<Value>> {
+        let value = trace.lift(output)?;
+        Ok(trace.with_graph(|graph| {
+            let node = graph.node(value);
+            node.inputs.first().copied().filter(|_| wanted(&node.op))
+        }))
+    };
+    let logits = match (rule, output.sight()) {
+        (CrossentropyLogits::Never, _) | (_, Sight::Closed) => None,
+        (CrossentropyLogits::Matching, _) if from_logits => None,
+        (_, Sight::Logits(logits)) => Some(logits).filter(|_| any),
+        (CrossentropyLogits::Any, Sight::Open) => {
+            made(&|op| matches!(op, Op::Softmax | Op::Unary(Unary::Sigmoid)))?
         }
-    });
-    Ok(found.map_or_else(|| (output.clone(), from_logits), |logits| (trace.tensor(logits), true)))
+        (CrossentropyLogits::Matching, Sight::Open) | (_, Sight::Own) => made(&|op| op == own)?,
+    };
+    Ok(logits.map_or_else(|| (output.clone(), from_logits), |logits| (trace.tensor(logits), true)))
 }
 
 /// −Σ y·ln(p / Σp) along an axis (Keras's default: the last), p/Σp clipped to [ε, 1 − ε]; of logits −Σ y·ln softmax(x). The

@@ -121,10 +121,7 @@ pub(crate) fn composed_many(
     call: impl Fn(&Trace, &[Tensor]) -> Result<Vec<Tensor>> + Send + Sync + 'static,
 ) -> Vec<Tensor> {
     let call = move |trace: &Trace, tensors: &[Tensor]| {
-        let lift = |x: &Tensor| {
-            let lifted = trace.tensor(trace.lift(x)?);
-            Ok(if x.is_opaque() { lifted.opaque() } else { lifted })
-        };
+        let lift = |x: &Tensor| Ok(trace.tensor(trace.lift(x)?).seen(x.sight()));
         let lifted = tensors.iter().map(lift).collect::<Result<Vec<_>>>()?;
         call(trace, &lifted)
     };

@@ -56,7 +56,9 @@ pub fn mean(x: &Tensor, axes: &[isize], keepdims: bool) -> Tensor {
 #[track_caller]
 pub(crate) fn whole_mean(x: &Tensor, axes: &[isize], keepdims: bool) -> Tensor {
     match x.dtype() {
-        Ok(dtype @ (DType::I32 | DType::I64 | DType::U8)) => {
+        // Sums of bytes are no bytes.
+        Ok(DType::U8) => super::cast(&whole_mean(&super::cast(x, DType::I64), axes, keepdims), DType::U8),
+        Ok(dtype @ (DType::I32 | DType::I64)) => {
             sum(x, axes, keepdims) / sum(&super::ones_like(x, dtype), axes, keepdims)
         }
         _ => mean(x, axes, keepdims),

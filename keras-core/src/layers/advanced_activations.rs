@@ -12,6 +12,11 @@ use crate::semantics::MaskedValues;
 use crate::tensor::{Spec, Tensor};
 use serde_json::json;
 
+/// The spec of a floating point input; what becomes of whole numbers is found by tracing.
+fn float_spec(class: &str, inputs: &[Spec]) -> Result<Option<Vec<Spec>>> {
+    if one(class, inputs)?.dtype.is_float() { same_spec(class, inputs) } else { Ok(None) }
+}
+
 macro_rules! elementwise {
     ($($(#[$doc:meta])* $type:ident, $argument:ident = $default:literal, $meaning:literal, |$x:ident, $value:ident| $formula:expr;)*) => {$(
         $(#[$doc])*
@@ -62,7 +67,7 @@ macro_rules! elementwise {
             }
 
             fn compute_output_shape(&self, inputs: &[Spec]) -> Result<Option<Vec<Spec>>> {
-                same_spec(stringify!($type), inputs)
+                float_spec(stringify!($type), inputs)
             }
 
             fn call(&self, _: &mut Call, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
@@ -173,7 +178,7 @@ impl Layer for ReLU {
     }
 
     fn compute_output_shape(&self, inputs: &[Spec]) -> Result<Option<Vec<Spec>>> {
-        same_spec("ReLU", inputs)
+        float_spec("ReLU", inputs)
     }
 
     fn call(&self, _: &mut Call, inputs: &[Tensor]) -> Result<Vec<Tensor>> {

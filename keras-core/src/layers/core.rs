@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::k;
 use crate::registry::{Config, Reader};
 use crate::regularizers::{RegularizerRef, l1_l2};
+use crate::semantics::IntegerInputs;
 use crate::tensor::{Spec, Tensor};
 
 /// activation(x · kernel + bias) along the last axis: `(batch, …, features)` to `(batch, …, units)`.
@@ -82,7 +83,7 @@ impl Layer for Dense {
         Ok(Some(vec![spec]))
     }
 
-    fn casts_integers(&self) -> bool {
+    fn casts_integers(&self, _: IntegerInputs) -> bool {
         true
     }
 

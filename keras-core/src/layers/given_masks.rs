@@ -2,6 +2,8 @@
 
 use super::node::{input_argument, input_index};
 use super::{Arguments, LayerRef};
+use crate::array::DType;
+use crate::tensor::Tensor;
 use serde_json::Value;
 
 /// The argument.
@@ -33,6 +35,21 @@ impl LayerRef {
         arguments.shift_remove(MASK);
         arguments.values_mut().for_each(|value| renumber(value, &operands));
         Some(GivenMasks { operands, masks, arguments })
+    }
+}
+
+/// Whether an argument refers to inputs that can be masks: one of them, or one or none for each input that is no mask.
+pub(super) fn are_masks(argument: &Value, inputs: &[Tensor]) -> bool {
+    let is_mask = |mask: &Value| {
+        let input = input_index(mask).and_then(|i| inputs.get(i));
+        input.is_some_and(|input| input.dtype() == Ok(DType::Bool))
+    };
+    match argument {
+        Value::Array(masks) => {
+            let given = masks.iter().filter(|mask| !mask.is_null()).count();
+            masks.len() + given <= inputs.len() && masks.iter().all(|mask| mask.is_null() || is_mask(mask))
+        }
+        mask => is_mask(mask),
     }
 }
 

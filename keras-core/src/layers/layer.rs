@@ -1,7 +1,7 @@
 //! [`LayerRef`]: a layer as users and models hold it.
 
 use super::context::{Build, Weight};
-use super::given_masks::MASK;
+use super::given_masks::{MASK, are_masks};
 use super::scope::Scope;
 use super::{Arguments, Base, Input, Inputs, Layer, LayerNode, automatic_name, snake_case};
 use crate::array::{Array, DType};
@@ -214,10 +214,11 @@ impl LayerRef {
         arguments.retain(|_, value| !value.is_null());
         if let Some((name, value)) = arguments.iter().find(|(name, value)| match name.as_str() {
             "training" => !value.is_boolean(),
-            MASK if self.takes_masks() => false,
+            MASK if self.takes_masks() => !are_masks(value, &inputs),
             name => !self.definition().takes_argument(name),
         }) {
             let advice = match name.as_str() {
+                MASK if self.takes_masks() => "a mask is an input of bool, or there is one for each input",
                 MASK => "a mask follows from the layers in front: Masking, or an Embedding with mask_zero",
                 _ => "leave it out",
             };

@@ -7,6 +7,7 @@ use super::{Base, Build, Call, Layer, options::one_or_list};
 use crate::error::{Error, Result};
 use crate::k;
 use crate::registry::{Config, Reader};
+use crate::semantics::IntegerInputs;
 use crate::tensor::{Spec, Tensor};
 
 /// Reads an axis or a list of them.
@@ -150,7 +151,7 @@ impl Layer for LayerNormalization {
         same_spec("LayerNormalization", inputs)
     }
 
-    fn casts_integers(&self) -> bool {
+    fn casts_integers(&self, _: IntegerInputs) -> bool {
         true
     }
 
@@ -235,7 +236,7 @@ impl Layer for UnitNormalization {
         same_spec("UnitNormalization", inputs)
     }
 
-    fn casts_integers(&self) -> bool {
+    fn casts_integers(&self, _: IntegerInputs) -> bool {
         true
     }
 

@@ -103,6 +103,7 @@ use crate::error::Result;
 use crate::k::{conv_geometry, options};
 use crate::registry::Config;
 use crate::regularizers::RegularizerRef;
+use crate::semantics::IntegerInputs;
 use crate::tensor::{Spec, Tensor};
 use std::any::Any;
 
@@ -165,9 +166,10 @@ pub trait Layer: Any + Send + Sync {
     /// Writes what the layer computes.
     fn call(&self, cx: &mut Call, inputs: &[Tensor]) -> Result<Vec<Tensor>>;
 
-    /// Whether inputs that are no floating point numbers are cast to the layer's element type where the model follows
-    /// tf.keras ([`Semantics::integer_inputs`](crate::semantics::Semantics::integer_inputs)).
-    fn casts_integers(&self) -> bool {
+    /// Whether inputs that are no floating point numbers are cast to the layer's element type, by a rule other than
+    /// [`IntegerInputs::AsGiven`].
+    fn casts_integers(&self, rule: IntegerInputs) -> bool {
+        let _ = rule;
         false
     }
 

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::initializers::InitializerSpec;
 use crate::k;
 use crate::registry::{Config, Reader};
-use crate::semantics::{FrozenBatchNormalization, MaskedValues, MovingVariance};
+use crate::semantics::{FrozenBatchNormalization, IntegerInputs, MaskedValues, MovingVariance};
 use crate::tensor::{Spec, Tensor};
 
 /// gamma·(x − mean)/√(variance + ε) + beta along an axis (Ioffe and Szegedy, 2015): any shape to the same shape.
@@ -205,7 +205,7 @@ impl Layer for BatchNormalization {
         Ok(Some(vec![spec.clone()]))
     }
 
-    fn casts_integers(&self) -> bool {
+    fn casts_integers(&self, _: IntegerInputs) -> bool {
         true
     }
 

@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::graph::PoolSpec;
 use crate::k;
 use crate::registry::{Config, Reader};
+use crate::semantics::IntegerInputs;
 use crate::tensor::{Spec, Tensor};
 use std::marker::PhantomData;
 
@@ -130,6 +131,10 @@ impl<K: PoolingKind, const N: usize> Layer for Pooling<K, N> {
         Some(&self.base)
     }
 
+    fn casts_integers(&self, rule: IntegerInputs) -> bool {
+        rule == IntegerInputs::Promoted && K::NAME == Average::NAME
+    }
+
     fn compute_output_shape(&self, inputs: &[Spec]) -> Result<Option<Vec<Spec>>> {
         let frame = self.resolve()?;
         let channels = frame.image(inputs)?.channels;
@@ -227,6 +232,10 @@ impl<K: PoolingKind, const N: usize> Layer for GlobalPooling<K, N> {
 
     fn base(&self) -> Option<&Base> {
         Some(&self.base)
+    }
+
+    fn casts_integers(&self, rule: IntegerInputs) -> bool {
+        rule == IntegerInputs::Promoted && K::NAME == Average::NAME
     }
 
     fn compute_output_shape(&self, inputs: &[Spec]) -> Result<Option<Vec<Spec>>> {

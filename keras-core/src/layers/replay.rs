@@ -46,7 +46,8 @@ impl LayerRef {
 
     /// The specs of inputs as the layer receives them: by some rules, some layers have whole numbers cast.
     pub(super) fn received(&self, semantics: Semantics, specs: &[Spec]) -> Vec<Spec> {
-        let casts = semantics.integer_inputs == IntegerInputs::Cast && self.definition().casts_integers();
+        let rule = semantics.integer_inputs;
+        let casts = rule != IntegerInputs::AsGiven && self.definition().casts_integers(rule);
         let dtype = |spec: &Spec| if casts && !spec.dtype.is_float() { self.dtype() } else { spec.dtype };
         specs.iter().map(|spec| Spec { dtype: dtype(spec), ..spec.clone() }).collect()
     }
@@ -158,7 +159,7 @@ impl LayerRef {
         arguments: &Arguments,
     ) -> Result<Replayed> {
         if let Some(given) = self.given_masks(inputs.len(), arguments) {
-            let truth = |i: usize| inputs.get(i).map(|mask| Some(k::cast(mask, DType::Bool)));
+            let truth = |i: usize| inputs.get(i).map(|mask| Some(mask.clone()));
             let masks = given.masks(given.operands(masks), truth);
             return self.replay_plain(trace, &given.operands(inputs), &masks, &given.arguments);
         }

@@ -9,6 +9,7 @@ use crate::config::DataFormat;
 use crate::error::{Error, Result};
 use crate::k::{self, Interpolation};
 use crate::registry::{Config, Reader};
+use crate::semantics::IntegerInputs;
 use crate::tensor::{Spec, Tensor};
 use serde_json::json;
 
@@ -97,7 +98,7 @@ impl<const N: usize> Layer for UpSampling<N> {
         Some(&self.base)
     }
 
-    fn casts_integers(&self) -> bool {
+    fn casts_integers(&self, _: IntegerInputs) -> bool {
         self.interpolation.resolve() == Ok(Interpolation::Bilinear)
     }
 

@@ -14,6 +14,6 @@ pub use config::model_from_config;
 pub use connections::Connection;
 pub use model::Model;
 pub(crate) use model::lock;
-pub(crate) use nesting::{by_key, is_nested};
+pub(crate) use nesting::{Nesting, by_key, is_nested};
 pub use network::{Kind, Network};
 pub use sequential::Sequential;

@@ -255,11 +255,11 @@ impl Model {
         self.with_network(|network| names_of(&network.outputs))
     }
 
-    /// Where tf.keras has the outputs in a dictionary: their keys in it, in the order of the outputs.
-    pub(crate) fn output_keys(&self) -> Result<Option<Vec<String>>> {
+    /// How files nest the outputs.
+    pub(crate) fn output_nesting(&self) -> Result<Nesting> {
         self.with_network(|network| {
             let [_, outputs] = &network.nesting;
-            outputs.keys()
+            outputs.clone()
         })
     }
 

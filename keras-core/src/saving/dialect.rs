@@ -128,8 +128,11 @@ fn unsaid(value: &Value, writer: Writer, semantics: Semantics) -> Option<(String
 /// Whether a call is given masks as an argument.
 fn gives_mask(nodes: &Value) -> bool {
     match nodes {
+        Value::Array(parts) if parts.first().is_some_and(Value::is_string) => {
+            parts.get(3).is_some_and(|arguments| arguments.get("mask").is_some())
+        }
         Value::Array(items) => items.iter().any(gives_mask),
-        Value::Object(arguments) => arguments.contains_key("mask"),
+        Value::Object(fields) => fields.values().any(gives_mask),
         _ => false,
     }
 }

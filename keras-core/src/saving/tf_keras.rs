@@ -126,15 +126,25 @@ fn states_of(cell: &Value, left: &mut impl Iterator<Item = Value>) -> Option<Val
 /// those of Keras 2.
 pub(super) fn training_config(model: &Model, config: &Value) -> Result<Value> {
     let mut config = config.clone();
-    if let Some(keys) = model.output_keys()? {
-        // A list for a dictionary of outputs is what tf.keras writes of metrics, and cannot train with.
-        for key in ["loss", "loss_weights", "metrics", "weighted_metrics"] {
-            let Some(Value::Array(items)) = config.get(key).cloned() else { continue };
-            if !key.ends_with("metrics") || items.iter().any(Value::is_array) {
-                config[key] = keys.iter().cloned().zip(items).collect::<Map<_, _>>().into();
+    let nesting = model.output_nesting()?;
+    for key in training::PER_OUTPUT.into_iter().filter(|_| nesting.is_nested()) {
+        let names = model.output_names()?;
+        let items = match config.get(key) {
+            // Metrics of each output, or those that all have.
+            Some(Value::Array(items)) if !key.ends_with("metrics") || items.iter().any(Value::is_array) => {
+                items.clone()
             }
-        }
-        training::rename(&mut config, &model.output_names()?.into_iter().zip(keys).collect());
+            Some(Value::Object(named)) if !named.contains_key("class_name") => {
+                names.iter().map(|name| named.get(name).cloned().unwrap_or_default()).collect()
+            }
+            _ => continue,
+        };
+        // A list for a dictionary of outputs is what tf.keras writes of metrics, and cannot train with.
+        config[key] = if key.ends_with("metrics") && !nesting.is_dictionary() {
+            items.into()
+        } else {
+            nesting.write(items)
+        };
     }
     let mut written = Map::new();
     for key in ["loss", "metrics", "weighted_metrics", "loss_weights"] {

@@ -8,14 +8,13 @@ use crate::array::{Array, DType, element_count};
 use crate::error::{Error, Result};
 use crate::losses::LossSpec;
 use crate::metrics::MetricSpec;
-use crate::models::{Model, lock};
+use crate::models::{Model, Nesting, lock};
 use crate::optimizers::{OptimizerSpec, OptimizerState};
 use crate::output::Output;
 use crate::registry::Config;
 use crate::semantics::{OptimizerEpsilon, Semantics};
 use crate::training::{Compile, PerOutput};
 use serde_json::{Map, Value, json};
-use std::collections::HashMap;
 
 /// The options of a `compile` that a training config stands for.
 fn compile_options(config: &Value, writer: Writer) -> Result<Compile> {
@@ -253,13 +252,29 @@ fn metrics(value: Option<&Value>) -> Result<PerOutput<Vec<MetricSpec>>> {
     })
 }
 
-/// Gives what a training config says of single outputs other names, as its dictionaries have them.
-pub(super) fn rename(config: &mut Value, names: &HashMap<String, String>) {
-    for key in ["loss", "loss_weights", "metrics", "weighted_metrics", "sample_weight_mode"] {
-        let Some(Value::Object(fields)) = config.get_mut(key) else { continue };
-        if !is_object(&json!(fields)) {
-            let named = std::mem::take(fields).into_iter();
-            *fields = named.map(|(name, value)| (names.get(&name).cloned().unwrap_or(name), value)).collect();
+/// The keys of a training config under which a value may be said of each output.
+pub(super) const PER_OUTPUT: [&str; 5] =
+    ["loss", "loss_weights", "metrics", "weighted_metrics", "sample_weight_mode"];
+
+/// Lists what a training config says of outputs that files nest in the order of the outputs.
+fn flatten(nesting: &Nesting, config: &mut Value) {
+    for key in PER_OUTPUT {
+        let Some(values) = config.get_mut(key) else { continue };
+        // Lists of metrics are those of one output, or in the order of the outputs.
+        let is_flat = key.ends_with("metrics") && values.is_array();
+        if !(is_flat || values.is_null() || values.is_string() || is_object(values))
+            && let Some(mut flat) = nesting.flatten(values)
+        {
+            let nothing = match key {
+                "loss_weights" => json!(1.0),
+                "metrics" | "weighted_metrics" => json!([]),
+                _ => Value::Null,
+            };
+            flat.iter_mut().filter(|value| value.is_null()).for_each(|value| *value = nothing.clone());
+            if key.ends_with("metrics") {
+                flat.iter_mut().filter(|value| !value.is_array()).for_each(|value| *value = json!([value]));
+            }
+            *values = flat.into();
         }
     }
 }
@@ -267,10 +282,7 @@ pub(super) fn rename(config: &mut Value, names: &HashMap<String, String>) {
 /// Compiles a model as a file says, with what only our own state of the file can say.
 pub(super) fn compile(model: &Model, config: &Value, writer: Writer, state: Option<&State>) -> Result<()> {
     let mut full = state.map_or_else(|| config.clone(), |state| state.complete(config.clone()));
-    if let Some(keys) = model.output_keys()? {
-        let names = model.output_names()?;
-        rename(&mut full, &keys.into_iter().zip(names).collect());
-    }
+    flatten(&model.output_nesting()?, &mut full);
     model.compile(compile_options(&full, writer)?)?;
     start(model, config)
 }

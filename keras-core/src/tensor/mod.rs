@@ -12,6 +12,7 @@ pub(crate) mod record;
 mod trace;
 
 pub use record::{Call, Producer, SymbolId};
+pub(crate) use trace::Sight;
 pub use trace::{Phase, Trace, TraceOptions, Traced};
 
 use crate::array::{Array, DType};
@@ -119,20 +120,23 @@ impl Tensor {
         }
     }
 
-    /// The same value of a trace, where nobody looks at the operation that made it.
-    pub(crate) fn opaque(self) -> Self {
+    /// The same value of a trace, of which a crossentropy sees something else.
+    pub(crate) fn seen(self, sight: Sight) -> Self {
         match self.0 {
             State::Traced(mut traced) => {
-                traced.is_opaque = true;
+                traced.sight = sight;
                 Self(State::Traced(traced))
             }
             state => Self(state),
         }
     }
 
-    /// Whether it came from [`Tensor::opaque`].
-    pub(crate) fn is_opaque(&self) -> bool {
-        matches!(&self.0, State::Traced(traced) if traced.is_opaque)
+    /// What a crossentropy sees of it.
+    pub(crate) fn sight(&self) -> Sight {
+        match &self.0 {
+            State::Traced(traced) => traced.sight,
+            _ => Sight::Open,
+        }
     }
 
     /// The tensor itself, or the error it carries.

@@ -115,8 +115,21 @@ pub struct Traced {
     path: Arc<str>,
     phase: Phase,
     pub(crate) value: Value,
-    /// Whether nobody looks at what made the value.
-    pub(super) is_opaque: bool,
+    /// What a crossentropy sees of what made the value.
+    pub(super) sight: Sight,
+}
+
+/// What a crossentropy looks at to find the logits of a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sight {
+    /// The operation that made it.
+    Open,
+    /// That operation, if it is the activation that belongs to the loss.
+    Own,
+    /// Nothing.
+    Closed,
+    /// The logits themselves.
+    Logits(Value),
 }
 
 impl Traced {
@@ -227,8 +240,8 @@ impl Trace {
     /// A value of the graph as a tensor.
     pub fn tensor(&self, value: Value) -> Tensor {
         let (cell, memo) = (Arc::downgrade(&self.cell), Arc::downgrade(&self.memo));
-        let (path, phase, is_opaque) = (Arc::clone(&self.path), self.phase, false);
-        Tensor(State::Traced(Traced { cell, memo, path, phase, value, is_opaque }))
+        let (path, phase, sight) = (Arc::clone(&self.path), self.phase, Sight::Open);
+        Tensor(State::Traced(Traced { cell, memo, path, phase, value, sight }))
     }
 
     /// The value of a tensor in this graph: literals and variables are appended, Keras tensors replayed. Inside a loop,

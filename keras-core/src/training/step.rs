@@ -3,11 +3,11 @@
 use super::compile::Compiled;
 use crate::backend::Executable;
 use crate::error::{Error, Result};
-use crate::graph::Type;
+use crate::graph::{Op, Type};
 use crate::k;
 use crate::losses::{masked_weights, weighted_mean};
 use crate::models::Model;
-use crate::tensor::{Phase, Tensor, Trace};
+use crate::tensor::{Phase, Sight, Tensor, Trace};
 use std::sync::Arc;
 
 /// What the trace of a step reads besides the compile snapshot.
@@ -59,8 +59,8 @@ impl Model {
                 .next()
                 .ok_or_else(|| Error::state("training step", "a target for every output", "fewer"))?;
             let prediction = trace.tensor(trace.lift(&prediction)?);
-            let prediction =
-                if passes_on(&trace, symbol, &prediction)? { prediction.opaque() } else { prediction };
+            let sight = sight(&trace, symbol, &prediction)?;
+            let prediction = prediction.seen(sight);
             if let Some(loss) = &plan.loss {
                 let values = loss.call(&target, &prediction);
                 let (weight, mask) = (weight.as_ref(), mask.as_ref());
@@ -133,18 +133,25 @@ impl Model {
     }
 }
 
-/// Whether the layer of an output hands its input on as it is. TensorFlow has an operation even there (a reshape to
-/// the same shape), and does not look through it for an activation; `linear` is the one that has none.
-fn passes_on(trace: &Trace, symbol: &Tensor, prediction: &Tensor) -> Result<bool> {
-    let Some((node, _)) = symbol.layer_node() else { return Ok(false) };
-    if node.layer().class_name() == "Activation" {
-        return Ok(false);
-    }
+/// What a crossentropy sees of an output. TensorFlow has an operation even where a layer hands its input on as it is (a reshape
+/// to the same shape), and does not look through it for an activation; `linear` is the one that has none.
+fn sight(trace: &Trace, symbol: &Tensor, prediction: &Tensor) -> Result<Sight> {
+    let Some((node, _)) = symbol.layer_node() else { return Ok(Sight::Open) };
+    let class = node.layer().class_name();
     let output = trace.lift(prediction)?;
-    for input in &node.inputs {
-        if trace.lift(input)? == output {
-            return Ok(true);
+    Ok(match (class.as_str(), node.inputs.as_slice()) {
+        ("Activation", _) => Sight::Open,
+        // Its transpose would hide another one's softmax, or undo that of a softmax along another axis.
+        ("Permute", _) => Sight::Closed,
+        // Operations of TensorFlow remember no logits.
+        ("TFOpLambda", _) => Sight::Own,
+        // Along another axis it is no operation of its own.
+        ("Softmax", [input]) if trace.with_graph(|graph| graph.node(output).op != Op::Softmax) => {
+            Sight::Logits(trace.lift(input)?)
         }
-    }
-    Ok(false)
+        (_, inputs) => {
+            let given = inputs.iter().map(|input| trace.lift(input)).collect::<Result<Vec<_>>>()?;
+            if given.contains(&output) { Sight::Closed } else { Sight::Open }
+        }
+    })
 }
