@@ -121,7 +121,7 @@ pub struct Zeros;
 
 impl Initializer for Zeros {
     fn init(&self, shape: &[usize], dtype: DType, _: &Stream) -> Result<Array> {
-        Ok(Array::zeros(dtype, shape)?)
+        Array::zeros(dtype, shape)
     }
     fn config(&self) -> Config {
         Config::new("Zeros")
@@ -134,7 +134,7 @@ pub struct Ones;
 
 impl Initializer for Ones {
     fn init(&self, shape: &[usize], dtype: DType, _: &Stream) -> Result<Array> {
-        Ok(Array::full_of(dtype, shape, 1.0)?)
+        Array::full_of(dtype, shape, 1.0)
     }
     fn config(&self) -> Config {
         Config::new("Ones")
@@ -158,7 +158,7 @@ impl Constant {
 impl Initializer for Constant {
     fn init(&self, shape: &[usize], dtype: DType, _: &Stream) -> Result<Array> {
         finite("Constant", &[("value", self.value)])?;
-        Ok(Array::full_of(dtype, shape, self.value)?)
+        Array::full_of(dtype, shape, self.value)
     }
     fn config(&self) -> Config {
         Config::new("Constant").with("value", number(self.value))

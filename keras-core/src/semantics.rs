@@ -265,7 +265,7 @@ impl Semantics {
     /// crossentropies.
     pub(crate) fn is_tf_keras(self) -> bool {
         let Self { optimizer_epsilon, crossentropy_logits, .. } = Self::tf_keras();
-        Self { optimizer_epsilon, crossentropy_logits, ..self } == Self::tf_keras()
+        Self { crossentropy_logits, optimizer_epsilon, ..self } == Self::tf_keras()
     }
 
     /// Keras 3.

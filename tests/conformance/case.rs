@@ -150,7 +150,7 @@ impl Numbers {
     }
 }
 
-/// An array of values converted to a type; zeros if their number does not fit the shape.
+/// An array of values converted to a type; a single zero if their number does not fit the shape.
 pub(crate) fn array(dtype: DType, shape: &[usize], values: Vec<f64>) -> Array {
-    Array::from_vec(shape, values).map_or_else(|_| Array::zeros(dtype, shape).unwrap(), |x| x.cast(dtype))
+    Array::from_vec(shape, values).unwrap_or_else(|_| Array::from(0.0)).cast(dtype)
 }
