@@ -64,23 +64,16 @@ impl Stages {
         self.finish(running)
     }
 
-    /// Runs commands side by side, as many as there are cores, until all are done or one of those at a time failed.
+    /// Runs commands side by side until all are done; an error if one failed.
     pub(crate) fn run_together(
         &mut self,
         commands: impl IntoIterator<Item = (String, Command)>,
     ) -> Result<()> {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let mut commands = commands.into_iter();
-        loop {
-            let started = commands.by_ref().take(cores).map(|(name, command)| Running::start(&name, command));
-            let started: Vec<Result<Running>> = started.collect();
-            if started.is_empty() {
-                return Ok(());
-            }
-            let done: Vec<Result<()>> =
-                started.into_iter().map(|running| running.and_then(|running| self.finish(running))).collect();
-            done.into_iter().collect::<Result<()>>()?;
-        }
+        let started = commands.into_iter().map(|(name, command)| Running::start(&name, command));
+        let started: Vec<Result<Running>> = started.collect();
+        let done: Vec<Result<()>> =
+            started.into_iter().map(|running| running.and_then(|running| self.finish(running))).collect();
+        done.into_iter().collect()
     }
 
     fn finish(&mut self, running: Running) -> Result<()> {
