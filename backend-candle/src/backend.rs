@@ -42,6 +42,10 @@ impl Backend for Candle {
         device::name(&self.device)
     }
 
+    fn devices(&self) -> Vec<String> {
+        device::available()
+    }
+
     fn supports(&self, op: &Op, inputs: &[&Type]) -> Support {
         support::support(op, inputs)
     }

@@ -47,7 +47,7 @@ fn first_gpu() -> Option<Device> {
 }
 
 /// The devices there are, each kind by its first.
-fn available() -> Vec<String> {
+pub(crate) fn available() -> Vec<String> {
     std::iter::once(Device::Cpu).chain(first_gpu()).map(|device| name(&device)).collect()
 }
 

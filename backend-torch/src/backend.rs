@@ -99,6 +99,10 @@ impl Backend for Torch {
         }
     }
 
+    fn devices(&self) -> Vec<String> {
+        devices().into_iter().map(|(name, _)| name).collect()
+    }
+
     fn supports(&self, op: &Op, inputs: &[&Type]) -> Support {
         let pooled = |spec: &PoolSpec, size: &[usize]| {
             let float = inputs.first().is_some_and(|ty| ty.dtype.is_float());

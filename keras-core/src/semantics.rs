@@ -36,10 +36,10 @@ pub enum CrossentropyLogits {
     /// Nowhere (up to 2.2, Keras 3 on JAX).
     Never,
     /// Behind the activation that belongs to the loss: softmax to the categorical ones, sigmoid to the binary one (2.3, and
-    /// tf.keras up to TensorFlow 2.3).
+    /// tf.keras up to TensorFlow 2.2).
     Matching,
     /// Behind either activation, be it the loss's or not: the binary crossentropy of a softmax is that of the sigmoid of its
-    /// logits (tf.keras since TensorFlow 2.4).
+    /// logits (tf.keras since TensorFlow 2.4; files of 2.3 name its version).
     Any,
 }
 

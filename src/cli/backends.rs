@@ -31,7 +31,7 @@ impl Entry {
     }
 
     fn devices(&self) -> Vec<String> {
-        self.opened.iter().map(|runtime| runtime.device()).collect()
+        self.opened.iter().flat_map(|runtime| runtime.devices()).collect()
     }
 
     /// What has no kernel of its own, with the reason.

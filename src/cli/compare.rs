@@ -201,14 +201,15 @@ impl Compare {
     }
 }
 
-/// The outputs of every layer but inputs, with the layers' names: one each, of layers that are called several times the
-/// first.
+/// The outputs of every layer but inputs, of layers that are called several times those of the first call, with the layers'
+/// names, and numbers where there are several.
 fn layer_outputs(model: &Model) -> Result<(Vec<String>, Vec<Tensor>)> {
     let (mut labels, mut outputs) = (Vec::new(), Vec::new());
-    for layer in model.layers() {
-        if layer.class_name() != "InputLayer" {
-            labels.push(layer.name().to_owned());
-            outputs.push(layer.get_output_at(0)?);
+    for (layer, results) in model.layer_outputs()? {
+        let several = results.len() > 1;
+        for (i, result) in results.into_iter().enumerate() {
+            labels.push(if several { format!("{}:{i}", layer.name()) } else { layer.name().to_owned() });
+            outputs.push(result);
         }
     }
     Ok((labels, outputs))

@@ -678,9 +678,11 @@ def long(_, out):
     model = keras.models.load_model(file("ours.h5"))
     np.save(file("prediction.npy"), model.predict(np.load(file("x.npy"))))
     model.save(file("theirs.h5"))
+    assert dump(file("ours.h5")) == dump(file("theirs.h5"))
     K.batch_set_value([(weight, np.zeros(K.int_shape(weight))) for weight in model.weights])
     model.load_weights(file("ours_weights.h5"))
     model.save_weights(file("theirs_weights.h5"))
+    assert dump(file("ours_weights.h5")) == dump(file("theirs_weights.h5"))
     config = model.get_config()
     fresh()
     with open(file("ours.yaml")) as text:

@@ -170,6 +170,7 @@ fn answers_as_the_model_predicts(backend: &str) {
     let (head, outputs) = first.split_once("\r\n\r\n").unwrap();
     assert!(head.starts_with("HTTP/1.1 200"), "{first}");
     let outputs: Vec<Vec<f64>> = serde_json::from_str(outputs).unwrap();
+    assert_eq!(outputs.concat().len(), expected.len());
     for (found, expected) in outputs.concat().iter().zip(&expected) {
         assert!((found - f64::from(*expected)).abs() < 1e-5, "{outputs:?} {expected:?}");
     }

@@ -153,6 +153,9 @@ impl Backend for Observed {
     fn name(&self) -> &'static str {
         "observed"
     }
+    fn devices(&self) -> Vec<String> {
+        ["gpu:0", "gpu:1", "cpu"].map(str::to_owned).to_vec()
+    }
     fn supports(&self, _: &Op, _: &[&Type]) -> Support {
         Support::Native
     }

@@ -121,6 +121,10 @@ pub trait Backend: Send + Sync + 'static {
     fn device(&self) -> String {
         "cpu".into()
     }
+    /// The devices there are for it, by name; that one alone if not said otherwise.
+    fn devices(&self) -> Vec<String> {
+        vec![self.device()]
+    }
     /// Whether it can run here; the error says what is missing.
     fn probe(&self) -> Result<()> {
         Ok(())

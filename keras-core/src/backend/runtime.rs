@@ -13,6 +13,8 @@ pub trait Runtime: Send + Sync {
     fn name(&self) -> &'static str;
     /// The device it computes on.
     fn device(&self) -> String;
+    /// The devices there are for the backend, by name.
+    fn devices(&self) -> Vec<String>;
     /// Unique in the process.
     fn id(&self) -> u64;
     /// Whether kernels may hold that element type.
@@ -66,6 +68,10 @@ impl<B: Backend> Runtime for Engine<B> {
 
     fn device(&self) -> String {
         self.backend().device()
+    }
+
+    fn devices(&self) -> Vec<String> {
+        self.backend().devices()
     }
 
     fn id(&self) -> u64 {

@@ -634,7 +634,8 @@ pub(crate) fn set_variables(what: &str, variables: &[Variable], values: &[Array]
     Ok(())
 }
 
-fn outputs_of(node: &Arc<dyn Producer>) -> Vec<Tensor> {
+/// The Keras tensors of a call's results.
+pub(crate) fn outputs_of(node: &Arc<dyn Producer>) -> Vec<Tensor> {
     let any: &dyn Any = &**node;
     let specs = any.downcast_ref::<LayerNode>().map(|node| node.outputs.clone()).unwrap_or_default();
     let masked = vec![false; specs.len()];

@@ -60,6 +60,7 @@ pub use dropout::{
 pub use embeddings::Embedding;
 pub use input::Input;
 pub use lambda::{Arguments, Lambda, register_lambda};
+pub(crate) use layer::outputs_of;
 pub(crate) use layer::set_variables;
 pub use layer::{LayerRef, WeakLayer};
 pub use layer_normalization::{LayerNormalization, UnitNormalization};

@@ -255,6 +255,25 @@ impl Model {
         self.with_network(|network| names_of(&network.outputs))
     }
 
+    /// What each layer but inputs gives in this model's graph, in the order of [`Model::layers`]: the results of its first call
+    /// there.
+    ///
+    /// ```
+    /// use keras_core::layers::{Dense, Input};
+    /// use keras_core::models::Model;
+    /// let x = Input::new([3]).tensor()?;
+    /// let model = Model::new(&x, Dense::new(2).name("last").call(&x)?)?;
+    /// let found = model.layer_outputs()?;
+    /// assert_eq!((found[0].0.name(), found[0].1.len()), ("last", 1));
+    /// # Ok::<(), keras_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If the model is not built.
+    pub fn layer_outputs(&self) -> Result<Vec<(LayerRef, Vec<Tensor>)>> {
+        self.with_network(Network::layer_outputs)
+    }
+
     /// How files nest the outputs.
     pub(crate) fn output_nesting(&self) -> Result<Nesting> {
         self.with_network(|network| {

@@ -3,7 +3,7 @@
 use super::model::lock;
 use super::nesting::Nesting;
 use crate::error::{Error, Result};
-use crate::layers::{Base, Build, Call, Input, Layer, LayerNode, LayerRef};
+use crate::layers::{Base, Build, Call, Input, Layer, LayerNode, LayerRef, outputs_of};
 use crate::registry::Config;
 use crate::tensor::record::Producer;
 use crate::tensor::{Spec, SymbolId, Tensor};
@@ -116,6 +116,21 @@ impl Network {
     /// The layers, as [`Model::layers`](super::Model::layers) has them.
     pub fn layers(&self) -> &[LayerRef] {
         &self.layers
+    }
+
+    /// The results of the first call of every layer but inputs, among those calls that belong to the graph.
+    pub(super) fn layer_outputs(&self) -> Vec<(LayerRef, Vec<Tensor>)> {
+        let layers = self.layers.iter().filter(|layer| layer.downcast::<Input>().is_none());
+        layers
+            .filter_map(|layer| {
+                let calls = self.nodes.iter().filter_map(|node| {
+                    let call = node.call().filter(|call| call.layer == *layer)?;
+                    Some((call.index, &node.producer))
+                });
+                let (_, producer) = calls.min_by_key(|(index, _)| *index)?;
+                Some((layer.clone(), outputs_of(producer)))
+            })
+            .collect()
     }
 
     /// Whether it was made layer by layer.

@@ -460,7 +460,9 @@ impl Tree {
             Dialect::Keras2 => AttrValue::AsciiStringArray,
             Dialect::TfKeras => AttrValue::VarLenAsciiStringArray,
         };
-        let fits = |names: &[String]| width(names) <= HEADER_LIMIT;
+        // All elements are as wide as the longest of all chunks.
+        let width = names.iter().map(String::len).max().unwrap_or(0);
+        let fits = |names: &[String]| names.len() * width <= HEADER_LIMIT;
         if names.is_empty() {
             self.attributes.push((name.to_owned(), AttrValue::F64Array(Vec::new())));
         } else if fits(names) {
@@ -471,7 +473,11 @@ impl Tree {
                 count += 1;
             }
             for (i, chunk) in split(names, count).enumerate() {
-                self.attributes.push((format!("{name}{i}"), AttrValue::AsciiStringArray(chunk.to_vec())));
+                let sized = u32::try_from(width).ok();
+                let sized =
+                    sized.and_then(|width| AttrValue::ascii_string_array_sized(chunk.to_vec(), width).ok());
+                let chunk = sized.unwrap_or_else(|| AttrValue::AsciiStringArray(chunk.to_vec()));
+                self.attributes.push((format!("{name}{i}"), chunk));
             }
         }
     }
@@ -535,10 +541,6 @@ fn fill(builder: &mut hdf5::DatasetBuilder, array: &Array) -> Result<()> {
     };
     builder.with_shape(&shape);
     Ok(())
-}
-
-fn width(names: &[String]) -> usize {
-    names.len() * names.iter().map(String::len).max().unwrap_or(0)
 }
 
 /// `count` parts of nearly equal length, the longer ones first, as `numpy.array_split` makes them.

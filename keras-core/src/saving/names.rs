@@ -7,8 +7,9 @@ use std::collections::HashMap;
 
 /// The weights of a layer in the order of files (those that learn first), each under its name in a dialect.
 pub(super) fn weight_names(layer: &LayerRef, dialect: Dialect) -> Vec<(String, Weight)> {
-    let mut paths = HashMap::new();
-    collect(layer, layer.name(), dialect, &mut paths);
+    let mut scopes = Scopes { dialect, paths: HashMap::new(), taken: HashMap::new() };
+    scopes.collect(layer, layer.name());
+    let mut paths = scopes.paths;
     let mut taken: HashMap<String, usize> = HashMap::new();
     layer
         .weights()
@@ -25,26 +26,52 @@ pub(super) fn weight_names(layer: &LayerRef, dialect: Dialect) -> Vec<(String, W
         .collect()
 }
 
-fn collect(layer: &LayerRef, scope: &str, dialect: Dialect, paths: &mut HashMap<VariableId, String>) {
-    if let Ok(weights) = layer.own_weights() {
-        let cell = if dialect == Dialect::TfKeras { cell_of(&layer.class_name()) } else { None };
-        let scope = cell.map_or_else(|| scope.to_owned(), |cell| format!("{scope}/{cell}"));
-        for weight in weights.iter() {
-            paths.insert(weight.variable.id(), format!("{scope}/{}", weight.name));
+/// The scopes of layers inside layers.
+struct Scopes {
+    dialect: Dialect,
+    paths: HashMap<VariableId, String>,
+    /// How many layers of a model have a name: models inside may hold layers of the same names.
+    taken: HashMap<String, usize>,
+}
+
+impl Scopes {
+    /// Names the weights of a layer and of those inside, in the order of the layers: what is frozen changes no name.
+    fn collect(&mut self, layer: &LayerRef, scope: &str) {
+        let class = layer.class_name();
+        if let Ok(weights) = layer.own_weights() {
+            let cell = if self.dialect == Dialect::TfKeras { cell_of(&class) } else { None };
+            let scope = cell.map_or_else(|| scope.to_owned(), |cell| format!("{scope}/{cell}"));
+            for weight in weights.iter() {
+                self.paths.insert(weight.variable.id(), format!("{scope}/{}", weight.name));
+            }
+        }
+        for child in layer.children() {
+            // A model's layers were built on their own, a wrapped layer within its wrapper.
+            let inner = if child.definition().is_model() {
+                child.name().to_owned()
+            } else if layer.definition().is_model() {
+                let weights = child.weights();
+                if weights.iter().all(|weight| self.paths.contains_key(&weight.variable.id())) {
+                    // Without weights, or shared with a model that has named them.
+                    continue;
+                }
+                self.unique(child.name())
+            } else if class == "Bidirectional"
+                || self.dialect == Dialect::TfKeras && matches!(class.as_str(), "RNN" | "StackedRNNCells")
+            {
+                format!("{scope}/{}", child.name())
+            } else {
+                scope.to_owned()
+            };
+            self.collect(&child, &inner);
         }
     }
-    for child in layer.children() {
-        // A model's layers were built on their own, a wrapped layer within its wrapper.
-        let inner = if layer.definition().is_model() || child.definition().is_model() {
-            child.name().to_owned()
-        } else if layer.class_name() == "Bidirectional"
-            || dialect == Dialect::TfKeras && matches!(layer.class_name().as_str(), "RNN" | "StackedRNNCells")
-        {
-            format!("{scope}/{}", child.name())
-        } else {
-            scope.to_owned()
-        };
-        collect(&child, &inner, dialect, paths);
+
+    /// As TensorFlow makes repeated scopes unique.
+    fn unique(&mut self, name: &str) -> String {
+        let count = self.taken.entry(name.to_owned()).or_insert(0);
+        *count += 1;
+        if *count == 1 { name.to_owned() } else { format!("{name}_{}", *count - 1) }
     }
 }
 

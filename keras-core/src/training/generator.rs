@@ -98,7 +98,7 @@ pub trait Sequence: Send + Sync {
 ///
 /// ```
 /// use keras_core::{Array, training::{Data, Generator}};
-/// let batches = (0..).map(|i| (Array::full(&[8, 2], i as f32)?, Array::full(&[8, 1], 1.0_f32)?));
+/// let batches = (0..).map(|i| (Array::from([[i as f32, 0.5]; 8]), Array::from([[1.0_f32]; 8])));
 /// let data: Data = Generator::new(batches).into();
 /// ```
 pub struct Generator(Generated);

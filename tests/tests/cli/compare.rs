@@ -77,20 +77,59 @@ mod with_another {
             "--quiet",
         ];
         let table = place.result(&arguments);
-        for name in ["conv", "pool", "flat", "dense", "dense/kernel", "candle", "predict"] {
-            assert!(table.contains(name) || !BACKENDS.contains(name), "{name}: {table}");
+        let words = ["backend", "device", "predict", "training step", "absolute", "relative", " ms"];
+        let tensors =
+            ["conv", "pool", "flat", "dense", "conv/kernel", "conv/bias", "dense/kernel", "dense/bias"];
+        for name in words.into_iter().chain(tensors).chain(BACKENDS.split(',')) {
+            assert!(table.contains(name), "{name}: {table}");
         }
         let object = place.result(&[&arguments[..], &["--json"]].concat());
         let object: Value = serde_json::from_str(&object).unwrap();
         let count = BACKENDS.split(',').count();
-        assert_eq!(object["backends"].as_array().unwrap().len(), count);
+        let backends = object["backends"].as_array().unwrap();
+        assert!(backends.iter().map(|backend| backend["name"].as_str().unwrap()).eq(BACKENDS.split(',')));
+        for backend in backends {
+            assert_eq!(backend["device"], "cpu");
+            assert!(["predict", "step"].iter().all(|time| backend[time].as_f64().unwrap() > 0.0), "{object}");
+        }
+        let expected = tensors;
         let tensors = object["tensors"].as_array().unwrap();
-        assert_eq!(tensors.len(), 4 + 4, "{object}");
+        assert!(tensors.iter().map(|tensor| tensor["name"].as_str().unwrap()).eq(expected), "{object}");
+        let kinds = tensors.iter().map(|tensor| tensor["kind"].as_str().unwrap());
+        assert!(kinds.eq([["output"; 4], ["weight"; 4]].concat()), "{object}");
         for tensor in tensors {
             let differences = tensor["differences"].as_array().unwrap();
             assert_eq!(differences.len(), count - 1);
-            assert!(differences.iter().all(|found| found["absolute"].as_f64().unwrap() < 1e-4), "{object}");
+            for found in differences {
+                assert!(found["absolute"].as_f64().unwrap() < 1e-4, "{object}");
+                assert!(found["relative"].as_f64().unwrap() < 1e-3, "{object}");
+            }
         }
+    }
+
+    /// Without training; a model as a layer, a layer of several results, and one that another model has called before.
+    #[test]
+    fn layers_of_any_kind_are_compared() {
+        let place = Place::new();
+        let x = Input::new([4, 3]).tensor().unwrap();
+        let shared = LayerRef::new(Dense::new(3).name("shared")).unwrap();
+        let z = Input::new([4, 3]).tensor().unwrap();
+        let inner = Model::named("inner", &z, shared.call(&z).unwrap()).unwrap();
+        let h = shared.call(inner.call(&x).unwrap()).unwrap();
+        let states =
+            LayerRef::new(LSTM::new(2).return_state(true).name("lstm")).unwrap().call_all(&h).unwrap();
+        let model = Model::new(&x, states).unwrap();
+        model.save(place.path("model.h5")).unwrap();
+        let x: Vec<f32> = (0..24).map(|i| (0.7 * i as f32).sin()).collect();
+        keras::npy::write_npy(place.path("x.npy"), &Array::from_vec(&[2, 4, 3], x).unwrap()).unwrap();
+        let arguments =
+            ["compare", "model.h5", "--input", "x.npy", "--backends", BACKENDS, "--quiet", "--json"];
+        let object: Value = serde_json::from_str(&place.result(&arguments)).unwrap();
+        let names =
+            object["tensors"].as_array().unwrap().iter().map(|tensor| tensor["name"].as_str().unwrap());
+        assert!(names.eq(["inner", "shared", "lstm:0", "lstm:1", "lstm:2"]), "{object}");
+        let backends = object["backends"].as_array().unwrap();
+        assert!(backends.iter().all(|backend| backend["step"].is_null()), "{object}");
     }
 
     #[test]

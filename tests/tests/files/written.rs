@@ -118,6 +118,41 @@ fn what_a_nested_model_froze_later_keeps_its_place() {
     assert_eq!(other_inner.get_layer("b").unwrap().get_weights().unwrap(), b.get_weights().unwrap());
 }
 
+/// Models inside a model whose layers have the same names, one of them frozen after the file was written.
+#[test]
+fn towers_of_the_same_names_keep_their_weights() {
+    let make = || {
+        let tower = |name: &str| {
+            let mut tower = Sequential::named(name);
+            tower.add(Dense::new(2).input_shape([3]).name("d")).unwrap();
+            tower
+        };
+        let (left, right) = (tower("left"), tower("right"));
+        let inputs = || [Input::new([3]).tensor().unwrap(), Input::new([3]).tensor().unwrap()];
+        let [a, b] = inputs();
+        let ends = [&left, &right].map(|tower| tower.as_layer().unwrap());
+        let outputs = [ends[0].call(&a).unwrap(), ends[1].call(&b).unwrap()];
+        let encoder = Model::named("encoder", [&a, &b], [&outputs[0], &outputs[1]]).unwrap();
+        let [x, z] = inputs();
+        let found = encoder.as_layer().unwrap().call_all([&x, &z]).unwrap();
+        (left, right, Model::new([&x, &z], [&found[0], &found[1]]).unwrap())
+    };
+    let weights = |tower: &Sequential| tower.get_weights().unwrap();
+    for frozen in [None, Some(true), Some(false)] {
+        let (left, right, model) = make();
+        let target = saved_weights(&model, "towers.h5");
+        let (other_left, other_right, other) = make();
+        match frozen {
+            Some(true) => other_left.set_trainable(false),
+            Some(false) => other_right.set_trainable(false),
+            None => {}
+        }
+        other.load_weights(&target, LoadWeights::new()).unwrap();
+        assert_eq!(weights(&other_left), weights(&left), "{frozen:?}");
+        assert_eq!(weights(&other_right), weights(&right), "{frozen:?}");
+    }
+}
+
 #[test]
 fn archives_hold_the_same_model() {
     let (x, y) = (wave(&[16, 5]), wave(&[16, 1]));
