@@ -4,7 +4,8 @@ use crate::everywhere::runtimes;
 use crate::fixtures::Fixture;
 use keras_core::backend::Runtime;
 use keras_core::callbacks::Records;
-use keras_core::models::{Model, model_from_json};
+use keras_core::layers::Dense;
+use keras_core::models::{Model, Sequential, model_from_json};
 use keras_core::optimizers::OptimizerSpec;
 use keras_core::training::{
     Batch, Callback, ClassWeight, Column, Compile, Context, Data, Evaluate, Fit, Generator, IntoLosses, Logs,
@@ -510,4 +511,39 @@ fn generators_have_keras_s_history_weights_and_numbers() {
             }
         }
     });
+}
+
+/// The hooks of predictions, in Keras's order, with the number and the size of each batch.
+#[test]
+fn callbacks_hear_of_predictions() {
+    #[derive(Default)]
+    struct Told(Vec<String>);
+    impl Callback for Told {
+        fn on_predict_begin(&mut self, cx: &Context, _: &mut Logs) -> Result<()> {
+            self.0.push(format!("begin {:?}", cx.params.samples));
+            Ok(())
+        }
+        fn on_predict_batch_begin(&mut self, _: &Context, batch: usize, logs: &mut Logs) -> Result<()> {
+            self.0.push(format!("batch {batch} of {:?}", logs.get("size")));
+            Ok(())
+        }
+        fn on_predict_batch_end(&mut self, _: &Context, batch: usize, _: &mut Logs) -> Result<()> {
+            self.0.push(format!("end of {batch}"));
+            Ok(())
+        }
+        fn on_predict_end(&mut self, _: &Context, _: &mut Logs) -> Result<()> {
+            self.0.push("end".to_owned());
+            Ok(())
+        }
+    }
+    let mut model = Sequential::new();
+    model.add(Dense::new(2).input_shape([3])).unwrap();
+    let x = Array::full(&[5, 3], 0.5_f32).unwrap();
+    let mut told = Told::default();
+    let options = Predict::new().batch_size(3);
+    let outputs = model.predict_with(&x, &options, &mut told).unwrap();
+    assert_eq!(outputs, model.predict_all(&x, &options).unwrap());
+    let expected =
+        ["begin Some(5)", "batch 0 of Some(3.0)", "end of 0", "batch 1 of Some(2.0)", "end of 1", "end"];
+    assert_eq!(told.0, expected);
 }

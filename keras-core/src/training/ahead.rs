@@ -38,13 +38,17 @@ struct Thread<T> {
     handle: Option<JoinHandle<()>>,
 }
 
+/// What may wait at most, and how many threads may work: a longer queue holds memory for its places alone.
+const LONGEST_QUEUE: usize = 4096;
+
 impl<T: Send + 'static> Ahead<T> {
     /// Begins to make `count` of them.
     pub(crate) fn new(reading: Reading, count: usize, make: Make<T>) -> Result<Self> {
-        let workers = reading.workers.min(count).min(reading.queue.max(1));
+        let queue = reading.queue.min(LONGEST_QUEUE);
+        let workers = reading.workers.min(count).min(queue.max(1));
         let mut threads = Vec::with_capacity(workers);
         for first in 0..workers {
-            let (send, made) = sync_channel(reading.queue.div_ceil(workers));
+            let (send, made) = sync_channel(queue.div_ceil(workers));
             let make = make.clone();
             let work = move || {
                 for number in (first..count).step_by(workers) {
@@ -107,7 +111,7 @@ mod tests {
 
     #[test]
     fn threads_keep_the_order() {
-        for (workers, queue) in [(0, 10), (1, 1), (3, 2), (4, 10), (2, 0)] {
+        for (workers, queue) in [(0, 10), (1, 1), (3, 2), (4, 10), (2, 0), (1, usize::MAX), (2, usize::MAX)] {
             let mut ahead = ahead(workers, queue);
             for number in 0..20 {
                 assert_eq!(ahead.next().unwrap(), Some(number));

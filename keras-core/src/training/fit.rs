@@ -396,7 +396,9 @@ impl Training<'_> {
         let cx = Context { model: self.model, params: &params };
         self.model.stop_training(false);
         callbacks.on_train_begin(&cx, &mut Logs::new())?;
-        lock(&self.model.0.order).begin(self.epochs.start, || self.train.shuffle());
+        if !self.epochs.is_empty() {
+            lock(&self.model.0.order).begin(self.epochs.start, || self.train.shuffle());
+        }
         for epoch in self.epochs.clone() {
             self.train.begin()?;
             (params.samples, params.steps) = samples_and_steps(&*self.train);

@@ -3,14 +3,17 @@
 use super::ahead::Reading;
 use super::batch::Samples;
 use super::batches::{Batches, Counted, FromGenerator, Once, Sizes, Whole};
+use super::callback::{Callback, CallbackList, Context, IntoCallbacks, Params};
 use super::data::{Data, standardize};
-use super::evaluate::samples_and_steps;
+use super::evaluate::{samples_and_steps, size_of};
 use super::fit::Shuffle;
 use super::generator::Batch;
+use super::logs::Logs;
 use super::progbar::Progbar;
 use super::source::Column;
 use crate::array::Array;
 use crate::backend::{ProgramCache, Runtime};
+use crate::callbacks::LambdaCallback;
 use crate::error::{Error, Result};
 use crate::graph::Type;
 use crate::graph::optimize::Passes;
@@ -86,6 +89,43 @@ impl Model {
 
     /// The outputs for each sample, in the model's order.
     pub fn predict_all(&self, x: impl Into<Data>, options: &Predict) -> Result<Vec<Array>> {
+        self.predict_with(x, options, [] as [LambdaCallback<'_>; 0])
+    }
+
+    /// The same, and callbacks are told of its begin, its batches and its end. What hooks add to the logs of a batch, the
+    /// callbacks after them see.
+    ///
+    /// ```
+    /// use keras_core::Array;
+    /// # use keras_core::backend::{Engine, reference::Reference};
+    /// use keras_core::layers::{Dense, Input};
+    /// use keras_core::models::Model;
+    /// use keras_core::training::{Callback, Context, Logs, Predict};
+    /// #[derive(Default)]
+    /// struct Told(Vec<f64>);
+    /// impl Callback for Told {
+    ///     fn on_predict_batch_end(&mut self, _: &Context, _: usize, logs: &mut Logs) -> keras_core::Result<()> {
+    ///         self.0.extend(logs.get("size"));
+    ///         Ok(())
+    ///     }
+    /// }
+    /// let x = Input::new([3]).tensor()?;
+    /// let model = Model::new(&x, Dense::new(2).call(&x)?)?;
+    /// # model.on(&Engine::new(Reference)?);
+    /// let mut told = Told::default();
+    /// model.predict_with(Array::full(&[5, 3], 0.5_f32)?, &Predict::new().batch_size(2), &mut told)?;
+    /// assert_eq!(told.0, [2.0, 2.0, 1.0]);
+    /// # Ok::<(), keras_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`Model::predict_all`] and of the callbacks.
+    pub fn predict_with<'a>(
+        &self,
+        x: impl Into<Data>,
+        options: &Predict,
+        callbacks: impl IntoCallbacks<'a>,
+    ) -> Result<Vec<Array>> {
         let x: Data = x.into();
         self.build_from(&x)?;
         let (batch_size, steps, reading) = (options.batch_size, options.steps, options.reading);
@@ -93,20 +133,41 @@ impl Model {
         sizes.check()?;
         let mut batches = self.inference_batches(x, &sizes)?;
         let (samples, steps) = samples_and_steps(&*batches);
+        let params = Params {
+            batch_size: batches.batch_size(),
+            epochs: 1,
+            steps,
+            samples,
+            verbose: options.verbose,
+            do_validation: false,
+            metrics: Vec::new(),
+        };
+        let mut watching = CallbackList::new();
+        watching.extend(callbacks.into_callbacks());
+        let cx = Context { model: self, params: &params };
         let mut bar = Progbar::new(samples.or(steps), options.verbose);
         let mut parts: Vec<Vec<Array>> = Vec::new();
-        let mut done = 0;
+        let (mut done, mut number) = (0, 0);
+        let counted = batches.counted();
+        watching.on_predict_begin(&cx, &mut Logs::new())?;
         batches.begin()?;
         while let Some(batch) = batches.next()? {
+            let mut logs = Logs::new();
+            logs.set("batch", number as f64);
+            logs.set("size", size_of(counted, &batch) as f64);
+            watching.on_predict_batch_begin(&cx, number, &mut logs)?;
             let outputs = self.run_inference(&batch.inputs)?;
             parts.resize_with(outputs.len(), Vec::new);
             for (part, output) in parts.iter_mut().zip(outputs) {
                 part.push(output);
             }
-            done += if batches.counted() == Counted::Samples { batch.count } else { 1 };
+            watching.on_predict_batch_end(&cx, number, &mut logs)?;
+            number += 1;
+            done += if counted == Counted::Samples { batch.count } else { 1 };
             bar.update(done, &[]);
         }
         bar.finish();
+        watching.on_predict_end(&cx, &mut Logs::new())?;
         parts
             .into_iter()
             .map(|mut part| if part.len() == 1 { Ok(part.remove(0)) } else { Array::concatenate(&part) })

@@ -79,6 +79,8 @@ impl Meter {
         let digits = target.to_string().len();
         let filled =
             if target == 0 { WIDTH } else { (WIDTH as f64 * (self.current as f64 / target as f64)) as usize };
+        // Beyond the target it grows as Keras's does, but not without end.
+        let filled = filled.min(100 * WIDTH);
         let head = if self.current < target { ">" } else { "=" };
         let arrow = if filled > 0 { "=".repeat(filled - 1) + head } else { String::new() };
         format!("{:digits$}/{target} [{arrow}{}]", self.current, ".".repeat(WIDTH.saturating_sub(filled)))
@@ -196,7 +198,7 @@ impl Progbar {
 
     /// `steps` more done, with their metrics.
     pub fn add(&mut self, steps: usize, values: &[(&str, f64)]) {
-        self.update(self.meter.current + steps, values);
+        self.update(self.meter.current.saturating_add(steps), values);
     }
 
     /// Leaves the bar on screen as it is, with the cursor below it; what dropping it does too.
