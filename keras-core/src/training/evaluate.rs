@@ -115,16 +115,7 @@ impl Model {
         } else {
             self.batches(self.samples(&compiled, x, y, weight, None)?, &sizes, Shuffle::None)?
         };
-        let (samples, steps) = samples_and_steps(&*batches);
-        let params = Params {
-            batch_size: batches.batch_size(),
-            epochs: 1,
-            steps,
-            samples,
-            verbose: options.verbose,
-            do_validation: false,
-            metrics: compiled.metrics_names.clone(),
-        };
+        let params = one_pass(&*batches, options.verbose, compiled.metrics_names.clone());
         let mut callbacks = CallbackList::new();
         callbacks.extend(options.callbacks);
         let cx = Context { model: self, params: &params };
@@ -148,6 +139,20 @@ pub(super) fn samples_and_steps(batches: &dyn Batches) -> (Option<usize>, Option
     match batches.counted() {
         Counted::Samples => (Some(batches.len()), None),
         Counted::Repeats | Counted::Batches => (None, Some(batches.len())),
+    }
+}
+
+/// What callbacks are told of a single pass over batches.
+pub(super) fn one_pass(batches: &dyn Batches, verbose: u8, metrics: Vec<String>) -> Params {
+    let (samples, steps) = samples_and_steps(batches);
+    Params {
+        batch_size: batches.batch_size(),
+        epochs: 1,
+        steps,
+        samples,
+        verbose,
+        do_validation: false,
+        metrics,
     }
 }
 

@@ -3,9 +3,9 @@
 use super::ahead::Reading;
 use super::batch::Samples;
 use super::batches::{Batches, Counted, FromGenerator, Once, Sizes, Whole};
-use super::callback::{Callback, CallbackList, Context, IntoCallbacks, Params};
+use super::callback::{Callback, CallbackList, Context, IntoCallbacks};
 use super::data::{Data, standardize};
-use super::evaluate::{samples_and_steps, size_of};
+use super::evaluate::{one_pass, size_of};
 use super::fit::Shuffle;
 use super::generator::Batch;
 use super::logs::Logs;
@@ -132,20 +132,11 @@ impl Model {
         let sizes = Sizes { doing: "predict", batch_size, steps, reading };
         sizes.check()?;
         let mut batches = self.inference_batches(x, &sizes)?;
-        let (samples, steps) = samples_and_steps(&*batches);
-        let params = Params {
-            batch_size: batches.batch_size(),
-            epochs: 1,
-            steps,
-            samples,
-            verbose: options.verbose,
-            do_validation: false,
-            metrics: Vec::new(),
-        };
+        let params = one_pass(&*batches, options.verbose, Vec::new());
         let mut watching = CallbackList::new();
         watching.extend(callbacks.into_callbacks());
         let cx = Context { model: self, params: &params };
-        let mut bar = Progbar::new(samples.or(steps), options.verbose);
+        let mut bar = Progbar::new(params.samples.or(params.steps), options.verbose);
         let mut parts: Vec<Vec<Array>> = Vec::new();
         let (mut done, mut number) = (0, 0);
         let counted = batches.counted();
