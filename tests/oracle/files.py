@@ -1,8 +1,10 @@
 """Files between real Keras and this library, in both directions. Runs in Keras 2.3.1 (Python 3.6) and tf.keras 2.15 (3.11).
 
-    files.py make FIXTURES OUT      writes OUT/CASE.h5 and OUT/CASE.npz for every case, OUT/cases.json: their names
-    files.py check FIXTURES OUT     reads OUT/CASE.ours.h5 (our copy of CASE.h5) and OUT/CASE.trained.h5 (ours after two further
-                                    steps), writes OUT/report.json: a list of [case, what differs]
+    files.py make FIXTURES OUT      writes OUT/CASE.h5, OUT/CASE.theirs_weights.h5 and OUT/CASE.npz for every case, OUT/cases.json:
+                                    their names
+    files.py check FIXTURES OUT     reads OUT/CASE.ours.h5 (our copy of CASE.h5), OUT/CASE.ours_weights.h5 (its weights alone) and
+                                    OUT/CASE.trained.h5 (ours after two further steps), writes OUT/report.json: a list of
+                                    [case, what differs]
     files.py later FIXTURES OUT     in tf.keras 2.15, of what Keras 2.3.1 made and we wrote in OUT: CASE.ours.h5 is read, without a
                                     warning, as CASE.h5 is; writes OUT/report.json
     files.py long FIXTURES OUT      in Keras 2.3.1: reads OUT/ours.h5, OUT/ours_weights.h5 and OUT/ours.yaml, of one model; writes
@@ -98,6 +100,12 @@ def evaluated(model, x, y):
 def predicted(model, x):
     y = model(one(x), training=False) if TF else model.predict_on_batch(one(x))
     return [np.asarray(value) for value in (tf.nest.flatten(y) if TF else y if isinstance(y, (list, tuple)) else [y])]
+
+
+def forget(model, x):
+    """Resets states. In Keras 2.3.1 layers whose states are given have none to reset, and fail."""
+    if TF or len(x) == 1:
+        model.reset_states()
 
 
 def one(values):
@@ -452,11 +460,10 @@ def recorded(case, path):
     results = predicted(model, x)
     y = [(rs.randint(0, 2, o.shape) if len(results) > 1 else rs.uniform(-1, 1, o.shape)).astype("float32") for o in results]
     step(model, x, y)
-    if TF or len(x) == 1:
-        # In Keras 2.3.1 layers whose states are given have none to reset, and fail.
-        model.reset_states()
+    forget(model, x)
     arrays = dict(x=x, y=y, out=predicted(model, x))
     model.save(path + ".h5")
+    model.save_weights(path + ".theirs_weights.h5")
     if "metrics" in case.options:
         arrays["e"] = [np.array(value, "float32") for value in evaluated(model, x, y)]
     if not case.random:
@@ -572,16 +579,19 @@ def check(fixtures, out):
             if any("Keras" not in str(w.message) and "optimizer" in str(w.message) for w in said):
                 wrong.append([name, "warned: %s" % [str(w.message)[:200] for w in said]])
         compare(name, "prediction", predicted(model, x), expected, "predict")
-        if random:
-            return
-        step(model, x, y)
-        step(model, x, y)
-        compare(name, "weight after steps in Keras", weight_values(model), weights, "train")
-        compare(name, "optimizer after steps in Keras", optimizer_state(model), state, "train")
-        # Of the same form as the copy, which Keras has just read: its numbers say the rest.
-        ours = saved_values(path + ".trained.h5")
-        compare(name, "weight after steps here", ours[0], weights, "train")
-        compare(name, "optimizer after steps here", ours[1], state, "train")
+        if not random:
+            step(model, x, y)
+            step(model, x, y)
+            compare(name, "weight after steps in Keras", weight_values(model), weights, "train")
+            compare(name, "optimizer after steps in Keras", optimizer_state(model), state, "train")
+            # Of the same form as the copy, which Keras has just read: its numbers say the rest.
+            ours = saved_values(path + ".trained.h5")
+            compare(name, "weight after steps here", ours[0], weights, "train")
+            compare(name, "optimizer after steps here", ours[1], state, "train")
+        K.batch_set_value([(weight, np.zeros(K.int_shape(weight))) for weight in model.weights])
+        model.load_weights(path + ".ours_weights.h5")
+        forget(model, x)
+        compare(name, "prediction by weights alone", predicted(model, x), expected, "predict")
 
     for case in cases(fixtures):
         if case.name not in wanted:
@@ -592,12 +602,13 @@ def check(fixtures, out):
             wrong.append([case.name, "%s: %s" % (type(error).__name__, str(error)[:300])])
             continue
         path = os.path.join(out, case.name)
-        theirs, ours = dump(path + ".h5"), dump(path + ".ours.h5")
-        # Documented: our own state.
-        ours = [line for line in ours if " @keras_rs_state " not in line]
-        if theirs != ours:
-            only = ["- " + l for l in theirs if l not in ours] + ["+ " + l for l in ours if l not in theirs]
-            wrong.append([case.name, "the file's structure: " + "\n".join(only[:6])])
+        for what, theirs, ours in (("file", ".h5", ".ours.h5"), ("file of weights", ".theirs_weights.h5", ".ours_weights.h5")):
+            theirs, ours = dump(path + theirs), dump(path + ours)
+            # Documented: our own state.
+            ours = [line for line in ours if " @keras_rs_state " not in line]
+            if theirs != ours:
+                only = ["- " + l for l in theirs if l not in ours] + ["+ " + l for l in ours if l not in theirs]
+                wrong.append([case.name, "the %s's structure: %s" % (what, "\n".join(only[:6]))])
         theirs, ours = config_of(path + ".h5", "model_config"), config_of(path + ".ours.h5", "model_config")
         if TF:
             # The arguments of layers are those of Keras 2.3, as docs/files.md says.
@@ -642,8 +653,11 @@ def later(fixtures, out):
             wrong.append([name, "%s: %s" % (type(error).__name__, str(error)[:300])])
             continue
         read += 1
-        plain_sgd = any("optimizer" in line for line in told) and "SGD" in json.dumps(config_of(os.path.join(out, name + ".h5"), "training_config"))
-        if told and not plain_sgd:
+        of_optimizer = config_of(os.path.join(out, name + ".h5"), "training_config")["optimizer_config"]
+        if of_optimizer["class_name"] == "SGD" and of_optimizer["config"]["momentum"] == 0:
+            # Keras 2 saves momenta that plain SGD does not use, tf.keras expects none.
+            told = [line for line in told if "Error in loading the saved optimizer state" not in line]
+        if told:
             wrong.append([name, "warned: %s" % told])
         for what, ours, theirs in (("prediction", predictions, expected), ("state of the optimizer", ours, state)):
             if len(ours) != len(theirs) or any(np.max(np.abs(np.asarray(a, "float64") - b), initial=0) > 1e-5 for a, b in zip(ours, theirs)):

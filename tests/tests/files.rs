@@ -2,6 +2,7 @@
 //! `fixtures/files.json` what they predicted from them (scripts in `oracle/files`).
 
 mod configs;
+mod conversions;
 mod damaged;
 mod keras_3;
 mod large;
@@ -24,12 +25,23 @@ fn folder() -> &'static Path {
     FOLDER.get_or_init(|| unpacked("files.zip")).path()
 }
 
-/// The files of an archive among the fixtures.
+/// An archive among the fixtures.
+fn archive(name: &str) -> zip::ZipArchive<std::fs::File> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name);
+    zip::ZipArchive::new(std::fs::File::open(path).unwrap()).unwrap()
+}
+
+/// Its files.
 fn unpacked(name: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name);
-    zip::ZipArchive::new(std::fs::File::open(path).unwrap()).unwrap().extract(folder.path()).unwrap();
+    archive(name).extract(folder.path()).unwrap();
     folder
+}
+
+/// Their names.
+fn entries(name: &str) -> Vec<String> {
+    let mut archive = archive(name);
+    (0..archive.len()).map(|i| archive.by_index(i).unwrap().name().to_owned()).collect()
 }
 
 pub(super) fn path(name: &str) -> PathBuf {

@@ -31,7 +31,9 @@ pub(super) fn read_inert(reader: &mut Reader<'_>) -> Result<()> {
             Some(value) => value.as_f64() == Some(0.0),
         };
         if !inert {
-            return Err(reader.wrong(key, "null").advice("this option exists only in tf.keras"));
+            return Err(reader.wrong(key, "null").advice(
+                "this option exists only in tf.keras: leave it out, or load the model with compile(false)",
+            ));
         }
     }
     Ok(())

@@ -37,17 +37,17 @@ pub(super) fn convert(layer: &LayerRef, arrays: Vec<Array>, origin: Origin) -> R
 fn convert_model(model: &LayerRef, arrays: Vec<Array>, origin: Origin) -> Result<Vec<Array>> {
     let Some(network) = model.downcast::<Network>() else { return Ok(arrays) };
     let layers = network.layers();
-    let split: Vec<(usize, usize)> = layers.iter().map(|layer| saved_counts(layer, origin)).collect();
-    let expected: usize = split.iter().map(|(learning, fixed)| learning + fixed).sum();
-    if arrays.len() != expected {
+    let learns = saved_counts(layers, true, &arrays, origin);
+    let learning_total: usize = learns.iter().sum();
+    let rests = saved_counts(layers, false, arrays.get(learning_total..).unwrap_or_default(), origin);
+    if arrays.len() != learning_total + rests.iter().sum::<usize>() {
         return Ok(arrays);
     }
-    let learning_total: usize = split.iter().map(|(learning, _)| learning).sum();
     let mut learning = arrays;
     let mut fixed = learning.split_off(learning_total).into_iter();
     let mut learning = learning.into_iter();
     let (mut first, mut last) = (Vec::new(), Vec::new());
-    for (layer, (learns, rests)) in layers.iter().zip(split) {
+    for ((layer, learns), rests) in layers.iter().zip(learns).zip(rests) {
         let mut own: Vec<Array> = learning.by_ref().take(learns).collect();
         own.extend(fixed.by_ref().take(rests));
         let mut own = convert(layer, own, origin)?;
@@ -58,20 +58,33 @@ fn convert_model(model: &LayerRef, arrays: Vec<Array>, origin: Origin) -> Result
     Ok(first)
 }
 
-/// How many arrays a file has for what learns of a layer, and for the rest.
-fn saved_counts(layer: &LayerRef, origin: Origin) -> (usize, usize) {
-    let children = layer.children();
-    let parts = if children.is_empty() || !origin.keras_1 {
-        let gates = match layer.class_name().as_str() {
-            "LSTM" | "ConvLSTM2D" if origin.keras_1 => 4,
-            "GRU" if origin.keras_1 => 3,
-            _ => 1,
-        };
-        vec![(layer.trainable_weights().len() * gates, layer.non_trainable_weights().len() * gates)]
-    } else {
-        children.iter().map(|child| saved_counts(child, origin)).collect()
+/// How many of the arrays are each layer's, of those that learn or of the rest.
+fn saved_counts(layers: &[LayerRef], learning: bool, arrays: &[Array], origin: Origin) -> Vec<usize> {
+    let mut before = 0;
+    let mut count = |layer: &LayerRef| {
+        let own = saved_count(layer, learning, arrays.get(before..).unwrap_or_default(), origin);
+        before += own;
+        own
     };
-    parts.into_iter().fold((0, 0), |sum, part| (sum.0 + part.0, sum.1 + part.1))
+    layers.iter().map(&mut count).collect()
+}
+
+/// How many of the arrays, from the first on, are the layer's.
+fn saved_count(layer: &LayerRef, learning: bool, arrays: &[Array], origin: Origin) -> usize {
+    let children = layer.children();
+    if origin.keras_1 && !children.is_empty() {
+        return saved_counts(&children, learning, arrays, origin).iter().sum();
+    }
+    let own = if learning { layer.trainable_weights() } else { layer.non_trainable_weights() };
+    let gates = match layer.class_name().as_str() {
+        "LSTM" | "ConvLSTM2D" if origin.keras_1 => 4,
+        "GRU" if origin.keras_1 => 3,
+        _ => 1,
+    };
+    // With consume_less="gpu" Keras 1 has the gates side by side, as later versions.
+    let joined =
+        own.first().zip(arrays.first()).is_some_and(|(own, array)| own.variable.shape() == array.shape());
+    if joined { own.len() } else { own.len() * gates }
 }
 
 fn convert_plain(layer: &LayerRef, mut arrays: Vec<Array>, origin: Origin) -> Result<Vec<Array>> {
@@ -85,15 +98,17 @@ fn convert_plain(layer: &LayerRef, mut arrays: Vec<Array>, origin: Origin) -> Re
         let kernels = if class == "ConvLSTM2D" { 2 } else { 1 };
         let expected: Vec<Vec<usize>> =
             layer.weights().iter().map(|weight| weight.variable.shape().to_vec()).collect();
-        for (array, expected) in arrays.iter_mut().zip(&expected).take(kernels) {
+        // As in Keras the first kernel tells for both.
+        let turned = match (arrays.first().map(Array::shape), expected.as_slice()) {
+            (Some(shape @ &[a, b, c, d]), [expected, ..]) => shape != expected && [d, c, a, b] == **expected,
+            _ => false,
+        };
+        for array in arrays.iter_mut().take(kernels) {
             if origin.flipped {
                 *array = flip(array)?;
             }
-            if array.shape() != expected && array.rank() == 4 {
-                let turned = permute(array, &[3, 2, 0, 1])?;
-                if turned.shape() == expected {
-                    *array = turned;
-                }
+            if turned {
+                *array = permute(array, &[3, 2, 0, 1])?;
             }
         }
     }
@@ -109,9 +124,11 @@ fn from_keras_1(layer: &LayerRef, class: &str, arrays: Vec<Array>) -> Result<Vec
         }
         Ok(arrays)
     };
+    let own = length_and_filters(layer);
     match (class, arrays.len()) {
         ("Conv1D", _) => with_kernel(arrays, &|kernel| match *kernel.shape() {
-            [length, 1, input, filters] if filters_of(layer) == filters => {
+            // A kernel of one filter and one input in the layout below looks like this one, but for its length.
+            [length, 1, input, filters] if own == [length, filters] => {
                 kernel.reshape(&[length, input, filters])
             }
             [_, _, _, 1] => {
@@ -145,9 +162,11 @@ fn from_keras_1(layer: &LayerRef, class: &str, arrays: Vec<Array>) -> Result<Vec
     }
 }
 
-fn filters_of(layer: &LayerRef) -> usize {
-    let kernel = layer.weights().into_iter().next();
-    kernel.and_then(|weight| weight.variable.shape().last().copied()).unwrap_or(0)
+/// The first and the last length of a layer's kernel.
+fn length_and_filters(layer: &LayerRef) -> [usize; 2] {
+    let kernel = layer.weights().into_iter().next().map(|weight| weight.variable);
+    let shape = kernel.as_ref().map_or(&[][..], |kernel| kernel.shape());
+    [shape.first(), shape.last()].map(|length| length.copied().unwrap_or(0))
 }
 
 /// Converts between plain recurrent layers and those of CuDNN, told apart by their biases.

@@ -72,6 +72,26 @@ fn a_model_that_is_none_is_an_error_with_its_place() {
 }
 
 #[test]
+fn keys_that_nobody_knows_and_that_are_null_are_one_warning() {
+    let place = Place::new();
+    let mut layers = [dense("first", 3, 2), dense("second", 2, 2)];
+    for layer in &mut layers {
+        for key in ["later", "quantization"] {
+            layer["config"][key] = serde_json::Value::Null;
+        }
+    }
+    place.put("model.json", sequential(&layers));
+    let ran = place.run(&["summary", "model.json"]);
+    let warning =
+        "warning: Dense config: unknown keys that are null change nothing: \"later\", \"quantization\"\n";
+    assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), warning));
+    // With a value it would mean something.
+    layers[1]["config"]["later"] = serde_json::json!(1);
+    place.put("model.json", sequential(&layers[1..]));
+    place.fails(1, &["summary", "model.json"], &["\"second\"", "\"later\": 1", "remove the key"]);
+}
+
+#[test]
 fn weights_are_numbered_in_the_order_of_get_weights_or_named() {
     let place = line();
     let (kernel, bias) = ([1.0_f32, 10.0, 2.0, 20.0, 3.0, 30.0], [0.5_f32, -0.5]);

@@ -1,10 +1,13 @@
-//! Archives between Keras 3 and this library: `oracle/keras_3.py` made `fixtures/keras_3.zip` and is the other half.
+//! Archives between Keras 3 and this library: `oracle/keras_3.py` made `fixtures/keras_3.zip` and is the other half. HDF5 files with
+//! the optimizers of Keras 3 and of tf.keras 2.11 and later.
 
 use super::oracle::{Recorded, python};
 use super::{largest_difference, on_ndarray, unpacked};
 use keras_core::Array;
 use keras_core::models::Model;
-use keras_core::saving::{Dialect, LoadWeights, Save, clone_model, load_model, model_from_json};
+use keras_core::saving::{
+    Dialect, Load, LoadWeights, Save, clone_model, load_model, load_model_with, model_from_json,
+};
 use keras_core::semantics::Semantics;
 use keras_core::training::{Data, Predict};
 use serde_json::Value;
@@ -28,12 +31,26 @@ fn differences(what: &str, ours: &[Array], theirs: &[Array], tolerance: f64) -> 
         .collect()
 }
 
-/// Loads a case and predicts, loads its weights alone and predicts, saves, trains for two steps, saves; what differs.
+/// Trains for two steps; what differs: the loss before each, where it was recorded, and the weights in the end.
+fn go_on(model: &Model, recorded: &Recorded) -> keras_core::Result<Vec<String>> {
+    let (x, y): (Data, Data) = (recorded.all("x").into(), recorded.all("y").into());
+    let mut losses = Vec::new();
+    for _ in 0..2 {
+        let values = model.train_on_batch(x.clone(), y.clone())?;
+        losses.push(Array::from(values[0]));
+    }
+    let theirs = recorded.all("l");
+    let mut wrong = if theirs.is_empty() { Vec::new() } else { differences("loss", &losses, &theirs, 1e-5) };
+    wrong.extend(differences("weight after two steps", &model.get_weights()?, &recorded.all("w"), 1e-4));
+    Ok(wrong)
+}
+
+/// Loads a case and predicts, loads its weights alone and predicts, saves, trains for two steps, saves; what differs. Where
+/// there is the same model in HDF5, loads it, predicts and trains for two steps.
 fn go_through(from: &Path, to: &Path, name: &str, save: Save) -> keras_core::Result<Vec<String>> {
     let recorded = Recorded::read(&from.join(format!("{name}.npz")));
-    let archive = from.join(format!("{name}.keras"));
-    let model: Model = on_ndarray(load_model(&archive)?);
-    let (x, y): (Data, Data) = (recorded.all("x").into(), recorded.all("y").into());
+    let model: Model = on_ndarray(load_model(from.join(format!("{name}.keras")))?);
+    let x: Data = recorded.all("x").into();
     let predict = |model: &Model| model.predict_all(x.clone(), &Predict::new());
     let mut wrong = differences("prediction", &predict(&model)?, &recorded.all("out"), 1e-5);
     let fresh = on_ndarray(clone_model(&model)?);
@@ -45,13 +62,17 @@ fn go_through(from: &Path, to: &Path, name: &str, save: Save) -> keras_core::Res
         fresh.set_semantics(Semantics::tf_keras());
     }
     fresh.save_weights(to.join(format!("{name}.ours.weights.h5")))?;
-    for _ in 0..2 {
-        model.train_on_batch(x.clone(), y.clone())?;
-    }
-    wrong.extend(differences("weight after two steps", &model.get_weights()?, &recorded.all("w"), 1e-4));
+    wrong.extend(go_on(&model, &recorded)?);
     model.save_with(to.join(format!("{name}.trained.keras")), save)?;
     let again = load_model(to.join(format!("{name}.trained.keras")))?;
     wrong.extend(differences("weight in our own file", &again.get_weights()?, &model.get_weights()?, 0.0));
+    let hdf5 = from.join(format!("{name}.h5"));
+    if hdf5.exists() {
+        let model = on_ndarray(load_model(&hdf5)?);
+        let mut of_hdf5 = differences("prediction", &predict(&model)?, &recorded.all("out"), 1e-5);
+        of_hdf5.extend(go_on(&model, &recorded)?);
+        wrong.extend(of_hdf5.into_iter().map(|line| format!("HDF5, {line}")));
+    }
     Ok(wrong)
 }
 
@@ -115,11 +136,30 @@ fn models_of_keras_3_predict_and_train_as_there() {
     assert!(all("keras_3.zip", tempfile::tempdir().unwrap().path(), Save::new()) > 50);
 }
 
-/// `oracle/archives.py` made them: weights below `_layer_checkpoint_dependencies` and below `layers`.
+/// `oracle/archives.py` made them: weights below `_layer_checkpoint_dependencies` and below `layers`, every optimizer; and
+/// HDF5, whose state of an optimizer is listed weight by weight.
 #[test]
-fn archives_of_tf_keras_predict_and_train_as_there() {
+fn files_of_tf_keras_predict_and_train_as_there() {
     for fixture in ["archives_2_12.zip", "archives_2_15.zip"] {
-        assert_eq!(all(fixture, tempfile::tempdir().unwrap().path(), Save::new()), 4, "{fixture}");
+        assert_eq!(all(fixture, tempfile::tempdir().unwrap().path(), Save::new()), 14, "{fixture}");
+    }
+}
+
+#[test]
+fn optimizers_that_only_tf_keras_has_are_named() {
+    for fixture in ["archives_2_12.zip", "archives_2_15.zip"] {
+        let from = unpacked(fixture);
+        for (name, parts) in [
+            ("momentum", ["RMSprop", "\"momentum\"", "only in tf.keras"]),
+            ("centered", ["rmsprop", "\"centered\"", "only in tf.keras"]),
+            ("Ftrl", ["optimizer", "\"Ftrl\"", "optimizers::register"]),
+        ] {
+            let file = from.path().join(format!("refused_{name}.h5"));
+            let error = load_model(&file).unwrap_err().to_string();
+            assert!(parts.iter().all(|part| error.contains(part)), "{error}");
+            let bare = load_model_with(&file, &Load::new().compile(false)).unwrap();
+            assert!(bare.optimizer().is_err(), "{fixture}, {name}");
+        }
     }
 }
 

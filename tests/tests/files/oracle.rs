@@ -43,7 +43,8 @@ impl Recorded {
     }
 }
 
-/// Loads a case, predicts, saves, trains for two steps, saves; what differs from Keras.
+/// Loads a case, predicts, saves, takes its weights alone from Keras's file of them, trains for two steps, saves; what
+/// differs from Keras.
 fn go_through(folder: &Path, name: &str) -> Vec<String> {
     let file = |ending: &str| folder.join(format!("{name}.{ending}"));
     let recorded = Recorded::read(&file("npz"));
@@ -61,6 +62,13 @@ fn go_through(folder: &Path, name: &str) -> Vec<String> {
         }
     }
     model.save(file("ours.h5")).unwrap();
+    model.save_weights(file("ours_weights.h5")).unwrap();
+    let fresh = clone_model(&model).unwrap();
+    match fresh.load_weights(file("theirs_weights.h5"), LoadWeights::new()) {
+        Ok(_) if fresh.get_weights().unwrap() == model.get_weights().unwrap() => {}
+        Ok(_) => wrong.push(format!("{name}: other weights in Keras's file of weights alone")),
+        Err(error) => wrong.push(format!("{name}: {error}")),
+    }
     let recorded_values = recorded.all("e");
     if !recorded_values.is_empty() {
         let values = model.test_on_batch(x.clone(), y.clone()).unwrap();

@@ -7,44 +7,29 @@ use keras_core::saving::{CustomObjects, load_model, model_from_json, model_from_
 use keras_core::semantics::Semantics;
 use serde_json::json;
 
-const TEXTS: &[&str] = &[
-    "k208/seq_2.0.8",
-    "k208/fun_2.0.8",
-    "k224/seq_2.2.4",
-    "k224/fun_2.2.4",
-    "k224/fun_tfk1.12.3",
-    "k224th/fun_2.2.4",
-    "k231/seq_2.3.1",
-    "k231/fun_2.3.1",
-    "k231/fun_tfk1.15.5",
-    "k231tf2/seq_2.3.1",
-    "k231tf2/fun_tfk2.1.4",
-];
-
 fn read(name: &str) -> String {
     std::fs::read_to_string(path(name)).unwrap()
 }
 
-#[test]
-fn json_yaml_and_hdf5_hold_the_same_model() {
-    for name in TEXTS {
-        let whole = load_model(path(&format!("{name}.h5"))).unwrap();
-        let json = model_from_json(&read(&format!("{name}.json"))).unwrap();
-        let yaml = model_from_yaml(&read(&format!("{name}.yaml")));
-        // TensorFlow 2 wrote Python objects into YAML: nobody but Python should read that.
-        if read(&format!("{name}.yaml")).contains("!!python/object") {
-            let error = yaml.err().unwrap().to_string();
-            assert!(error.contains("ListWrapper") && error.contains("a file never runs code"), "{error}");
-            continue;
-        }
-        for model in [json, yaml.unwrap()] {
-            let (mut ours, config) = (model.get_config().unwrap(), whole.get_config().unwrap());
-            // A list of layers has no name.
-            ours.config["name"] = config.config["name"].clone();
-            assert_eq!(ours, config, "{name}");
-            assert_eq!(model.semantics(), whole.semantics(), "{name}");
-        }
+/// The model of `STEM.json` or `STEM.yaml`, which is that of `STEM.h5`. None of a text that only Python reads.
+pub(super) fn beside_hdf5(stem: &str, ending: &str) -> Option<Model> {
+    let name = format!("{stem}.{ending}");
+    let text = read(&name);
+    let model = if ending == "json" { model_from_json(&text) } else { model_from_yaml(&text) };
+    // TensorFlow 2 wrote Python objects into YAML: nobody but Python should read that.
+    if text.contains("!!python/object") {
+        let error = model.unwrap_err().to_string();
+        assert!(error.contains("ListWrapper") && error.contains("a file never runs code"), "{error}");
+        return None;
     }
+    let model = model.unwrap_or_else(|error| panic!("{name}: {error}"));
+    let whole = load_model(path(&format!("{stem}.h5"))).unwrap();
+    let (mut ours, config) = (model.get_config().unwrap(), whole.get_config().unwrap());
+    // A list of layers has no name.
+    ours.config["name"] = config.config["name"].clone();
+    assert_eq!(ours, config, "{name}");
+    assert_eq!(model.semantics(), whole.semantics(), "{name}");
+    Some(model)
 }
 
 #[test]
@@ -78,19 +63,25 @@ fn rules_of_another_version_are_kept() {
 #[test]
 fn unknown_things_are_named_with_their_layer() {
     let x = Input::new([3]).tensor().unwrap();
-    let y = Dense::new(2).name("head").activation("relu").call(&x).unwrap();
+    let layer = Dense::new(2).name("head").activation("relu").kernel_regularizer("l2");
+    let y = layer.kernel_constraint("max_norm").call(&x).unwrap();
     let text = Model::new(&x, &y).unwrap().to_json().unwrap();
-    let error = |from: &str, to: &str| model_from_json(&text.replace(from, to)).unwrap_err().to_string();
-    let message = error("\"relu\"", "\"rulu\"");
-    assert!(
-        message.contains("\"head\"") && message.contains("rulu") && message.contains("register"),
-        "{message}"
-    );
-    let message = error("\"Dense\"", "\"Danse\"");
-    assert!(
-        message.contains("\"head\"") && message.contains("Danse") && message.contains("register"),
-        "{message}"
-    );
+    let error = |from: &str, to: &str| {
+        assert!(text.contains(from), "{from}: {text}");
+        model_from_json(&text.replace(from, to)).unwrap_err().to_string()
+    };
+    for (known, unknown, register) in [
+        ("\"Dense\"", "\"Danse\"", "layers::register"),
+        ("\"relu\"", "\"rulu\"", "activations::register"),
+        ("\"Zeros\"", "\"Zerus\"", "initializers::register"),
+        ("\"L1L2\"", "\"L1L3\"", "regularizers::register"),
+        ("\"MaxNorm\"", "\"MaxNurm\"", "constraints::register"),
+    ] {
+        let message = error(known, unknown);
+        for part in ["\"head\"", unknown, register, "CustomObjects"] {
+            assert!(message.contains(part), "{part}: {message}");
+        }
+    }
     let message = error("\"units\": 2", "\"units\": 2, \"shape\": 3");
     assert!(message.contains("\"head\"") && message.contains("\"shape\""), "{message}");
     // Null says nothing.

@@ -1,7 +1,7 @@
 //! Files that we write.
 
-use super::{on_ndarray, path, wave};
-use crate::fixtures::Fixture;
+use super::read::{Kind, kind, whole};
+use super::{entries, on_ndarray, path, wave};
 use keras_core::layers::{
     Activation, BatchNormalization, Dense, Dropout, Highway, Input, LayerNormalization,
 };
@@ -36,19 +36,21 @@ pub(super) fn small() -> Sequential {
 
 #[test]
 fn every_file_comes_back_as_it_was() {
-    for case in Fixture::load("files").cases() {
-        let name = case["file"].as_str().unwrap();
-        let model = load_model(path(name)).unwrap();
+    for name in entries("files.zip").iter().filter(|name| kind(name) == Kind::Whole) {
+        let model = whole(&path(name));
         let target = file(&name.replace('/', "_"));
         model.save(&target).unwrap();
-        let again = load_model(&target).unwrap();
+        let again = whole(&target);
         assert_eq!(again.get_config().unwrap(), model.get_config().unwrap(), "{name}");
         assert_eq!(again.get_weights().unwrap(), model.get_weights().unwrap(), "{name}");
         assert_eq!(again.semantics(), model.semantics(), "{name}");
-        assert_eq!(again.metrics_names().unwrap(), model.metrics_names().unwrap(), "{name}");
-        let (ours, theirs) = (again.optimizer().unwrap(), model.optimizer().unwrap());
-        assert_eq!(ours.config().unwrap(), theirs.config().unwrap(), "{name}");
-        assert_eq!(ours.get_weights().unwrap(), theirs.get_weights().unwrap(), "{name}");
+        assert_eq!(again.optimizer().is_ok(), model.optimizer().is_ok(), "{name}");
+        if let Ok(theirs) = model.optimizer() {
+            assert_eq!(again.metrics_names().unwrap(), model.metrics_names().unwrap(), "{name}");
+            let ours = again.optimizer().unwrap();
+            assert_eq!(ours.config().unwrap(), theirs.config().unwrap(), "{name}");
+            assert_eq!(ours.get_weights().unwrap(), theirs.get_weights().unwrap(), "{name}");
+        }
     }
 }
 
