@@ -60,8 +60,8 @@ pub(crate) fn unary(function: Unary, mut x: Operand) -> Raw {
         Unary::Round => one!(x, f_round, f_round_),
         Unary::Sign => {
             let sign = x.tensor.f_sign()?;
-            // libtorch has 0 for NaN.
-            if is_float(&sign) { x.tensor.f_where_self(&x.tensor.f_isnan()?, &sign) } else { Ok(sign) }
+            // libtorch has 0 for NaN and −0.
+            if is_float(&sign) { x.tensor.f_where_self(&sign.f_eq(0.0)?, &sign) } else { Ok(sign) }
         }
         Unary::Softplus => {
             let zero = Tensor::f_zeros([] as [i64; 0], (x.tensor.kind(), x.tensor.device()))?;
@@ -82,7 +82,11 @@ pub(crate) fn binary(function: Binary, mut a: Operand, mut b: Operand) -> Raw {
         Binary::Sub => two!(a, b, f_sub, f_sub_),
         Binary::Mul => two!(a, b, f_mul, f_mul_),
         Binary::Div if is_float(&a.tensor) => two!(a, b, f_div, f_div_),
-        Binary::Mod if is_float(&a.tensor) => a.tensor.f_remainder_tensor(&b.tensor),
+        Binary::Mod if is_float(&a.tensor) => {
+            let rest = a.tensor.f_remainder_tensor(&b.tensor)?;
+            // libtorch's zero has the sign of the dividend.
+            rest.f_copysign(&b.tensor)?.f_where_self(&rest.f_eq(0.0)?, &rest)
+        }
         Binary::Div => divided(&a.tensor, &b.tensor, true),
         Binary::Mod => divided(&a.tensor, &b.tensor, false),
         Binary::Pow => a.tensor.f_pow(&b.tensor),

@@ -3,7 +3,7 @@
 use crate::{Case, Computation};
 use keras_core::backend::reference::{Reference, Tolerance, tolerance};
 use keras_core::backend::{Arg, Backend, Scalar};
-use keras_core::graph::{ByRef, Kernel, Op, Reduce};
+use keras_core::graph::{Binary, ByRef, Instr, Kernel, Op, Reduce, Unary};
 use keras_core::{Array, DType, Result};
 use std::sync::Arc;
 
@@ -20,8 +20,8 @@ pub(crate) enum Bound {
     Bits,
     /// The same value where this is true; elsewhere any.
     Defined(Vec<bool>),
-    /// The absolute distance allowed at each element.
-    Distances(Vec<f64>),
+    /// The absolute distance allowed at each element, and whether a zero has the sign of the reference's.
+    Distances(Vec<f64>, bool),
     /// The same wherever the reference is finite; where the operands are not all finite, algorithms that mix
     /// neighbours may spread them.
     Spreading,
@@ -170,7 +170,30 @@ fn bound(case: &Case, inputs: &[Array], at: usize, output: &Array) -> Result<Bou
             vec![largest; output.len()]
         }
     };
-    Ok(Bound::Distances(distances))
+    Ok(Bound::Distances(distances, is_signed(op)))
+}
+
+/// Whether the sign of a zero is certain: neither that of equal operands of a maximum, nor of a sum of several terms.
+fn is_signed(op: &Op) -> bool {
+    match op {
+        Op::Unary(op) => *op != Unary::Relu,
+        Op::Binary(op) => !matches!(op, Binary::Max | Binary::Min),
+        Op::Kernel(kernel) => {
+            let certain = |instr: &Instr| match instr {
+                Instr::Unary(op, _) => *op != Unary::Relu,
+                Instr::Binary(op, ..) => !matches!(op, Binary::Max | Binary::Min),
+                _ => true,
+            };
+            kernel.code.iter().all(|(instr, _)| certain(instr))
+                && kernel.outputs.iter().all(|output| output.reduce.is_none())
+        }
+        _ => false,
+    }
+}
+
+/// Whether they are zeros of different signs.
+pub(crate) fn differ_in_sign(a: f64, b: f64) -> bool {
+    a == 0.0 && b == 0.0 && a.is_sign_negative() != b.is_sign_negative()
 }
 
 /// The position of a flat place.
@@ -237,10 +260,12 @@ pub(crate) fn difference(expected: &Array, received: &Array, bound: &Bound) -> O
             .enumerate()
             .find(|(_, (a, b))| !a.is_finite() && b.is_finite())
             .map(|(i, _)| at(i, " (not finite)".into())),
-        Bound::Distances(distances) => {
+        Bound::Distances(distances, signed) => {
             let excess = |((a, b), &distance): ((f64, f64), &f64)| {
                 let both_finite = a.is_finite() && b.is_finite();
-                if a == b || (a.is_nan() && b.is_nan()) || (both_finite && (a - b).abs() <= distance) {
+                if *signed && differ_in_sign(a, b) {
+                    f64::INFINITY
+                } else if a == b || (a.is_nan() && b.is_nan()) || (both_finite && (a - b).abs() <= distance) {
                     0.0
                 } else if both_finite && distance > 0.0 {
                     (a - b).abs() / distance

@@ -1,8 +1,10 @@
-//! Every operation with its gradients, as programs of an engine: with the operands of its cases, and with empty axes.
+//! Every operation with its gradients, as programs of an engine: with the operands of its cases, of generated shapes, and with
+//! empty axes.
 
 use crate::check::Outcome;
-use crate::{Case, Computation, Expected, Failure, Numbers, Report, cases};
-use keras_core::backend::reference::Reference;
+use crate::compare::{bounds, differ_in_sign, difference};
+use crate::{Case, Computation, Expected, Failure, Numbers, Report, cases, generated};
+use keras_core::backend::reference::{Reference, Tolerance, tolerance};
 use keras_core::backend::{Backend, Engine};
 use keras_core::graph::{Graph, Op, Type, gradients};
 use keras_core::{Array, DType, Result};
@@ -22,24 +24,34 @@ use keras_core::{Array, DType, Result};
 pub fn run_differentiated<B: Backend>(backend: B) -> Result<Report> {
     let (engine, reference) = (Engine::new(backend)?, Engine::new(Reference)?);
     let mut report = Report::new(engine.backend().name());
-    let mut seed = 0;
     for case in cases() {
-        let Computation::Op(op) = &case.computation else { continue };
-        // Fusion makes kernels, after gradients were taken; of a max_pool_grad, the table has positions that no pooling
-        // gives, and max_pool has it as its gradient; a number out of range becomes any other.
-        let apart = matches!(op, Op::Kernel(_) | Op::Epilogue(..) | Op::MaxPoolGrad(..))
-            || case.title.contains("saturates");
-        if apart || case.expected == Expected::Error || !case.views.is_empty() {
-            continue;
-        }
-        for operands in std::iter::once(case.inputs.clone()).chain(emptied(&case.inputs)) {
-            seed += 1;
-            if let Some(program) = Program::of(op, &operands, seed) {
-                report.add(program.compare(&case, &engine, &reference));
+        let operands = emptied(&case.inputs);
+        for case in std::iter::once(case.clone()).chain(operands.into_iter().map(|x| with(&case, x))) {
+            if let Some(outcome) = check(&case, &engine, &reference) {
+                report.add(outcome);
             }
         }
     }
+    generated::run(&mut report, "", |case| check(case, &engine, &reference));
     Ok(report)
+}
+
+/// The case with other operands.
+fn with(case: &Case, inputs: Vec<Array>) -> Case {
+    Case { inputs, ..case.clone() }
+}
+
+/// What comes of a case as a program; none if it is no such case.
+fn check<B: Backend>(case: &Case, engine: &Engine<B>, reference: &Engine<Reference>) -> Option<Outcome> {
+    let Computation::Op(op) = &case.computation else { return None };
+    // Fusion makes kernels, after gradients were taken; of a max_pool_grad, the table has positions that no pooling
+    // gives, and max_pool has it as its gradient; a number out of range becomes any other.
+    let apart = matches!(op, Op::Kernel(_) | Op::Epilogue(..) | Op::MaxPoolGrad(..))
+        || case.title.contains("saturates");
+    if apart || case.expected == Expected::Error || !case.views.is_empty() {
+        return None;
+    }
+    Some(Program::of(op, &case.inputs)?.compare(case, engine, reference))
 }
 
 /// The operands with an axis of no length, one axis after the other; those without the axis as they are.
@@ -62,22 +74,26 @@ fn emptied(operands: &[Array]) -> Vec<Vec<Array>> {
 /// An operation on feeds, and the gradients of its first result.
 struct Program {
     graph: Graph,
+    /// How many of its outputs are the operation's own.
+    results: usize,
     feeds: Vec<Array>,
 }
 
 impl Program {
     /// None if the operation does not take these operands.
-    fn of(op: &Op, operands: &[Array], seed: u64) -> Option<Self> {
+    fn of(op: &Op, operands: &[Array]) -> Option<Self> {
         let mut graph = Graph::new();
         let ty = |x: &Array| Type::new(x.shape(), x.dtype());
         let inputs: Vec<_> = operands.iter().map(|x| graph.input(ty(x))).collect();
         let first = graph.add(op.clone(), &inputs).ok()?;
         let mut outputs = graph.outputs_of(first);
+        let results = outputs.len();
         let mut feeds = operands.to_vec();
         let result = *outputs.first()?;
         let result_type = graph.ty(result).clone();
         if result_type.dtype.is_float() {
-            let direction = Numbers::new(seed).array(result_type.dtype, &result_type.shape);
+            let direction =
+                Numbers::new(result_type.shape.len() as u64 + 1).array(result_type.dtype, &result_type.shape);
             let dy = graph.input(result_type);
             feeds.push(direction);
             let sources: Vec<_> = inputs.iter().copied().filter(|&x| graph.ty(x).dtype.is_float()).collect();
@@ -85,7 +101,7 @@ impl Program {
             outputs.extend(found.into_iter().flatten());
         }
         graph.set_outputs(outputs);
-        Some(Self { graph, feeds })
+        Some(Self { graph, results, feeds })
     }
 
     fn run<B: Backend>(&self, engine: &Engine<B>) -> Result<Vec<Array>> {
@@ -121,18 +137,29 @@ impl Program {
             Ok(received) => received,
             Err(error) => return failed(Vec::new(), "a result".into(), error.to_string()),
         };
+        let own = expected.get(..self.results).unwrap_or_default();
+        let bounds = match bounds(case, &case.inputs, own) {
+            Ok(bounds) => bounds,
+            Err(error) => return failed(Vec::new(), "bounds".into(), error.to_string()),
+        };
+        // Of a sum of products only the algorithm says which zeros it adds.
+        let signed = !matches!(
+            tolerance(case.op_name(), DType::F32),
+            Tolerance::LargestTerms | Tolerance::Absolute(_)
+        );
         for (at, (expected, received)) in expected.iter().zip(&received).enumerate() {
-            let apart = if (expected.shape(), expected.dtype()) == (received.shape(), received.dtype()) {
-                apart(expected, received)
-            } else {
-                return failed(
-                    vec![at],
-                    format!("{:?}", expected.shape()),
-                    format!("{:?}", received.shape()),
-                );
-            };
-            if let Some((i, expected, received)) = apart {
-                return failed(vec![at, i], expected.to_string(), received.to_string());
+            if let Some(bound) = bounds.get(at) {
+                if let Some(found) = difference(expected, received, bound) {
+                    return failed([vec![at], found.index].concat(), found.expected, found.received);
+                }
+                continue;
+            }
+            if (expected.shape(), expected.dtype()) != (received.shape(), received.dtype()) {
+                let shape = |x: &Array| format!("{} {:?}", x.dtype(), x.shape());
+                return failed(vec![at], shape(expected), shape(received));
+            }
+            if let Some((i, expected, received)) = apart(expected, received, signed) {
+                return failed(vec![at, i], format!("{expected:?}"), format!("{received:?}"));
             }
         }
         Outcome::Passed
@@ -140,14 +167,14 @@ impl Program {
 }
 
 /// The first element that is further away than the steps of a gradient may round: of numbers that are not finite, one that
-/// is not the same.
-fn apart(expected: &Array, received: &Array) -> Option<(usize, f64, f64)> {
+/// is not the same; and if `signed` a zero of the other sign.
+fn apart(expected: &Array, received: &Array, signed: bool) -> Option<(usize, f64, f64)> {
     let tolerance = if expected.dtype() == DType::F32 { 1e-4 } else { 1e-9 };
     let (expected, received) = (expected.to_vec::<f64>(), received.to_vec::<f64>());
     let scale = expected.iter().filter(|x| x.is_finite()).fold(1.0_f64, |most, x| most.max(x.abs()));
     let differs = |(a, b): (f64, f64)| {
         if a.is_finite() {
-            b.is_nan() || (a - b).abs() > tolerance * scale
+            signed && differ_in_sign(a, b) || b.is_nan() || (a - b).abs() > tolerance * scale
         } else {
             a.to_bits() != b.to_bits() && !(a.is_nan() && b.is_nan())
         }

@@ -51,7 +51,7 @@ pub fn run_except<B: Backend>(backend: &B, ignored: &[&str]) -> Report {
     for case in &cases() {
         report.add(check(backend, case));
     }
-    generated::run(backend, &mut report, "");
+    generated::run(&mut report, "", |case| Some(check(backend, case)));
     report.ignore(ignored);
     report
 }
@@ -62,6 +62,6 @@ pub fn run_matching<B: Backend>(backend: &B, part: &str) -> Report {
     for case in cases().iter().filter(|case| case.name().contains(part)) {
         report.add(check(backend, case));
     }
-    generated::run(backend, &mut report, part);
+    generated::run(&mut report, part, |case| Some(check(backend, case)));
     report
 }

@@ -46,6 +46,8 @@
 //! | recurrent, `recurrent_grad` | 64·ε·(1 + \|result\|): what a few steps of a few units accumulate |
 //! | kernel | that of its instructions |
 //!
+//! A zero has the sign that IEEE 754 gives it, but for a maximum or minimum of zeros, and for sums of several terms.
+//!
 //! Left open, as the hardware leaves it: what a cast makes of a number beyond the range of an integer type (or of NaN),
 //! and at which NaN of a window a max-pool points.
 

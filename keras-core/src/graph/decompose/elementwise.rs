@@ -84,7 +84,11 @@ pub(super) fn unary(g: &mut Graph, function: Unary, x: Value) -> Result<Option<V
             let to_even = g.add(Op::Logical(Logical::And), &[tie, odd])?;
             let rises = g.add(Op::Logical(Logical::Or), &[more, to_even])?;
             let up = g.binary_scalar(Binary::Add, down, 1.0)?;
-            g.add(Op::Select, &[rises, up, down])?
+            let result = g.add(Op::Select, &[rises, up, down])?;
+            // What is rounded up to zero keeps its sign.
+            let (zero, signed) = (g.full_like(x, 0.0)?, g.binary_scalar(Binary::Mul, x, 0.0)?);
+            let nothing = g.compare(Compare::Eq, result, zero)?;
+            g.add(Op::Select, &[nothing, signed, result])?
         }
         Unary::Tan => {
             let (sin, cos) = (g.unary(Unary::Sin, x)?, g.unary(Unary::Cos, x)?);
@@ -108,8 +112,9 @@ pub(super) fn unary(g: &mut Graph, function: Unary, x: Value) -> Result<Option<V
             let small = g.compare(Compare::Lt, size, one)?;
             let result = g.add(Op::Select, &[small, near, far])?;
             let opposite = g.unary(Unary::Neg, result)?;
-            let negative = g.compare(Compare::Lt, x, zero)?;
-            g.add(Op::Select, &[negative, opposite, result])?
+            let (negative, nothing) = (g.compare(Compare::Lt, x, zero)?, g.compare(Compare::Eq, x, zero)?);
+            let result = g.add(Op::Select, &[negative, opposite, result])?;
+            g.add(Op::Select, &[nothing, x, result])?
         }
         _ => return Ok(None),
     };
