@@ -2,7 +2,10 @@
 # Puts libtorch 2.13.0, as much of it as computes on a CPU, into a folder outside the repository; does nothing when it is
 # there. The wheels come from the Python package index through pip, which checks the SHA-256 of each.
 #
-#   scripts/libtorch.sh [--list]
+#   scripts/libtorch.sh [--list | --compiler]
+#
+# --list       only says what it would fetch
+# --compiler   only looks for the C++ compiler that the backend on it needs
 #
 # KERAS_LIBTORCH_DIR   the folder (default ~/.cache/keras-libtorch)
 set -euo pipefail
@@ -24,6 +27,13 @@ fail() {
     exit 1
 }
 
+# Whoever has libtorch still builds what lies between it and Rust.
+command -v "${CXX:-g++}" >/dev/null ||
+    fail "expected a C++ compiler, received no ${CXX:-g++}; install g++ or set CXX"
+if [[ ${1:-} == --compiler ]]; then
+    exit 0
+fi
+
 stamp=$(cksum <"$requirements")
 mkdir -p "$dir"
 # Two runs at once would unpack into each other's folder.
@@ -35,8 +45,6 @@ if [[ $(cat "$dir/.ready" 2>/dev/null) == "$stamp" ]]; then
 fi
 [[ $(uname -sm) == "Linux x86_64" ]] ||
     fail "expected x86-64 Linux, received $(uname -sm); install libtorch 2.13.0 and set LIBTORCH to its folder"
-command -v "${CXX:-g++}" >/dev/null ||
-    fail "expected a C++ compiler, received no ${CXX:-g++} on PATH; install g++ or set CXX"
 python3 -m pip --version >/dev/null 2>&1 ||
     fail "expected Python 3 with pip, received none on PATH; install python3-pip, or libtorch 2.13.0 and set LIBTORCH to its folder"
 

@@ -21,6 +21,8 @@ mod gradients;
 mod hostile;
 mod k;
 mod keras_layers;
+#[cfg(unix)]
+mod libtorch;
 mod loops;
 mod mnist;
 mod model;

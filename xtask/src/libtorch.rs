@@ -20,7 +20,7 @@ fn folder() -> Result<PathBuf> {
     })
 }
 
-/// The script that fetches it, or lists what that costs.
+/// The script that fetches it, lists what that costs, or only looks for a C++ compiler.
 pub(crate) fn script(arguments: &[&str]) -> Result<Command> {
     let mut command = Command::new("bash");
     command.arg(root().join("scripts").join("libtorch.sh")).args(arguments);
@@ -34,7 +34,11 @@ fn find(stages: &mut Stages) -> Result<(Option<PathBuf>, PathBuf)> {
     // Cargo sets this one where nobody does (.cargo/config.toml).
     let nowhere = root().join("backend-torch").join("no-libtorch");
     let given = std::env::var_os("LIBTORCH").map(PathBuf::from).filter(|given| *given != nowhere);
-    if std::env::var_os("LIBTORCH_USE_PYTORCH").is_some() {
+    let use_pytorch = std::env::var_os("LIBTORCH_USE_PYTORCH").is_some();
+    if use_pytorch || given.is_some() {
+        output(script(&["--compiler"])?)?;
+    }
+    if use_pytorch {
         let mut python = Command::new("python3");
         python.args(["-c", OF_PYTHON]);
         return Ok((None, PathBuf::from(output(python)?.trim())));
