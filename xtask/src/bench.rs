@@ -1,4 +1,5 @@
-//! `cargo xtask bench`: this project beside Keras 2.15 on TensorFlow, PyTorch's C++ interface and candle-nn, on two threads each.
+//! `cargo xtask bench`: this project beside Keras 2.15 on TensorFlow, PyTorch's C++ interface, candle-nn and a loop over the
+//! products of the crate gemm, on two threads each.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -26,6 +27,8 @@ pub(crate) enum Workload {
     Latency,
     /// A process that makes the MLP and predicts one sample, milliseconds
     Startup,
+    /// Training the same MLP, beside a loop over the products of the crate gemm by hand, samples per second
+    GemmMlp,
     /// What the first training step costs more than the second, milliseconds
     Compile,
     /// Loading a ResNet50 of 98 MB, beside h5py's reading of its arrays, milliseconds
@@ -44,14 +47,55 @@ pub(crate) enum Workload {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Peer {
     Keras,
+    Gemm,
     Torch,
     Candle,
 }
 
+/// The least that a workload must come to.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Bound {
+    /// So many times as fast as the peer, the median of the rounds.
+    Ratio(f64),
+    /// No more milliseconds than these, the median of the rounds.
+    Milliseconds(f64),
+}
+
+impl Bound {
+    fn holds(self, ratio: f64, ours: f64) -> bool {
+        match self {
+            Self::Ratio(least) => ratio >= least,
+            Self::Milliseconds(most) => ours <= most,
+        }
+    }
+}
+
+impl std::fmt::Display for Bound {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Ratio(least) => write!(f, "a ratio of at least {least:.3}"),
+            Self::Milliseconds(most) => write!(f, "at most {most} ms"),
+        }
+    }
+}
+
 impl Peer {
+    const ALL: [Self; 4] = [Self::Keras, Self::Gemm, Self::Torch, Self::Candle];
+
+    /// The feature of `benches/` that builds it; none for what is no program of ours.
+    fn feature(self) -> Option<&'static str> {
+        match self {
+            Self::Keras => None,
+            Self::Gemm => Some("gemm"),
+            Self::Torch => Some("torch"),
+            Self::Candle => Some("candle"),
+        }
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::Keras => "keras 2.15",
+            Self::Gemm => "gemm by hand",
             Self::Torch => "pytorch",
             Self::Candle => "candle-nn",
         }
@@ -60,7 +104,7 @@ impl Peer {
     /// Our backend that is measured with it.
     fn backend(self) -> &'static str {
         match self {
-            Self::Keras => "ndarray",
+            Self::Keras | Self::Gemm => "ndarray",
             Self::Torch => "torch",
             Self::Candle => "candle",
         }
@@ -71,7 +115,7 @@ impl Workload {
     /// As both programs know it.
     fn name(self) -> &'static str {
         match self {
-            Self::Mlp | Self::CandleMlp => "mlp",
+            Self::Mlp | Self::GemmMlp | Self::CandleMlp => "mlp",
             Self::Cnn | Self::TorchCnn | Self::CandleCnn => "cnn",
             Self::TorchResnet => "resnet18",
             Self::Lstm => "lstm",
@@ -86,9 +130,28 @@ impl Workload {
 
     fn peer(self) -> Peer {
         match self {
+            Self::GemmMlp => Peer::Gemm,
             Self::TorchCnn | Self::TorchResnet => Peer::Torch,
             Self::CandleMlp | Self::CandleCnn => Peer::Candle,
             _ => Peer::Keras,
+        }
+    }
+
+    /// What it must come to: no framework may cost more than a quarter of the loop by hand, h5py reads without making a model,
+    /// and elsewhere the peer's speed is the floor.
+    fn bound(self) -> Bound {
+        match self {
+            Self::Mlp => Bound::Ratio(1.5),
+            Self::GemmMlp => Bound::Ratio(0.75),
+            Self::Load => Bound::Ratio(1.0 / 1.2),
+            Self::TorchCnn => Bound::Ratio(0.9),
+            Self::TorchResnet => Bound::Ratio(0.95),
+            Self::Latency => Bound::Milliseconds(0.05),
+            Self::Startup => Bound::Milliseconds(20.0),
+            Self::Compile => Bound::Milliseconds(1.0),
+            Self::Cnn | Self::Lstm | Self::Vgg16 | Self::Resnet50 | Self::CandleMlp | Self::CandleCnn => {
+                Bound::Ratio(1.0)
+            }
         }
     }
 
@@ -121,12 +184,12 @@ impl Programs {
         let oracles =
             if peer == Peer::Keras { oracle::make(&mut stages, &["tf-2.15"])? } else { PathBuf::new() };
         let environment = if peer == Peer::Torch { libtorch::make(&mut stages)? } else { Vec::new() };
-        let features = if peer == Peer::Keras { "" } else { peer.backend() };
+        let features = if peer.backend() == "ndarray" { "" } else { peer.backend() };
         let made = Self { features, python: oracles.join("tf-2.15").join("bin").join("python"), environment };
         stages.run("build", made.prepared(cargo(&made.ours("build"))))?;
-        if peer != Peer::Keras {
+        if let Some(feature) = peer.feature() {
             let manifest = root().join("benches").join("Cargo.toml").display().to_string();
-            let arguments = ["build", "--release", "--manifest-path", &manifest, "--features", features];
+            let arguments = ["build", "--release", "--manifest-path", &manifest, "--features", feature];
             let mut build = cargo(&arguments);
             build.env("CARGO_TARGET_DIR", root().join("target"));
             stages.run("build peer", made.prepared(build))?;
@@ -159,6 +222,7 @@ impl Programs {
                 command.arg(root().join("scripts").join("bench_keras.py"));
                 command
             }
+            Peer::Gemm => built("peer-gemm"),
             Peer::Torch => built("peer-torch"),
             Peer::Candle => built("peer-candle"),
         };
@@ -167,24 +231,31 @@ impl Programs {
     }
 }
 
-/// Runs each workload `rounds` times on both sides in turn and prints every round and the median ratio.
+/// Runs each workload `rounds` times on both sides in turn and prints every round and the medians.
+///
+/// # Errors
+/// After all have run, if one does not keep to its bound.
 pub(crate) fn run(workloads: &[Workload], rounds: u32) -> Result<()> {
     let workloads = if workloads.is_empty() { Workload::value_variants() } else { workloads };
-    for peer in [Peer::Keras, Peer::Torch, Peer::Candle] {
+    let mut failed = Vec::new();
+    for peer in Peer::ALL {
         let mut beside = workloads.iter().filter(|workload| workload.peer() == peer).peekable();
         if beside.peek().is_some() {
             let programs = Programs::make(peer)?;
-            beside.try_for_each(|workload| compare(*workload, &programs, rounds))?;
+            for workload in beside {
+                failed.extend(compare(*workload, &programs, rounds)?);
+            }
         }
     }
-    Ok(())
+    if failed.is_empty() { Ok(()) } else { Err(failed.join("\n")) }
 }
 
-fn compare(workload: Workload, programs: &Programs, rounds: u32) -> Result<()> {
+/// What is wrong with the speed, if anything is.
+fn compare(workload: Workload, programs: &Programs, rounds: u32) -> Result<Option<String>> {
     let (name, key, peer) = (workload.name(), workload.key(), workload.peer());
     println!("{name} on {}: {key}", peer.backend());
     println!("{:>8} {:>14} {:>14} {:>8}", "round", peer.name(), "this project", "ratio");
-    let mut ratios = Vec::new();
+    let (mut ratios, mut values) = (Vec::new(), Vec::new());
     for round in 1..=rounds {
         let ours = || measure(programs.our_command(workload), workload);
         let theirs = || measure(programs.peer_command(workload), workload);
@@ -199,9 +270,17 @@ fn compare(workload: Workload, programs: &Programs, rounds: u32) -> Result<()> {
         let ratio = workload.ratio(ours, theirs);
         println!("{round:>8} {theirs:>14.4} {ours:>14.4} {ratio:>8.3}");
         ratios.push(ratio);
+        values.push(ours);
     }
-    println!("{name} on {}: median ratio {:.3} of {rounds} rounds", peer.backend(), median(&mut ratios));
-    Ok(())
+    let (ratio, ours, bound) = (median(&mut ratios), median(&mut values), workload.bound());
+    println!("{name} on {}: median ratio {ratio:.3} of {rounds} rounds; expected: {bound}", peer.backend());
+    let wrong = || {
+        let (backend, peer) = (peer.backend(), peer.name());
+        format!(
+            "{name} on {backend} beside {peer}: expected {bound}, received a ratio of {ratio:.3}, {ours:.4} {key}"
+        )
+    };
+    Ok((!bound.holds(ratio, ours)).then(wrong))
 }
 
 fn measure(command: Command, workload: Workload) -> Result<f64> {
@@ -232,7 +311,7 @@ fn median(values: &mut [f64]) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Workload, median, number};
+    use super::{Bound, Workload, median, number};
 
     #[test]
     fn the_number_of_a_json_line() {
@@ -249,6 +328,16 @@ mod tests {
     fn the_median_of_odd_and_even_counts() {
         assert_eq!(median(&mut [3.0, 1.0, 2.0]), 2.0);
         assert_eq!(median(&mut [4.0, 1.0, 2.0, 3.0]), 2.5);
+    }
+
+    #[test]
+    fn bounds_hold_up_to_their_edge() {
+        assert!(Bound::Ratio(1.5).holds(1.5, 0.0));
+        assert!(!Bound::Ratio(1.5).holds(1.49, 0.0));
+        assert!(!Bound::Ratio(1.5).holds(f64::NAN, 0.0));
+        assert!(Bound::Milliseconds(0.05).holds(0.0, 0.05));
+        assert!(!Bound::Milliseconds(0.05).holds(100.0, 0.051));
+        assert_eq!(Workload::Latency.bound(), Bound::Milliseconds(0.05));
     }
 
     #[test]

@@ -52,7 +52,8 @@ enum Command {
         #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
         seeds: u32,
     },
-    /// Speed beside Keras 2.15 on TensorFlow, PyTorch and candle-nn, interleaved: median ratio of the rounds
+    /// Speed beside Keras 2.15 on TensorFlow, PyTorch, candle-nn and a loop by hand, interleaved: medians of the rounds; fails
+    /// if one does not keep to its bound
     Bench {
         /// What to measure (default: all)
         workloads: Vec<bench::Workload>,
