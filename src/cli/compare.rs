@@ -1,7 +1,6 @@
 //! `keras compare`: one model on several backends, layer by layer.
 
 use super::data::{self, Source};
-use super::fit::targets;
 use super::model::{ModelFiles, Use, output_names};
 use super::options::{Global, from_one};
 use super::training::{Judgement, name_or_json};
@@ -177,7 +176,7 @@ impl Compare {
         let mut step = None;
         if training {
             let names = self.judgement.compile(&model, self.optimizer.as_ref(), &output_names(&model)?)?;
-            let y = targets("--train", &self.train, &names)?;
+            let y = data::targets("--train", &self.train, &model, &names, &x)?;
             model.train_on_batch(x.clone(), y.clone())?;
             let start = Instant::now();
             for _ in 1..self.steps.get() {

@@ -2,12 +2,12 @@
 
 use super::files::Content;
 use super::indices::{self, Limit};
-use super::model::{input_names, numbered};
+use super::model::{input_names, numbered, output_names};
 use super::{Failure, Outcome};
 use keras::models::Model;
 use keras::saving::HDF5Matrix;
 use keras::tensor::shape_text;
-use keras::training::Column;
+use keras::training::{Column, Data};
 use keras::{Array, Error, Result, Spec, npy};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -220,6 +220,45 @@ pub(crate) fn inputs(option: &str, sources: &[Source], model: &Model) -> Outcome
     Ok(arrays)
 }
 
+/// The arrays for the outputs `names` of a model, checked as far as losses do not. `inputs` belong to them.
+pub(crate) fn targets(
+    option: &str,
+    sources: &[Source],
+    model: &Model,
+    names: &[String],
+    inputs: &[Column],
+) -> Outcome<Data> {
+    let samples = inputs.first().map_or(0, Column::samples);
+    let found = read(option, sources, names)?;
+    let outputs: Vec<_> = output_names(model)?.into_iter().zip(model.outputs().unwrap_or_default()).collect();
+    let mut columns = Vec::with_capacity(found.len());
+    for (found, name) in found.into_iter().zip(names) {
+        let found = with_features(found)?;
+        if let Some((_, tensor)) = outputs.iter().find(|(output, _)| output == name) {
+            check_target(&found, name, &tensor.spec()?, samples)?;
+        }
+        columns.push(found.column);
+    }
+    Ok(columns.into())
+}
+
+/// An error if it is the target of one sample without the axis that counts them.
+fn check_target(found: &Found, name: &str, spec: &Spec, samples: usize) -> Result<()> {
+    let own = spec.shape.get(1..).unwrap_or_default();
+    // A class number stands for a last axis, with or without an axis of its own.
+    let labels = own.split_last().map(|(_, rest)| rest).unwrap_or_default();
+    let of_one = fits(own, &found.in_file) || (!labels.is_empty() && fits(labels, &found.in_file));
+    let given = found.column.shape().get(1..).unwrap_or_default();
+    let is_target = fits(own, given)
+        || fits(labels, given)
+        || given.split_last().is_some_and(|(last, rest)| *last == 1 && fits(labels, rest));
+    if of_one && !(is_target && found.column.samples() == samples) {
+        let expected = format!("shape {} for the target of {name}", batch_text(own));
+        return Err(missing_samples(found, expected));
+    }
+    Ok(())
+}
+
 /// 1-D is (n, 1), as in Keras.
 fn with_features(found: Found) -> Result<Found> {
     if found.column.rank() == 0 {
@@ -232,26 +271,35 @@ fn with_features(found: Found) -> Result<Found> {
 /// The array, if its samples have the input's shape.
 fn checked(found: Found, name: &str, spec: &Spec) -> Result<Found> {
     let (own, given) = (spec.shape.get(1..).unwrap_or_default(), found.column.shape());
-    let fits = |given: &[usize]| {
-        own.len() == given.len() && own.iter().zip(given).all(|(own, len)| own.is_none_or(|own| own == *len))
-    };
-    if fits(given.get(1..).unwrap_or_default()) {
+    if fits(own, given.get(1..).unwrap_or_default()) {
         return Ok(found);
     }
-    let batch = shape_text(own).replacen('(', "(samples, ", 1).replace(",)", ")");
-    let error = Error::shape(
-        found.what,
-        format!("shape {batch} for the input {name}"),
-        format!("shape {}", tuple(&found.in_file)),
-    );
-    if fits(&found.in_file) {
-        let batch: Vec<usize> = std::iter::once(1).chain(found.in_file.iter().copied()).collect();
-        return Err(error.advice(format!("the axis of samples is missing: reshape it to {}", tuple(&batch))));
+    let expected = format!("shape {} for the input {name}", batch_text(own));
+    if fits(own, &found.in_file) {
+        return Err(missing_samples(&found, expected));
     }
+    let error = Error::shape(found.what, expected, format!("shape {}", tuple(&found.in_file)));
     Err(match reshaped(own, given) {
         Some(shape) => error.advice(format!("reshape it to {}", tuple(&shape))),
         None => error.advice("give every sample the shape that the model was made for"),
     })
+}
+
+/// Whether lengths are those of a shape.
+fn fits(own: &[Option<usize>], given: &[usize]) -> bool {
+    own.len() == given.len() && own.iter().zip(given).all(|(own, len)| own.is_none_or(|own| own == *len))
+}
+
+/// The shape of a batch of such samples.
+fn batch_text(own: &[Option<usize>]) -> String {
+    shape_text(own).replacen('(', "(samples, ", 1).replace(",)", ")")
+}
+
+/// The error of one sample where a batch belongs.
+fn missing_samples(found: &Found, expected: String) -> Error {
+    let batch: Vec<usize> = std::iter::once(1).chain(found.in_file.iter().copied()).collect();
+    Error::shape(&found.what, expected, format!("shape {}", tuple(&found.in_file)))
+        .advice(format!("the axis of samples is missing: reshape it to {}", tuple(&batch)))
 }
 
 /// The shape that gives every sample the input's own, where the numbers per sample are as many.

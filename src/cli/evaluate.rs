@@ -1,7 +1,7 @@
 //! `keras evaluate`: loss and metrics of a model on data, as one line of JSON.
 
 use super::data::{self, Source};
-use super::fit::{sample_weight, targets};
+use super::fit::sample_weight;
 use super::model::{ModelFiles, Use, output_names};
 use super::options::{Global, from_one};
 use super::training::Judgement;
@@ -37,7 +37,7 @@ impl Evaluate {
         let model = self.model.load_trained(Use::Training)?;
         let names = self.judgement.compile(&model, None, &output_names(&model)?)?;
         let x = data::inputs("--x", &self.x, &model)?;
-        let y = targets("--y", &self.y, &names)?;
+        let y = data::targets("--y", &self.y, &model, &names, &x)?;
         let mut options =
             training::Evaluate::new().batch_size(self.batch_size.get()).verbose(global.verbose());
         if let Some(weights) = sample_weight(&self.sample_weight, &names)? {

@@ -9,7 +9,7 @@ use super::model::{ModelFiles, Use, output_names};
 use super::options::{Global, fraction, from_one, from_zero, seed};
 use super::training::{Judgement, json, name_or_json};
 use clap::Args;
-use keras::training::{self, Callback, ClassWeight, Context, Data, Logs, SampleWeight, Shuffle};
+use keras::training::{self, Callback, ClassWeight, Context, Logs, SampleWeight, Shuffle};
 use keras::{Error, Result, random};
 use serde_json::{Map, Value};
 use std::num::NonZeroUsize;
@@ -90,7 +90,7 @@ impl Fit {
         }
         let names = self.judgement.compile(&model, self.optimizer.as_ref(), &output_names(&model)?)?;
         let x = data::inputs("--x", &self.x, &model)?;
-        let y = targets("--y", &self.y, &names)?;
+        let y = data::targets("--y", &self.y, &model, &names, &x)?;
 
         // Keras shuffles HDF5 data by whole batches: in any other order every batch would read chunks all over the file.
         let stored = self.x.iter().chain(&self.y).any(Source::is_data_set);
@@ -107,7 +107,8 @@ impl Fit {
             .verbose(if global.verbose() == 0 { 0 } else { self.verbose });
         if !self.val_x.is_empty() {
             let x = data::inputs("--val-x", &self.val_x, &model)?;
-            options = options.validation_data(x, targets("--val-y", &self.val_y, &names)?);
+            let y = data::targets("--val-y", &self.val_y, &model, &names, &x)?;
+            options = options.validation_data(x, y);
         }
         if let Some(part) = self.validation_split {
             options = options.validation_split(part);
@@ -146,12 +147,6 @@ impl Callback for SeedNotice<'_> {
         self.global.notice(&format!("seed {0}: --seed {0} repeats this run", self.seed));
         Ok(())
     }
-}
-
-/// The arrays of the outputs that have targets.
-pub(crate) fn targets(option: &str, sources: &[Source], names: &[String]) -> Outcome<Data> {
-    let found = data::read(option, sources, names)?;
-    Ok(found.into_iter().map(|found| found.column).collect::<Vec<_>>().into())
 }
 
 /// The sample weights of every output that has a target; none if there are no files.

@@ -9,7 +9,7 @@ use keras_core::models::{Model, Sequential, model_from_json};
 use keras_core::optimizers::OptimizerSpec;
 use keras_core::training::{
     Batch, Callback, ClassWeight, Column, Compile, Context, Data, Evaluate, Fit, Generator, IntoLosses, Logs,
-    PerOutput, Predict, SampleWeight, Sequence, Shuffle, Source,
+    PerOutput, Predict, SampleWeight, Sequence, Shuffle, Source, TrainOnBatch,
 };
 use keras_core::{Array, DType, Result, losses::LossSpec, metrics::MetricSpec};
 use serde_json::Value;
@@ -260,9 +260,16 @@ fn twenty_steps_have_keras_s_losses_metrics_and_weights() {
             let outputs = case.model.output_names().unwrap();
             let weights =
                 weights.as_ref().map(|weights| SampleWeight::named(outputs.into_iter().zip(rows(weights))));
+            let mut options = TrainOnBatch::new();
+            if let Some(weights) = weights {
+                options = options.sample_weight(weights);
+            }
+            if let Some(weights) = &class_weight {
+                options = options.class_weight(weights.clone());
+            }
             let got = case
                 .model
-                .train_on_weighted_batch(rows(&x), rows(&y), weights.as_ref(), class_weight.as_ref())
+                .train_on_batch_with(rows(&x), rows(&y), options)
                 .unwrap_or_else(|error| panic!("{}: {error}", case.name()));
             for (i, (name, got)) in names.iter().zip(got).enumerate() {
                 case.close(&format!("step {step}"), name, got, want[step * names.len() + i]);

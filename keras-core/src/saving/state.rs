@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::models::{Model, lock};
 use crate::random::{self, RandomState};
 use crate::semantics::Semantics;
-use crate::training::Order;
+use crate::training::{Order, Run};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::fmt::Write;
@@ -34,12 +34,14 @@ struct Random {
     /// The stream that orders batches, now and where the last run of `fit` began.
     order: Stream,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    run: Option<Run>,
+    run: Option<SavedRun>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Run {
+struct SavedRun {
     first_epoch: usize,
+    #[serde(default)]
+    next_epoch: Option<usize>,
     order: Stream,
 }
 
@@ -82,7 +84,11 @@ impl State {
             let now = order
                 .resumed
                 .map_or_else(|| random::with_order(|order| order.clone()), |resumed| resumed.now);
-            let run = order.run.map(|(first_epoch, order)| Run { first_epoch, order: Stream::of(&order) });
+            let run = order.run.map(|run| SavedRun {
+                first_epoch: run.first,
+                next_epoch: run.next,
+                order: Stream::of(&run.start),
+            });
             Some(Random {
                 seed: whole(&seed.value()?),
                 step: whole(&step.value()?),
@@ -122,11 +128,10 @@ impl State {
         let Some(random) = &self.random else { return Ok(()) };
         model.0.random.0.set(&Array::from(random.seed))?;
         model.0.random.1.set(&Array::from(random.step))?;
-        let run = random
-            .run
-            .as_ref()
-            .map(|run| Ok::<_, Error>((run.first_epoch, run.order.state()?)))
-            .transpose()?;
+        let run = random.run.as_ref().map(|run| {
+            Ok::<_, Error>(Run { first: run.first_epoch, next: run.next_epoch, start: run.order.state()? })
+        });
+        let run = run.transpose()?;
         *lock(&model.0.order) = Order::resumed(random.order.state()?, run);
         Ok(())
     }

@@ -89,6 +89,86 @@ impl Samples {
     }
 }
 
+/// Options of [`Model::train_on_batch_with`].
+///
+/// ```
+/// use keras_core::Array;
+/// use keras_core::layers::{Dense, Input};
+/// use keras_core::models::Model;
+/// use keras_core::training::{Compile, TrainOnBatch};
+/// let x = Input::new([2]).tensor()?;
+/// let model = Model::new(&x, Dense::new(1).call(&x)?)?;
+/// # let engine: std::sync::Arc<dyn keras_core::backend::Runtime> =
+/// #     std::sync::Arc::new(keras_core::backend::Engine::new(keras_core::backend::reference::Reference)?);
+/// # model.on(&engine);
+/// model.compile(Compile::new("sgd", "mse").metrics(["mae"]))?;
+/// let (x, y) = (Array::full(&[4, 2], 1.0_f32)?, Array::full(&[4, 1], 1.0_f32)?);
+/// // The metrics after the second batch are those of both.
+/// model.train_on_batch_with(&x, &y, TrainOnBatch::new().reset_metrics(false))?;
+/// let values = model.train_on_batch_with(&x, &y, TrainOnBatch::new().class_weight([(1, 2.0)]))?;
+/// assert_eq!(values.len(), 2);
+/// # Ok::<(), keras_core::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct TrainOnBatch {
+    sample_weight: Option<SampleWeight>,
+    class_weight: Option<ClassWeight>,
+    reset_metrics: bool,
+}
+
+impl Default for TrainOnBatch {
+    fn default() -> Self {
+        Self { sample_weight: None, class_weight: None, reset_metrics: true }
+    }
+}
+
+impl TrainOnBatch {
+    /// Every sample counts the same; metrics start anew after the batch.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How much each sample counts.
+    pub fn sample_weight(mut self, weights: impl Into<SampleWeight>) -> Self {
+        self.sample_weight = Some(weights.into());
+        self
+    }
+
+    /// How much the samples of each class count.
+    pub fn class_weight(mut self, weights: impl Into<ClassWeight>) -> Self {
+        self.class_weight = Some(weights.into());
+        self
+    }
+
+    /// Whether metrics start anew after this batch, as they do by default. As in Keras they do not before it: after a `fit`
+    /// the first batch continues the metrics of its last epoch, unless [`Model::reset_metrics`] is called.
+    pub fn reset_metrics(mut self, reset: bool) -> Self {
+        self.reset_metrics = reset;
+        self
+    }
+}
+
+/// Options of [`Model::test_on_batch_with`].
+#[derive(Debug, Clone, Default)]
+pub struct TestOnBatch(TrainOnBatch);
+
+impl TestOnBatch {
+    /// Every sample counts the same; metrics start anew after the batch.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How much each sample counts.
+    pub fn sample_weight(self, weights: impl Into<SampleWeight>) -> Self {
+        Self(self.0.sample_weight(weights))
+    }
+
+    /// Whether metrics start anew after this batch: [`TrainOnBatch::reset_metrics`].
+    pub fn reset_metrics(self, reset: bool) -> Self {
+        Self(self.0.reset_metrics(reset))
+    }
+}
+
 impl Model {
     /// Checks data against the model and what it was compiled for.
     pub(crate) fn samples(
@@ -159,54 +239,49 @@ impl Model {
         program.run(&feeds)?.iter().map(Array::item).collect()
     }
 
-    /// One update of the weights on one batch; the values of [`Model::metrics_names`]. Metrics are those of this
-    /// batch alone.
+    /// One update of the weights on one batch; the values of [`Model::metrics_names`].
     pub fn train_on_batch(&self, x: impl Into<Data>, y: impl Into<Data>) -> Result<Vec<f64>> {
-        self.train_on_weighted_batch(x, y, None, None)
+        self.train_on_batch_with(x, y, TrainOnBatch::new())
     }
 
-    /// [`Model::train_on_batch`] with sample and class weights.
-    pub fn train_on_weighted_batch(
+    /// [`Model::train_on_batch`] with options.
+    pub fn train_on_batch_with(
         &self,
         x: impl Into<Data>,
         y: impl Into<Data>,
-        sample_weight: Option<&SampleWeight>,
-        class_weight: Option<&ClassWeight>,
+        options: TrainOnBatch,
     ) -> Result<Vec<f64>> {
-        self.on_batch(Phase::Train, x.into(), y.into(), sample_weight, class_weight)
+        self.on_batch(Phase::Train, x.into(), y.into(), &options)
     }
 
     /// The loss and metrics of one batch, without an update.
     pub fn test_on_batch(&self, x: impl Into<Data>, y: impl Into<Data>) -> Result<Vec<f64>> {
-        self.on_batch(Phase::Test, x.into(), y.into(), None, None)
+        self.test_on_batch_with(x, y, TestOnBatch::new())
     }
 
-    /// [`Model::test_on_batch`] with sample weights.
-    pub fn test_on_weighted_batch(
+    /// [`Model::test_on_batch`] with options.
+    pub fn test_on_batch_with(
         &self,
         x: impl Into<Data>,
         y: impl Into<Data>,
-        sample_weight: Option<&SampleWeight>,
+        options: TestOnBatch,
     ) -> Result<Vec<f64>> {
-        self.on_batch(Phase::Test, x.into(), y.into(), sample_weight, None)
+        self.on_batch(Phase::Test, x.into(), y.into(), &options.0)
     }
 
-    fn on_batch(
-        &self,
-        phase: Phase,
-        x: Data,
-        y: Data,
-        sample_weight: Option<&SampleWeight>,
-        class_weight: Option<&ClassWeight>,
-    ) -> Result<Vec<f64>> {
+    fn on_batch(&self, phase: Phase, x: Data, y: Data, options: &TrainOnBatch) -> Result<Vec<f64>> {
         self.build_from(&x)?;
         self.compile_deferred()?;
         let compiled =
             self.compiled(if phase == Phase::Train { "train_on_batch" } else { "test_on_batch" })?;
-        let batch = self.samples(&compiled, x, y, sample_weight, class_weight)?;
+        let (samples, classes) = (options.sample_weight.as_ref(), options.class_weight.as_ref());
+        let batch = self.samples(&compiled, x, y, samples, classes)?;
         self.check_fixed_batch(batch.count, batch.count, false)?;
-        compiled.reset_metrics()?;
-        self.run_step(&compiled, phase, &batch.whole()?)
+        let values = self.run_step(&compiled, phase, &batch.whole()?)?;
+        if options.reset_metrics {
+            compiled.reset_metrics()?;
+        }
+        Ok(values)
     }
 }
 

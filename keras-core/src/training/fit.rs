@@ -400,6 +400,7 @@ impl Training<'_> {
             lock(&self.model.0.order).begin(self.epochs.start, || self.train.shuffle());
         }
         for epoch in self.epochs.clone() {
+            lock(&self.model.0.order).begin_epoch(epoch);
             self.train.begin()?;
             (params.samples, params.steps) = samples_and_steps(&*self.train);
             let cx = Context { model: self.model, params: &params };

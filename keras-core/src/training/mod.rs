@@ -18,6 +18,7 @@ mod step;
 mod weights;
 
 pub use crate::output::Output;
+pub use batch::{TestOnBatch, TrainOnBatch};
 pub use callback::{Callback, CallbackList, Context, IntoCallbacks, Params, TrainedModel};
 pub use compile::{Compile, Compiled, IntoLosses, PerOutput};
 pub use data::Data;
@@ -25,7 +26,7 @@ pub use evaluate::Evaluate;
 pub use fit::{Fit, Shuffle};
 pub use generator::{Batch, Generator, Sequence};
 pub use logs::{Logs, python_repr};
-pub(crate) use order::Order;
+pub(crate) use order::{Order, Run};
 pub use predict::Predict;
 pub(crate) use predict::PredictCache;
 pub use progbar::Progbar;

@@ -264,6 +264,50 @@ fn a_missing_axis_of_samples_is_an_error_that_shows_the_reshape() {
 }
 
 #[test]
+fn targets_without_the_axis_of_samples_are_errors_that_show_the_reshape() {
+    let place = Place::new();
+    place.put_line();
+    let image = json!({"class_name": "Reshape", "config": {"name": "image", "batch_input_shape": [null, 4], "target_shape": [2, 2]}});
+    place.put("image.json", sequential(&[image]));
+    place.put("x.npy", floats(&[1, 3], &[0.0; 3]));
+    place.put("x4.npy", floats(&[1, 4], &[0.0; 4]));
+    place.put("x4_2.npy", floats(&[2, 4], &[0.0; 8]));
+    place.put("good.npy", floats(&[1, 2], &[0.0; 2]));
+    place.put("y.npy", floats(&[2], &[0.0; 2]));
+    place.put("number.npy", floats(&[], &[0.0]));
+    place.put("y22.npy", floats(&[2, 2], &[0.0; 4]));
+    let line = ["model.json", "--weights", "weights.npz", "--loss", "mse", "--x", "x.npy"];
+    let shown = ["(samples, 2)", "(2,)", "reshape it to (1, 2)", "y.npy"];
+    let fails = |arguments: &[&str], shown: &[&str]| drop(place.fails(1, arguments, shown));
+    fails(&[&["evaluate"], &line[..], &["--y", "y.npy"]].concat(), &shown);
+    fails(&[&["fit"], &line[..], &["--y", "y.npy"]].concat(), &shown);
+    let validation = ["--y", "good.npy", "--val-x", "x.npy", "--val-y", "y.npy"];
+    fails(&[&["fit"], &line[..], &validation].concat(), &shown);
+    fails(&[&["evaluate"], &line[..], &["--y", "number.npy"]].concat(), &["number.npy", "a single number"]);
+    if cfg!(feature = "candle") {
+        let compare =
+            ["compare", "model.json", "--weights", "weights.npz", "--input", "x.npy", "--loss", "mse"];
+        fails(&[&compare[..], &["--train", "y.npy", "--backends", "ndarray,candle"]].concat(), &shown);
+    }
+    place.result(&[&["evaluate"], &line[..], &["--y", "good.npy"]].concat());
+
+    let image = ["evaluate", "image.json", "--loss", "mae", "--y", "y22.npy"];
+    for x in ["x4.npy", "x4_2.npy"] {
+        let shown = ["y22.npy", "(samples, 2, 2)", "(2, 2)", "reshape it to (1, 2, 2)"];
+        if x == "x4.npy" {
+            fails(&[&image[..], &["--x", x]].concat(), &shown);
+        } else {
+            // Two samples of two class numbers each: what the loss makes of them is for it to say.
+            fails(&[&image[..], &["--x", x]].concat(), &["target", "[2, 2]"]);
+        }
+    }
+    let labels = ["evaluate", "image.json", "--loss", "sparse_categorical_crossentropy", "--x", "x4.npy"];
+    fails(&[&labels[..], &["--y", "y.npy"]].concat(), &["y.npy", "reshape it to (1, 2)"]);
+    place.put("labels.npy", floats(&[1, 2], &[0.0, 1.0]));
+    place.result(&[&labels[..], &["--y", "labels.npy"]].concat());
+}
+
+#[test]
 fn numbers_of_samples_must_agree() {
     let place = two();
     place.put("b.npy", floats(&[3, 2], &[0.0; 6]));
