@@ -1,10 +1,10 @@
 """Training by Keras 2.3.1: steps, fit, evaluate, predict. Writes tests/fixtures/training_2_3_1.{json,npz}.
 
 Optimizers here are those whose step in 2.3.1 does not read `iterations` (SGD, RMSprop, Adagrad, without decay): it reads it
-before or after the increment at random. optimizers_2_2_4.py has the others.
+before or after the increment at random. optimizers_2_2_4.py has the others. Adam is here where learning rates change, and made to read it before.
 
 "models" in the .json: name -> {"json": the text of to_json, "weights": how many}; initial weights are "MODEL/weight_I".
-"cases", of four kinds; all have name, kind, model, floatx ("float32" or "float64"; in float64 the model's layers have dtype
+"cases", of six kinds; all have name, kind, model, floatx ("float32" or "float64"; in float64 the model's layers have dtype
 float64, all else is equal), compile {optimizer {class_name, config}, loss, metrics, weighted_metrics, loss_weights, sample_weight_mode}, x and y (keys
 of arrays, one per input and output), frozen (layers with trainable=False), metrics_names, and "CASE/weight_I", the weights afterwards (get_weights order).
   steps     train_on_batch 20 times; step k takes rows [batch*k, batch*(k+1)) modulo n (n is a multiple of batch).
@@ -13,18 +13,26 @@ of arrays, one per input and output), frozen (layers with trainable=False), metr
             [[x keys], [y keys]] or [[x], [y], [sample weight keys]], sample_weight keys likewise, stop [epoch, batch]: a callback stops
             the training at that batch's end (without validation, which forgets a stop in 2.3.1). then: second fit's arguments or null, run at once after the first, or after a compile with
             the optimizer recompile, if that is not null, and the same loss and metrics. history: [[name, [value per epoch]]] in History's order, history_then likewise
+            lr_between: a learning rate that is set between the two. schedule in arguments: the rates of the epochs, by a LearningRateScheduler
+            which is given the number of the epoch; or a number by which one that is also given the rate multiplies that after the first epoch
   evaluate  batch_size or steps, sample_weight; "CASE/values" float64 (len(metrics_names)), "CASE/prediction_I" from predict
+  classes   of a Sequential that was not trained (no "CASE/weight_I"): "CASE/proba" and "CASE/classes", predict_proba and predict_classes with that batch_size
+  batches   calls: one after the other, train_on_batch or test_on_batch ("call") on the rows [start, stop) with reset_metrics ("reset"), sample_weight keys and class_weight,
+            which is [[class, weight]] or {output: [[class, weight]]}. "CASE/values" float64 (len(calls), len(metrics_names)). A call "fit" is one epoch in batches of 8,
+            not shuffled, and "evaluate" as much without learning; "reset_metrics" is that of the model, and has zeros as its values
   generator fit_generator, not shuffled: source "sequence" or "generator" of batches [[start, stop], ...] of the samples of x, y and sample_weight, counted
             modulo their number; after every pass a sequence moves all batches on by shift. arguments: epochs, steps_per_epoch, class_weight, validation_steps.
             validation: null, {"source": "arrays", x, y}, or a source of batches. history, with val_loss as the mean over all validation samples: 2.3.1 has the
             last batch's there. "CASE/values" evaluate_generator's metrics without the loss, of all batches; "CASE/prediction_I" predict_generator
+sample_weight is a list with null for outputs that have none, too, or {output: key}. class_weight_list in fit's arguments is {output: [[class, weight]] or null}, which
+Keras was given as a list. A metric that Keras was given as an object is {class_name, config}.
 Data arrays are float32 or int32 under "data/"; float64 cases take the same numbers as float64.
 """
 import json
 
 import numpy as np
 
-from fixture import Fixture, K, expect, fresh, initial_weights, keras, stream
+from fixture import Fixture, K, expect, fresh, initial_weights, keras, stream, tf
 from keras import constraints, layers as L, regularizers as R
 from keras.models import Model, Sequential
 
@@ -75,6 +83,16 @@ def make_data():
     put("series_flat", rs.uniform(-1, 1, (40, 1)).astype("float32"))
     put("series_plain", times[:, 0])
 
+    rs = stream("more data")
+    zeros = x[:70].copy()
+    zeros[::7] = 0
+    put("x_zeros", zeros)
+    # A batch of which no sample counts.
+    weight = rs.uniform(0, 2, n).astype("float32")
+    weight[:16] = 0
+    weight[20::3] = 0
+    put("weight_other", weight)
+
 
 def mlp(last, units=4, **options):
     return lambda: Sequential([L.Dense(8, activation="relu", input_shape=(6,), **options), L.Dense(units, activation=last)])
@@ -123,6 +141,8 @@ MODELS = {
     "series_softmax": lambda: Sequential([L.Masking(input_shape=(5, 3)), L.Dense(2, activation="softmax")]),
     "series_input": lambda: Model(*(lambda a: (a, [L.Dense(2, name="each")(a), L.Dense(1, name="all")(L.Flatten()(a))]))(L.Input((5, 3), name="in"))),
     "embedding": embedding, "two_inputs": two_inputs,
+    # Exactly one half where the input is zero.
+    "half": lambda: Sequential([L.Dense(1, activation="sigmoid", use_bias=False, input_shape=(6,))]),
 }
 
 
@@ -145,16 +165,33 @@ def sgd(lr=0.1, **options):
     return keras.optimizers.SGD(learning_rate=lr, **options)
 
 
+class Adam(keras.optimizers.Adam):
+    """Counts a step after its updates."""
+
+    def get_updates(self, loss, params):
+        add = K.update_add
+        K.update_add = lambda x, increment: tf.no_op()
+        try:
+            updates = super().get_updates(loss, params)
+        finally:
+            K.update_add = add
+        with tf.control_dependencies(updates):
+            return updates + [K.update_add(self.iterations, 1)]
+
+
 def compiled(model, floatx, loss, metrics=(), optimizer=sgd, frozen=(), loss_weights=None, weighted_metrics=None, mode=None):
     made = build(model, floatx)
     for name in frozen:
         made.get_layer(name).trainable = False
     optimizer = optimizer()
-    metrics = metrics if isinstance(metrics, dict) else list(metrics)
+    # Objects are made anew for each model, and take other names when it is compiled.
+    metrics = metrics if isinstance(metrics, dict) else [metric() if callable(metric) else metric for metric in metrics]
+    described = metrics if isinstance(metrics, dict) else [
+        keras.metrics.serialize(metric) if isinstance(metric, keras.metrics.Metric) else metric for metric in metrics]
     made.compile(optimizer, loss, metrics=metrics, loss_weights=loss_weights, weighted_metrics=weighted_metrics, sample_weight_mode=mode)
     return made, dict(
         model=model, floatx=floatx, frozen=list(frozen), metrics_names=made.metrics_names,
-        compile=dict(optimizer=keras.optimizers.serialize(optimizer), loss=loss, metrics=metrics, weighted_metrics=weighted_metrics, loss_weights=loss_weights, sample_weight_mode=mode))
+        compile=dict(optimizer=keras.optimizers.serialize(optimizer), loss=loss, metrics=described, weighted_metrics=weighted_metrics, loss_weights=loss_weights, sample_weight_mode=mode))
 
 
 def get(keys, floatx):
@@ -164,6 +201,8 @@ def get(keys, floatx):
     if isinstance(keys, str):
         value = fixture.arrays["data/" + keys]
         return value.astype(floatx) if value.dtype.kind == "f" else value
+    if isinstance(keys, dict):
+        return {name: get(key, floatx) for name, key in keys.items()}
     values = [get(key, floatx) for key in keys]
     return values[0] if len(values) == 1 else values
 
@@ -216,7 +255,20 @@ class Stop(keras.callbacks.Callback):
             self.model.stop_training = True
 
 
-def fit(name, model, x, y, loss, arguments, then=None, seed=3, recompile=None, **options):
+def by_class(weights):
+    """As Keras takes them: a dictionary, or one for each output."""
+    if isinstance(weights, dict):
+        return {name: dict(pairs) for name, pairs in weights.items()}
+    return weights and dict(weights)
+
+
+def scheduler(schedule):
+    if isinstance(schedule, list):
+        return keras.callbacks.LearningRateScheduler(lambda epoch: schedule[epoch])
+    return keras.callbacks.LearningRateScheduler(lambda epoch, rate: float(rate * schedule if epoch else rate))
+
+
+def fit(name, model, x, y, loss, arguments, then=None, seed=3, recompile=None, lr_between=None, **options):
     def resolve(arguments, floatx):
         arguments = dict(arguments, verbose=0)
         if "validation_data" in arguments:
@@ -224,7 +276,11 @@ def fit(name, model, x, y, loss, arguments, then=None, seed=3, recompile=None, *
         if "sample_weight" in arguments:
             arguments["sample_weight"] = get(arguments["sample_weight"], floatx)
         if "class_weight" in arguments:
-            arguments["class_weight"] = dict(arguments["class_weight"])
+            arguments["class_weight"] = by_class(arguments["class_weight"])
+        if "class_weight_list" in arguments:
+            arguments["class_weight"] = [by_class(weights) for weights in arguments.pop("class_weight_list").values()]
+        if "schedule" in arguments:
+            arguments["callbacks"] = [scheduler(arguments.pop("schedule"))]
         if "stop" in arguments:
             epoch, batch = arguments.pop("stop")
             arguments["callbacks"] = [Stop(epoch, batch)]
@@ -240,8 +296,12 @@ def fit(name, model, x, y, loss, arguments, then=None, seed=3, recompile=None, *
             optimizer = recompile()
             again = keras.optimizers.serialize(optimizer)
             made.compile(optimizer, loss, metrics=fields["compile"]["metrics"])
+        if lr_between:
+            K.set_value(made.optimizer.lr, lr_between)
         second = then and pairs(made.fit(get(x, floatx), get(y, floatx), **resolve(then, floatx)))
         finish(name, made)
+        if lr_between:
+            fields["lr_between"] = lr_between
         fixture.case(name=name, kind="fit", x=x, y=y, seed=seed, arguments=arguments, then=then, recompile=again, history=first, history_then=second, **fields)
 
     each_floatx(name, model, loss, record)
@@ -259,6 +319,55 @@ def evaluate(name, model, x, y, loss, batch_size=32, sample_weight=None, steps=N
             fixture.array("%s/prediction_%d" % (name, i), value)
         finish(name, made)
         fixture.case(name=name, kind="evaluate", x=x, y=y, batch_size=batch_size, steps=steps, sample_weight=sample_weight, **fields)
+
+    each_floatx(name, model, loss, record)
+
+
+def classes(name, model, x, batch_size):
+    def record(name, floatx):
+        made, fields = compiled(model, floatx, "mse")
+        fixture.array(name + "/proba", made.predict_proba(get(x, floatx), batch_size=batch_size))
+        fixture.array(name + "/classes", made.predict_classes(get(x, floatx), batch_size=batch_size))
+        fixture.case(name=name, kind="classes", x=x, batch_size=batch_size, **fields)
+
+    each_floatx(name, model, "mse", record)
+
+
+def of_rows(arrays, start, stop):
+    if isinstance(arrays, dict):
+        return {name: array[start:stop] for name, array in arrays.items()}
+    if isinstance(arrays, list):
+        return [None if array is None else array[start:stop] for array in arrays]
+    return arrays[start:stop]
+
+
+def batches(name, model, x, y, loss, calls, **options):
+    def record(name, floatx):
+        made, fields = compiled(model, floatx, loss, **options)
+        values = []
+        for call in calls:
+            if call["call"] == "reset_metrics":
+                made.reset_metrics()
+                values.append(np.zeros(len(made.metrics_names)))
+                continue
+            rows = lambda keys: of_rows(get(keys, floatx), *call["rows"])
+            if call["call"] == "fit":
+                history = made.fit(rows(x), rows(y), batch_size=8, shuffle=False, verbose=0).history
+                values.append([history[metric][0] for metric in made.metrics_names])
+                continue
+            if call["call"] == "evaluate":
+                values.append(np.atleast_1d(made.evaluate(rows(x), rows(y), batch_size=8, verbose=0)))
+                continue
+            given = dict(reset_metrics=call["reset"])
+            if call.get("sample_weight"):
+                given["sample_weight"] = rows(call["sample_weight"])
+            if call.get("class_weight"):
+                given["class_weight"] = by_class(call["class_weight"])
+            run = made.train_on_batch if call["call"] == "train" else made.test_on_batch
+            values.append(np.atleast_1d(run(rows(x), rows(y), **given)))
+        fixture.array(name + "/values", np.array(values, "float64"), nan=True)
+        finish(name, made)
+        fixture.case(name=name, kind="batches", x=x, y=y, calls=calls, **fields)
 
     each_floatx(name, model, loss, record)
 
@@ -441,6 +550,83 @@ generator("generator_validation", "mlp_softmax", *short, dict(epochs=3, steps_pe
           validation=dict(source="generator", x=["x2"], y=["onehot"], batches=[[0, 50], [50, 80]]))
 generator("generator_two_inputs", "two_inputs", ["x", "x2"], ["onehot", "binary"], two, dict(epochs=2, steps_per_epoch=5), five, source="generator",
           metrics={"class": "accuracy", "sign": ["accuracy", "mse"]}, loss_weights=[1.0, 0.3])
+
+classes("classes_softmax", "mlp_softmax", ["x_short"], 32)
+classes("classes_probabilities", "mlp_probabilities", ["x_short"], 16)
+classes("classes_sigmoid", "mlp_sigmoid", ["x_one"], 32)
+classes("classes_sigmoid_1", "mlp_sigmoid_1", ["x_short"], 32)
+classes("classes_series", "series_softmax", ["series"], 7)
+
+
+def calls(*given):
+    """Each "train" or "test", then "keep" or "reset", then more fields; batches of 16 and one of 7 in turn."""
+    ends = [[0, 16], [16, 32], [32, 39], [39, 55], [55, 70]]
+    return [dict(call=call, reset=after == "reset", rows=ends[i % len(ends)], **fields) for i, (call, after, fields) in enumerate(given)]
+
+
+plain, weighted = {}, dict(sample_weight=["weight_short"])
+by_number = dict(class_weight=[[0, 1.0], [1, 0.5], [2, 2.0], [3, 0.0]])
+accuracies = dict(metrics=["accuracy"], weighted_metrics=["accuracy", "mse"])
+batches("batches_reset", "mlp_softmax", *short, calls(("train", "reset", plain), ("test", "reset", weighted), ("train", "reset", weighted), ("test", "reset", plain)), **accuracies)
+batches("batches_keep", "mlp_softmax", *short, calls(("train", "keep", plain), ("train", "keep", plain), ("test", "keep", plain), ("train", "reset", plain), ("test", "keep", plain),
+                                                     ("test", "reset", plain), ("train", "keep", plain)), **accuracies)
+batches("batches_keep_weighted", "mlp_softmax", *short, calls(("train", "keep", weighted), ("test", "keep", dict(weighted)), ("train", "keep", dict(weighted, **by_number)),
+                                                              ("train", "reset", by_number), ("test", "keep", weighted)), **accuracies)
+both = dict(sample_weight=["weight", "weight"])
+of_outputs = {"class": [[0, 1.0], [1, 0.5], [2, 2.0], [3, 0.0]], "sign": [[0, 0.3], [1, 1.5]]}
+pair = ("two_inputs", ["x", "x2"], ["onehot", "binary"], two)
+judged = dict(metrics={"class": "accuracy", "sign": ["accuracy", "mse"]}, loss_weights=[1.0, 0.3])
+batches("batches_two_inputs", *pair, calls(("train", "reset", both), ("test", "reset", both), ("train", "reset", dict(both, class_weight=of_outputs)), ("test", "keep", both),
+                                           ("test", "keep", plain), ("train", "reset", dict(class_weight=of_outputs))), **judged)
+fit("fit_two_inputs_class_weights", *pair, dict(epochs=5, batch_size=16, class_weight=of_outputs), **judged)
+fit("fit_two_inputs_one_class_weight", *pair, dict(epochs=5, batch_size=16, class_weight={"sign": of_outputs["sign"]}), **judged)
+fit("fit_two_inputs_both_weights", *pair, dict(epochs=5, batch_size=16, class_weight=of_outputs, sample_weight=["weight", "weight"], validation_split=0.25),
+    weighted_metrics=["mae"], **judged)
+evaluate("evaluate_two_inputs_weights", *pair, sample_weight=["weight", "weight"], batch_size=32, weighted_metrics=["mae"], **judged)
+rates = [0.2, 0.1, 0.05, 0.2, 0.01]
+fit("fit_schedule", "mlp_softmax", *short, dict(epochs=5, batch_size=16, schedule=rates, validation_split=0.25), metrics=["accuracy"], optimizer=momentum)
+fit("fit_schedule_rate", "mlp_softmax", *short, dict(epochs=5, batch_size=16, schedule=0.5), then=dict(epochs=2, batch_size=16, schedule=2.0), optimizer=rmsprop)
+fit("fit_schedule_adagrad", "mlp_softmax", *short, dict(epochs=5, batch_size=16, schedule=rates), optimizer=adagrad)
+fit("fit_rate_between", "mlp_softmax", *short, dict(epochs=2, batch_size=16), then=dict(epochs=2, batch_size=16), optimizer=momentum, lr_between=0.01)
+
+classes("classes_half", "half", ["x_zeros"], 16)
+assert (fixture.arrays["classes_half_float32/proba"] == 0.5).sum() == 10
+more = dict(metrics=["accuracy"], weighted_metrics=["accuracy", "mse"])
+of_other = dict(sample_weight=["weight_other"])
+batches("batches_no_weight", "mlp_softmax", ["x"], ["onehot"], "categorical_crossentropy",
+        calls(("test", "reset", of_other), ("test", "keep", of_other), ("train", "keep", of_other), ("test", "keep", plain), ("train", "reset", of_other), ("train", "keep", of_other)), **more)
+objects = [lambda: keras.metrics.CategoricalAccuracy(), lambda: keras.metrics.Precision(), lambda: keras.metrics.AUC(num_thresholds=20), "mae"]
+batches("batches_objects", "mlp_softmax", *short, calls(("train", "keep", plain), ("train", "keep", weighted), ("test", "reset", plain), ("test", "keep", plain), ("train", "reset", plain),
+                                                        ("test", "reset", plain)), metrics=objects)
+batches("batches_regularized", "mlp_l2", *short, calls(("test", "keep", weighted), ("train", "keep", plain), ("test", "reset", plain), ("test", "keep", weighted)), **more)
+batches("batches_batch_normalization", "mlp_batch_normalization", *short, calls(("train", "keep", weighted), ("test", "keep", plain), ("train", "reset", plain), ("test", "reset", weighted)), **more)
+batches("batches_temporal", "series", ["series"], ["series_target"], "mse", calls(
+    ("train", "keep", dict(sample_weight=["series_weight"])), ("test", "keep", dict(sample_weight=["series_weight"])), ("test", "reset", plain)),
+    metrics=["mae"], weighted_metrics=["mae"], mode="temporal")
+# What an epoch leaves behind goes into the batch after it.
+around = [("train", "keep", plain), ("fit", "", plain), ("train", "keep", plain), ("test", "reset", plain), ("test", "keep", plain), ("evaluate", "", plain), ("test", "keep", plain),
+          ("reset_metrics", "", plain), ("test", "keep", plain), ("train", "reset", plain), ("test", "reset", plain)]
+batches("batches_after_fit", "mlp_softmax", *short, calls(*around), **more)
+batches("batches_after_fit_two_inputs", *pair, calls(*around), **judged)
+apart = {"sample_weight": {"class": "weight", "sign": "weight_other"}}
+batches("batches_two_weights", *pair, calls(("test", "reset", apart), ("train", "keep", apart), ("test", "keep", dict(sample_weight=["weight", None])), ("train", "reset", dict(sample_weight={"sign": "weight"})),
+                                            ("test", "reset", dict(sample_weight=[None, "weight_other"]))), weighted_metrics=["mae"], **judged)
+evaluate("evaluate_two_weights", *pair, sample_weight={"class": "weight", "sign": "weight_other"}, batch_size=32, weighted_metrics=["mae"], **judged)
+evaluate("evaluate_one_weight", *pair, sample_weight=[None, "weight_other"], batch_size=7, weighted_metrics=["mae"], **judged)
+evaluate("evaluate_no_weight", "mlp_softmax", ["x"], ["onehot"], "categorical_crossentropy", sample_weight=["weight_other"], batch_size=16, **more)
+evaluate("evaluate_objects", "mlp_softmax", *short, sample_weight=["weight_short"], batch_size=16, metrics=objects, weighted_metrics=["accuracy"])
+fit("fit_two_inputs_class_weight_list", *pair, dict(epochs=5, batch_size=16, class_weight_list=of_outputs), **judged)
+fit("fit_two_inputs_class_weight_list_of_one", *pair, dict(epochs=5, batch_size=16, class_weight_list={"class": of_outputs["class"], "sign": None}), **judged)
+fit("fit_two_inputs_unlike_weights", *pair, dict(epochs=5, batch_size=16, class_weight=of_outputs, sample_weight={"class": "weight_other", "sign": "weight"}, validation_split=0.25),
+    weighted_metrics=["mae"], **judged)
+fit("fit_class_weight_named", "mlp_softmax", *short, dict(epochs=3, batch_size=16, class_weight={"dense_2": by_number["class_weight"]}), metrics=["accuracy"])
+# The samples that are split off keep the weights of their classes.
+fit("fit_sample_and_class_weight", "mlp_softmax", *short, dict(epochs=3, batch_size=16, sample_weight=["weight_short"], validation_split=0.25, **by_number), **more)
+adam = lambda: Adam(learning_rate=0.02)
+fit("fit_schedule_adam", "mlp_softmax", *short, dict(epochs=5, batch_size=16, schedule=[0.02, 0.05, 0.01, 0.001, 0.03], validation_split=0.25), metrics=["accuracy"], optimizer=adam)
+fit("fit_schedule_rate_adam", "mlp_softmax", *short, dict(epochs=4, batch_size=16, schedule=0.5), then=dict(epochs=2, batch_size=16, schedule=2.0), optimizer=adam)
+fit("fit_schedule_rate_momentum", "mlp_softmax", *short, dict(epochs=4, batch_size=16, schedule=0.5), then=dict(epochs=2, batch_size=16, schedule=2.0), optimizer=momentum)
+fit("fit_rate_between_adam", "mlp_softmax", *short, dict(epochs=2, batch_size=16), then=dict(epochs=2, batch_size=16), optimizer=adam, lr_between=0.05)
 
 # Every model's description must read back.
 for name, model in fixture.head["models"].items():

@@ -3,13 +3,13 @@
 use crate::everywhere::runtimes;
 use crate::fixtures::Fixture;
 use keras_core::backend::Runtime;
-use keras_core::callbacks::Records;
+use keras_core::callbacks::{LearningRateScheduler, Records};
 use keras_core::layers::Dense;
 use keras_core::models::{Model, Sequential, model_from_json};
 use keras_core::optimizers::OptimizerSpec;
 use keras_core::training::{
     Batch, Callback, ClassWeight, Column, Compile, Context, Data, Evaluate, Fit, Generator, IntoLosses, Logs,
-    PerOutput, Predict, SampleWeight, Sequence, Shuffle, Source, TrainOnBatch,
+    PerOutput, Predict, SampleWeight, Sequence, Shuffle, Source, TestOnBatch, TrainOnBatch,
 };
 use keras_core::{Array, DType, Result, losses::LossSpec, metrics::MetricSpec};
 use serde_json::Value;
@@ -100,20 +100,26 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// Weights of the outputs, in order.
+    /// Weights of the outputs, by name or in order; null for one that has none.
     fn sample_weight(&self, keys: &Value) -> Option<SampleWeight> {
-        let keys: Vec<Value> = match keys {
-            Value::Null => return None,
-            Value::Array(keys) => keys.clone(),
-            key => vec![key.clone()],
-        };
-        let names = self.model.output_names().unwrap();
-        Some(SampleWeight::named(names.into_iter().zip(keys.iter().map(|key| self.array(key)))))
+        self.sample_weight_of(keys, |weights| weights)
     }
 
-    /// Relative bounds for losses and for values kept in the default float type.
+    fn sample_weight_of(&self, keys: &Value, rows: impl Fn(Array) -> Array) -> Option<SampleWeight> {
+        let names = self.model.output_names().unwrap();
+        let keys: Vec<(String, &Value)> = match keys {
+            Value::Null => return None,
+            Value::Object(keys) => keys.iter().map(|(name, key)| (name.clone(), key)).collect(),
+            Value::Array(keys) => names.into_iter().zip(keys).collect(),
+            key => names.into_iter().zip([key]).collect(),
+        };
+        let given = keys.into_iter().filter(|(_, key)| !key.is_null());
+        Some(SampleWeight::named(given.map(|(name, key)| (name, rows(self.array(key))))))
+    }
+
+    /// Relative bounds for losses and learning rates, and for values kept in the default float type.
     fn tolerance(&self, name: &str) -> f64 {
-        match (self.json["floatx"].as_str(), name.ends_with("loss")) {
+        match (self.json["floatx"].as_str(), name.ends_with("loss") || name == "lr") {
             (Some("float64"), true)
                 if !self.json["metrics_names"]
                     .as_array()
@@ -199,8 +205,17 @@ fn metrics(value: &Value) -> PerOutput<Vec<MetricSpec>> {
 }
 
 fn class_weight(value: &Value) -> Option<ClassWeight> {
-    let pairs = value.as_array()?.iter().map(|pair| (pair[0].as_i64().unwrap(), pair[1].as_f64().unwrap()));
-    Some(pairs.collect::<Vec<_>>().into())
+    let pairs = |value: &Value| -> Option<Vec<(i64, f64)>> {
+        let pairs = value.as_array()?.iter();
+        Some(pairs.map(|pair| (pair[0].as_i64().unwrap(), pair[1].as_f64().unwrap())).collect())
+    };
+    match value {
+        Value::Object(outputs) => {
+            let named = outputs.iter().filter_map(|(name, weights)| Some((name.clone(), pairs(weights)?)));
+            Some(ClassWeight::named(named))
+        }
+        value => pairs(value).map(ClassWeight::from),
+    }
 }
 
 fn each(kind: &str, run: impl Fn(&Case)) {
@@ -211,7 +226,7 @@ fn each(kind: &str, run: impl Fn(&Case)) {
             run(&Case::new(&fixture, json, &runtime));
             count += 1;
         }
-        assert!(count >= 15, "{count} cases of {kind} on {}", runtime.name());
+        assert!(count >= 8, "{count} cases of {kind} on {}", runtime.name());
     }
 }
 
@@ -279,6 +294,92 @@ fn twenty_steps_have_keras_s_losses_metrics_and_weights() {
     });
 }
 
+/// A learning rate for each epoch, or what multiplies it after the first.
+fn schedule(value: &Value) -> impl FnMut(usize, f64) -> f64 + Send + use<> {
+    let value = value.clone();
+    move |epoch, rate| match value.as_f64() {
+        Some(factor) if epoch > 0 => rate * factor,
+        Some(_) => rate,
+        None => value[epoch].as_f64().unwrap(),
+    }
+}
+
+#[test]
+fn single_batches_have_keras_s_values_and_weights() {
+    each("batches", |case| {
+        let names = case.model.metrics_names().unwrap();
+        let want = case.fixture.array(&format!("{}/values", case.name())).to_vec::<f64>();
+        for (i, call) in case.json["calls"].as_array().unwrap().iter().enumerate() {
+            let what = call["call"].as_str().unwrap();
+            if what == "reset_metrics" {
+                case.model.reset_metrics().unwrap();
+                continue;
+            }
+            let [start, stop] = [0, 1].map(|end| call["rows"][end].as_u64().unwrap() as usize);
+            let rows = |keys: &Value| -> Vec<Array> {
+                let keys = keys.as_array().unwrap().iter();
+                keys.map(|key| case.array(key).rows(start, stop).unwrap()).collect()
+            };
+            let (x, y) = (rows(&case.json["x"]), rows(&case.json["y"]));
+            let weights =
+                case.sample_weight_of(&call["sample_weight"], |weights| weights.rows(start, stop).unwrap());
+            let reset = call["reset"].as_bool().unwrap();
+            let got = match what {
+                "train" => {
+                    let mut options = TrainOnBatch::new().reset_metrics(reset);
+                    if let Some(weights) = weights {
+                        options = options.sample_weight(weights);
+                    }
+                    if let Some(weights) = class_weight(&call["class_weight"]) {
+                        options = options.class_weight(weights);
+                    }
+                    case.model.train_on_batch_with(x, y, options)
+                }
+                "test" => {
+                    assert!(call["class_weight"].is_null());
+                    let mut options = TestOnBatch::new().reset_metrics(reset);
+                    if let Some(weights) = weights {
+                        options = options.sample_weight(weights);
+                    }
+                    case.model.test_on_batch_with(x, y, options)
+                }
+                "fit" => {
+                    let history = case.model.fit(x, y, Fit::new().batch_size(8).shuffle(false).verbose(0));
+                    history.map(|history| names.iter().map(|name| history[name.as_str()][0]).collect())
+                }
+                "evaluate" => case.model.evaluate_with(x, y, Evaluate::new().batch_size(8).verbose(0)),
+                other => panic!("a call that the test does not know: {other}"),
+            };
+            let got = got.unwrap_or_else(|error| panic!("{}: {error}", case.name()));
+            assert_eq!(got.len(), names.len());
+            for (at, (name, got)) in names.iter().zip(got).enumerate() {
+                case.close(&format!("call {i}"), name, got, want[i * names.len() + at]);
+            }
+        }
+        case.close_weights();
+    });
+}
+
+#[test]
+fn classes_and_probabilities_are_keras_s() {
+    each("classes", |case| {
+        let model = Sequential::try_from(case.model.clone()).unwrap();
+        let batch = case.json["batch_size"].as_u64().unwrap() as usize;
+        let x = case.array(&case.json["x"][0]);
+        let (proba, classes) = (model.predict_proba(&x).unwrap(), model.predict_classes(&x).unwrap());
+        let [want, numbers] =
+            ["proba", "classes"].map(|what| case.fixture.array(&format!("{}/{what}", case.name())));
+        assert_eq!((proba.shape(), classes.shape()), (want.shape(), numbers.shape()), "{}", case.name());
+        assert_eq!(classes.dtype(), numbers.dtype(), "{}", case.name());
+        assert_eq!(classes.to_vec::<i64>(), numbers.to_vec::<i64>(), "{}", case.name());
+        for (got, want) in proba.to_vec::<f64>().iter().zip(want.to_vec::<f64>()) {
+            case.close("predict_proba", "loss", *got, want);
+        }
+        let batches = model.predict_all(&x, &Predict::new().batch_size(batch)).unwrap();
+        assert_eq!(batches[0].shape(), proba.shape());
+    });
+}
+
 /// An array as a source.
 struct Stored(Array);
 
@@ -337,7 +438,10 @@ fn epochs(stored: fn(Array) -> Column) {
                         Value::Bool(shuffle) => Shuffle::from(*shuffle),
                         _ => Shuffle::Batches,
                     }),
-                    "class_weight" => options.class_weight(class_weight(value).unwrap()),
+                    "class_weight" | "class_weight_list" => {
+                        options.class_weight(class_weight(value).unwrap())
+                    }
+                    "schedule" => options.callbacks(LearningRateScheduler::new(schedule(value))),
                     "sample_weight" => options.sample_weight(case.sample_weight(value).unwrap()),
                     "validation_data" => {
                         let (x, y) = (data(&value[0]), data(&value[1]));
@@ -355,6 +459,9 @@ fn epochs(stored: fn(Array) -> Column) {
         case.close_to_records(&run(&case.json["arguments"]).history, &case.json["history"]);
         if !case.json["recompile"].is_null() {
             case.compile_with(&case.json["recompile"]);
+        }
+        if let Some(rate) = case.json["lr_between"].as_f64() {
+            case.model.optimizer().unwrap().set_learning_rate(rate).unwrap();
         }
         if !case.json["then"].is_null() {
             case.close_to_records(&run(&case.json["then"]).history, &case.json["history_then"]);

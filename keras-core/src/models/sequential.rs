@@ -41,6 +41,34 @@ impl Default for Sequential {
     }
 }
 
+/// What a file or a config held as a stack is one again.
+///
+/// ```
+/// use keras_core::models::{Model, Sequential, model_from_json};
+/// use keras_core::layers::Dense;
+/// let mut model = Sequential::new();
+/// model.add(Dense::new(2).input_shape([3]))?;
+/// let read: Model = model_from_json(&model.to_json()?)?;
+/// let mut stack = Sequential::try_from(read)?;
+/// stack.add(Dense::new(1))?;
+/// assert_eq!(stack.layers().len(), 2);
+/// # Ok::<(), keras_core::Error>(())
+/// ```
+///
+/// # Errors
+/// `State` if the model is a graph of layers.
+impl TryFrom<Model> for Sequential {
+    type Error = Error;
+
+    fn try_from(model: Model) -> Result<Self> {
+        if model.kind() == Kind::Sequential {
+            return Ok(Self(model));
+        }
+        Err(Error::state(format!("model {}", model.name()), "a Sequential", "a graph of layers")
+            .advice("use the Model itself; of its predictions argmax gives the classes"))
+    }
+}
+
 impl Sequential {
     /// An empty stack named `sequential_1`, ….
     pub fn new() -> Self {
