@@ -174,10 +174,19 @@ fn the_options_of_the_program_reach_their_backend() {
             let dtype = keras::npy::read_npy(path("y.npy")).unwrap().dtype();
             report(&format!("{code:?} {} {device} {dtype}", names.join(" ")));
         }
+        print!("\nchild: ");
+        keras::cli::run(["keras", "backends", "--json"]);
         return;
     };
     let success = format!("{:?}", std::process::ExitCode::SUCCESS);
-    assert_eq!(lines, [format!("{success} gamma gpu:1 float32"), format!("{success} beta cpu float64")]);
+    assert_eq!(lines[..2], [format!("{success} gamma gpu:1 float32"), format!("{success} beta cpu float64")]);
+    let listed: serde_json::Value = serde_json::from_str(&lines[2]).unwrap();
+    let gamma =
+        listed["backends"].as_array().unwrap().iter().find(|backend| backend["name"] == "gamma").unwrap();
+    assert_eq!(
+        (&gamma["available"], &gamma["devices"]),
+        (&true.into(), &serde_json::json!(["gpu:0", "gpu:1", "cpu"]))
+    );
 }
 
 /// A setter acts on models made after it; an engine given to a model wins over everything.

@@ -13,6 +13,8 @@ fn the_example_conforms_in_under_a_hundred_lines() {
     let (backend, log) = example::watch(NdArray::new().unwrap());
     let report = conformance::run(&backend);
     assert!(report.is_ok(), "{report}");
+    let report = conformance::run_differentiated(example::watch(NdArray::new().unwrap()).0).unwrap();
+    assert!(report.is_ok(), "{report}");
     let log = log.lock().unwrap();
     for method in ["unary", "conv", "slice_update", "kernel", "composite", "random", "epilogue"] {
         assert!(log[method] > 0, "{method}");

@@ -1,8 +1,9 @@
 //! Optimizers, losses, metrics, penalties, constraints and activations on small numbers, as Keras 2.2.4 and 2.3.1 had them.
 
+use crate::everywhere::runtimes;
 use crate::fixtures::Fixture;
-use keras_core::backend::Engine;
 use keras_core::backend::reference::Reference;
+use keras_core::backend::{Engine, Runtime};
 use keras_core::layers::Dense;
 use keras_core::models::Sequential;
 use keras_core::optimizers::OptimizerSpec;
@@ -10,6 +11,7 @@ use keras_core::semantics::Semantics;
 use keras_core::training::Compile;
 use keras_core::{Array, DType, Tensor, activations, constraints, k, losses, metrics, regularizers};
 use serde_json::Value;
+use std::sync::Arc;
 
 /// Relative to the number, or to a hundredth of the largest where it is small.
 fn assert_close(got: &Array, want: &Array, name: &str) {
@@ -23,16 +25,16 @@ fn assert_close(got: &Array, want: &Array, name: &str) {
 }
 
 /// Five steps on the full batch, and the state of the optimizer after them.
-fn steps(fixture: &Fixture, case: &Value, name: &str) {
+fn steps(fixture: &Fixture, case: &Value, name: &str, runtime: &Arc<dyn Runtime>) {
     let mut model = Sequential::new();
     model.add(Dense::new(2).input_shape([3])).unwrap();
-    model.on(&Engine::new(Reference).unwrap());
+    model.on(runtime);
     model.compile(Compile::new(OptimizerSpec::from(&case["optimizer"]), "mean_squared_error")).unwrap();
     model.set_weights(&[0, 1].map(|i| fixture.array(&format!("initial/weight_{i}")).clone())).unwrap();
     let (x, y) = (fixture.array("data/x"), fixture.array("data/y"));
     for step in 0..5 {
         let loss = model.train_on_batch(x.clone(), y.clone()).unwrap()[0];
-        let place = format!("{name}, step {step}");
+        let place = format!("{name} on {}, step {step}", runtime.name());
         let of_step = |key: &str| fixture.array(&format!("{name}/{key}")).rows(step, step + 1).unwrap();
         assert_close(&Array::from([loss]), &of_step("loss"), &place);
         for (i, weight) in model.get_weights().unwrap().iter().enumerate() {
@@ -72,10 +74,15 @@ fn agrees(fixture: &str, semantics: Semantics, counts: [usize; 2]) {
         fixture.cases().iter().partition(|case| case["kind"] == "optimizer");
     assert_eq!([optimizers.len(), values.len()], counts);
     let name = |case: &Value| case["name"].as_str().unwrap().to_owned();
-    optimizers.iter().for_each(|case| steps(&fixture, case, &name(case)));
-    for case in values {
-        let got = semantics.during(|| k::eval(&value(&fixture, case, &name(case)))).unwrap();
-        assert_close(&got.cast(DType::F32), fixture.array(&format!("{}/value", name(case))), &name(case));
+    let reference: Arc<dyn Runtime> = Arc::new(Engine::new(Reference).unwrap());
+    for runtime in runtimes().into_iter().chain([reference]) {
+        optimizers.iter().for_each(|case| steps(&fixture, case, &name(case), &runtime));
+        for case in &values {
+            let run = || k::function(&[], [&value(&fixture, case, &name(case))])?.on(&runtime).run([]);
+            let got = semantics.during(run).unwrap().remove(0);
+            let place = format!("{} on {}", name(case), runtime.name());
+            assert_close(&got.cast(DType::F32), fixture.array(&format!("{}/value", name(case))), &place);
+        }
     }
 }
 

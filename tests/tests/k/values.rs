@@ -1,7 +1,7 @@
 //! Functions that have values: every case of the fixture on Keras tensors and on traced tensors.
 
+use crate::everywhere::runtimes;
 use crate::fixtures::Fixture;
-use backend_ndarray::NdArray;
 use keras_core::backend::reference::Reference;
 use keras_core::backend::{Engine, Runtime};
 use keras_core::config::DataFormat;
@@ -449,7 +449,7 @@ impl<'a> Case<'a> {
             let spec = y.spec().unwrap();
             assert!(spec.accepts(got.shape()) && spec.dtype == got.dtype(), "{}: {spec}, {got:?}", self.name);
         }
-        self.check(&got, &exist, "Keras tensors");
+        self.check(&got, &exist, &format!("Keras tensors on {}", runtime.name()));
         open
     }
 
@@ -485,15 +485,13 @@ fn close(got: &Array, want: &Array, tolerance: f64, name: &str) {
 #[test]
 fn values_and_gradients_are_keras_s() {
     let fixture = Fixture::load("k_2_3_1");
-    let runtimes: [Arc<dyn Runtime>; 2] =
-        [Arc::new(Engine::new(NdArray::new().unwrap()).unwrap()), Arc::new(Engine::new(Reference).unwrap())];
+    let (runtimes, reference) = (runtimes(), Arc::new(Engine::new(Reference).unwrap()) as Arc<dyn Runtime>);
     let (mut open, mut failed) = (0, Vec::new());
     for case in fixture.cases() {
         let case = Case::read(&fixture, case);
         let run = || {
-            let open = case.on_keras_tensors(&runtimes[0]);
-            case.on_traced_tensors(&runtimes[1]);
-            open
+            case.on_traced_tensors(&reference);
+            runtimes.iter().map(|runtime| case.on_keras_tensors(runtime)).fold(false, |_, open| open)
         };
         match catch_unwind(AssertUnwindSafe(run)) {
             Ok(opened) => open += usize::from(opened),
