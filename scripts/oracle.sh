@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes the Python environments that hold the real Keras, outside the repository; does nothing when they are there.
 #
-#   scripts/oracle.sh [--list] [NAME...]     NAME: keras-2.3.1 keras-2.2.4 tf-2.15 keras-3 (default: these four), tf-2.12
+#   scripts/oracle.sh [--list] [NAME...]     NAME: keras-2.3.1 tf-2.15 keras-3 (default: these three, which tests run), keras-2.2.4 tf-2.12
 #
 # KERAS_ORACLE_DIR   where they live (default ~/.cache/keras-oracle)
 # KERAS_PYTHON36     a Python 3.6 for keras-2.3.1 and keras-2.2.4 (default: python3.6 on PATH, else one of pyenv's)
@@ -73,22 +73,25 @@ make() {
     echo "oracle $name: ready, $(du -sm "$dir/$name" | cut -f1) MB"
 }
 
+list=
 names=()
 for argument in "$@"; do
     case $argument in
-    --list)
-        while read -r name version download disk _; do
-            echo "$name: Python $version, downloads $download MB, $disk MB on disk, in $dir/$name"
-        done <<<"$table"
-        exit 0
-        ;;
+    --list) list=yes ;;
     *)
         [[ -n $(row "$argument") ]] || { echo "error: expected keras-2.3.1, keras-2.2.4, tf-2.15, tf-2.12 or keras-3, received $argument" >&2; exit 2; }
         names+=("$argument")
         ;;
     esac
 done
-((${#names[@]})) || names=(keras-2.3.1 keras-2.2.4 tf-2.15 keras-3)
+((${#names[@]})) || names=(keras-2.3.1 tf-2.15 keras-3)
+if [[ -n $list ]]; then
+    for name in "${names[@]}"; do
+        read -r _ version download disk _ <<<"$(row "$name")"
+        echo "$name: Python $version, downloads $download MB, $disk MB on disk, in $dir/$name"
+    done
+    exit 0
+fi
 
 mkdir -p "$dir"
 # Two runs at once would install into each other's folder.

@@ -17,10 +17,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-/// The program `keras`, built as the tests are.
+/// The program `keras`, built as the tests are: what `KERAS_TEST_PROGRAM` names, or by cargo, which takes a moment in each process.
 fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
+        if let Some(given) = std::env::var_os("KERAS_TEST_PROGRAM") {
+            return given.into();
+        }
         let mut build = Command::new(env!("CARGO"));
         // With an example cargo takes the features that tests ask of other crates, and builds none of them again.
         build.args(["build", "--quiet", "--workspace", "--bin", "keras", "--example", "digits"]);

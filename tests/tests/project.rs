@@ -47,13 +47,13 @@ fn main() -> Result<()> {{
     cargo.args(["build", "--quiet", "--message-format=json"]);
     // As in the workspace, so that what others wrote is not built again; our own crates are.
     for setting in [
-        "\"*\".opt-level=3",
-        "\"*\".debug=false",
-        "keras-core.opt-level=0",
-        "keras.opt-level=0",
-        "backend-ndarray.opt-level=0",
+        "opt-level=3",
+        "debug=false",
+        "package.keras-core.opt-level=0",
+        "package.keras.opt-level=0",
+        "package.backend-ndarray.opt-level=0",
     ] {
-        cargo.args(["--config", &format!("profile.dev.package.{setting}")]);
+        cargo.args(["--config", &format!("profile.dev.{setting}")]);
     }
     let output =
         cargo.env("CARGO_TARGET_DIR", target).current_dir(folder).stderr(Stdio::inherit()).output().unwrap();

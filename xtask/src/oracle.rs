@@ -16,12 +16,12 @@ pub(crate) fn folder() -> Result<PathBuf> {
     })
 }
 
-/// Makes the named environments (none named: all of them), printing what each downloads before it does.
+/// Makes the named environments (none named: those that tests run), printing what each downloads before it does.
 pub(crate) fn make(stages: &mut Stages, names: &[&str]) -> Result<PathBuf> {
     let folder = folder()?;
     let script = root().join("scripts").join("oracle.sh");
     let mut list = Command::new("bash");
-    list.arg(&script).arg("--list").env("KERAS_ORACLE_DIR", &folder);
+    list.arg(&script).arg("--list").args(names).env("KERAS_ORACLE_DIR", &folder);
     stages.run("oracle sizes", list)?;
     let mut make = Command::new("bash");
     make.arg(&script).args(names).env("KERAS_ORACLE_DIR", &folder);

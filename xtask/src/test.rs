@@ -15,6 +15,26 @@ const CANDLE: [&str; 2] = ["--features", "conformance/candle"];
 /// Those on libtorch besides.
 const TORCH: [&str; 2] = ["--features", "conformance/candle,conformance/torch,backend-torch/libtorch"];
 
+/// Which tests run together.
+#[derive(Clone, Copy, PartialEq)]
+enum Group {
+    All,
+    /// Of the command line: they start the program hundreds of times, and with libtorch in it each start takes a quarter of a second.
+    Program,
+    Rest,
+}
+
+impl Group {
+    /// What nextest and what cargo's own runner are told.
+    fn filter(self) -> (&'static [&'static str], &'static [&'static str]) {
+        match self {
+            Self::All => (&[], &[]),
+            Self::Program => (&["-E", "test(/^cli::/)"], &["cli::"]),
+            Self::Rest => (&["-E", "not test(/^cli::/) or test(/^cli::compare::/)"], &["--skip", "cli::"]),
+        }
+    }
+}
+
 /// Runs the workspace's tests and doc tests; with `all` the ignored ones too.
 pub(crate) fn run(all: bool) -> Result<()> {
     let mut stages = Stages::default();
@@ -29,23 +49,19 @@ pub(crate) fn run(all: bool) -> Result<()> {
         command
     };
 
-    if succeeds(cargo(&["nextest", "--version"])) {
-        let mut arguments = vec!["nextest", "run", "--workspace"];
-        arguments.extend(backends);
-        if all {
-            arguments.extend(["--run-ignored", "all"]);
-        }
-        stages.run("tests", prepared(cargo(&arguments)))?;
+    let groups: &[_] = if all {
+        &[("tests of the program", CANDLE, Group::Program), ("tests", TORCH, Group::Rest)]
     } else {
-        let mut arguments = vec!["test", "--workspace", "--lib", "--bins", "--tests", "--examples"];
-        arguments.extend(backends);
-        if all {
-            arguments.extend(["--", "--include-ignored"]);
-        }
-        stages.run("tests", prepared(cargo(&arguments)))?;
+        &[("tests", CANDLE, Group::All)]
+    };
+    let nextest = succeeds(cargo(&["nextest", "--version"]));
+    for (name, features, group) in groups {
+        let mut tests = prepared(cargo(&arguments(nextest, *features, *group, all)));
+        tests.env("KERAS_TEST_PROGRAM", built(prepared, *features)?.program);
+        stages.run(name, tests)?;
     }
     if all {
-        let mut digits = Command::new(example("digits", prepared, backends)?);
+        let mut digits = Command::new(built(prepared, backends)?.digits);
         digits.arg("compare").current_dir(root());
         stages.run("digits on every backend", prepared(digits))?;
     }
@@ -79,16 +95,53 @@ pub(crate) fn run(all: bool) -> Result<()> {
     Ok(())
 }
 
-/// The program of an example as the tests' build has made it: the workspace's, so that nothing is built again.
-fn example(name: &str, prepared: impl Fn(Command) -> Command, backends: [&str; 2]) -> Result<PathBuf> {
-    let mut arguments = vec!["build", "--quiet", "--workspace", "--example", name, "--message-format=json"];
-    arguments.extend(backends);
+/// The arguments of cargo for a group of tests.
+fn arguments(nextest: bool, features: [&'static str; 2], group: Group, ignored: bool) -> Vec<&'static str> {
+    let (for_nextest, for_libtest) = group.filter();
+    let mut arguments = if nextest {
+        vec!["nextest", "run", "--workspace"]
+    } else {
+        vec!["test", "--workspace", "--lib", "--bins", "--tests", "--examples"]
+    };
+    arguments.extend(features);
+    if nextest {
+        if ignored {
+            arguments.extend(["--run-ignored", "all"]);
+        }
+        arguments.extend(for_nextest);
+    } else {
+        arguments.push("--");
+        if ignored {
+            arguments.push("--include-ignored");
+        }
+        arguments.extend(for_libtest);
+    }
+    arguments
+}
+
+/// What tests start, as their build makes it: the workspace's, so that nothing is built again.
+struct Built {
+    program: PathBuf,
+    digits: PathBuf,
+}
+
+fn built(prepared: impl Fn(Command) -> Command, features: [&str; 2]) -> Result<Built> {
+    let mut arguments = vec!["build", "--workspace", "--bin", "keras", "--example", "digits"];
+    arguments.extend(["--message-format=json-render-diagnostics"]);
+    arguments.extend(features);
     let messages = output(prepared(cargo(&arguments)))?;
-    let executable = messages.lines().find_map(|line| {
-        let message: serde_json::Value = serde_json::from_str(line).ok()?;
-        message["executable"].as_str().map(PathBuf::from)
-    });
-    executable.ok_or_else(|| format!("building example {name}: expected its program, cargo named none"))
+    let find = |kind: &str| {
+        let executable = messages.lines().find_map(|line| {
+            let message: serde_json::Value = serde_json::from_str(line).ok()?;
+            (message["target"]["kind"][0] == kind)
+                .then(|| message["executable"].as_str().map(PathBuf::from))
+                .flatten()
+        });
+        executable.ok_or_else(|| {
+            format!("building what tests start: expected a program, cargo named none of kind {kind}")
+        })
+    };
+    Ok(Built { program: find("bin")?, digits: find("example")? })
 }
 
 /// The names of the tests that carry `#[ignore]`.
