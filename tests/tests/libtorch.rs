@@ -1,7 +1,7 @@
 //! What is said where something is missing that the backend on libtorch needs.
 
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
@@ -43,7 +43,7 @@ fn a_missing_compiler_or_pip_is_named_with_what_to_install() {
 fn a_build_without_libtorch_ends_with_how_to_get_it() {
     let here = std::env::current_exe().unwrap();
     let profile = here.ancestors().find(|folder| folder.join("build").is_dir()).unwrap();
-    let scripts: Vec<PathBuf> = std::fs::read_dir(profile.join("build"))
+    let scripts: Vec<std::path::PathBuf> = std::fs::read_dir(profile.join("build"))
         .unwrap()
         .map(|entry| entry.unwrap())
         .filter(|entry| entry.file_name().to_string_lossy().starts_with("torch-sys-"))
