@@ -1,7 +1,7 @@
 //! Layer configs of other versions (Keras 1, tf.keras, Keras 3) in the terms of Keras 2.3.
 
 use crate::error::{Error, Result};
-use crate::registry::Config;
+use crate::registry::{Config, warn_once};
 use serde_json::{Map, Value, json};
 
 /// The config as Keras 2.3 would write it. What says the same under another name is renamed; what exists only
@@ -19,6 +19,10 @@ pub(super) fn modern(config: &Config) -> Result<Config> {
     }
     if let Some(shape) = keys.shift_remove("batch_shape") {
         keys.insert("batch_input_shape".into(), shape);
+    }
+    // Keras 1 and the first versions of Keras 2 said the type of the indices there.
+    if class == "Embedding" && keys.get("dtype").is_some_and(|dtype| !is_float(dtype)) {
+        keys.shift_remove("dtype");
     }
     if class == "LeakyReLU"
         && let Some(slope) = keys.shift_remove("negative_slope")
@@ -201,7 +205,9 @@ fn of_keras_1(class: &mut String, keys: &mut Map<String, Value>) -> Result<()> {
             keys.entry(new).or_insert(value);
         }
     }
-    if let Some(dtype) = keys.shift_remove("input_dtype") {
+    if let Some(dtype) =
+        keys.shift_remove("input_dtype").filter(|dtype| class == "InputLayer" || is_float(dtype))
+    {
         keys.entry("dtype").or_insert(dtype);
     }
     for sizes in [&["nb_row", "nb_col"][..], &["kernel_dim1", "kernel_dim2", "kernel_dim3"][..]] {
@@ -244,17 +250,33 @@ fn of_keras_1(class: &mut String, keys: &mut Map<String, Value>) -> Result<()> {
         let pads = json!([[top, bottom], [left, right]]);
         keys.insert("padding".into(), pads);
     }
-    if class == "Conv2DTranspose" {
-        keys.retain(|key, _| key != "output_shape");
+    // Keras 2 leaves both out as well, with a warning.
+    if class == "Conv2DTranspose"
+        && let Some(shape) = keys.shift_remove("output_shape")
+        && keys.get("strides").is_some_and(|strides| *strides != json!([1, 1]))
+    {
+        warn_once(&format!(
+            "{class} config: output_shape {shape} of Keras 1 is not read; the lengths follow from kernel_size, strides and \
+             padding, and output_padding makes them longer"
+        ));
     }
     if class == "Embedding" {
-        // Keras 2 dropped it, too.
-        keys.retain(|key, _| key != "dropout");
+        if let Some(rate) = keys.shift_remove("dropout").filter(|rate| rate.as_f64() != Some(0.0)) {
+            warn_once(&format!(
+                "Embedding config: dropout {rate} of Keras 1 is not read and changes training; a SpatialDropout1D after the \
+                 layer does what Keras 2 has instead"
+            ));
+        }
     } else {
         // What batch_input_shape says as well.
         keys.retain(|key, _| key != "input_dim" && key != "input_length");
     }
     Ok(())
+}
+
+/// Whether an element type is one that weights can have.
+fn is_float(dtype: &Value) -> bool {
+    dtype.as_str().is_none_or(|name| name.contains("float"))
 }
 
 fn class_of_keras_2(class: &str) -> Option<&'static str> {
@@ -331,6 +353,7 @@ fn unknown(class: &str, key: &str, expected: &str, received: &Value) -> Error {
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests {
     use super::*;
+    use crate::output::captured;
 
     fn read(class: &str, config: Value) -> (String, Value) {
         let Value::Object(config) = config else { panic!() };
@@ -365,6 +388,20 @@ mod tests {
         let (_, config) =
             read("Embedding", json!({"input_dim": 5, "output_dim": 3, "init": "uniform", "dropout": 0.0}));
         assert_eq!(config, json!({"input_dim": 5, "output_dim": 3, "embeddings_initializer": "uniform"}));
+        for key in ["input_dtype", "dtype"] {
+            let (_, config) = read("Embedding", json!({"input_dim": 5, "output_dim": 3, key: "int32"}));
+            assert_eq!(config, json!({"input_dim": 5, "output_dim": 3}));
+        }
+        assert_eq!(read("InputLayer", json!({"input_dtype": "int32"})).1, json!({"dtype": "int32"}));
+        let ((_, config), said) = captured(|| read("Embedding", json!({"input_dim": 5, "dropout": 0.25})));
+        assert_eq!(config, json!({"input_dim": 5}));
+        assert!(said.contains("dropout 0.25 of Keras 1 is not read"), "{said}");
+        let deconvolution = |stride: usize| {
+            let config = json!({"nb_filter": 2, "nb_row": 3, "nb_col": 3, "subsample": [stride, stride], "output_shape": [null, 7, 7, 2]});
+            captured(|| read("Deconvolution2D", config)).1
+        };
+        assert_eq!(deconvolution(1), "");
+        assert!(deconvolution(2).contains("output_shape [null,7,7,2] of Keras 1 is not read"));
         assert_eq!(
             read("Merge", json!({"mode": "concat", "concat_axis": 1, "dot_axes": -1})).0,
             "Concatenate"
