@@ -106,7 +106,7 @@ impl Output {
         }
     }
 
-    /// Writes a line that belongs to progress, such as "Train on 60000 samples", where [`Output::shows`] says so.
+    /// Writes a line that belongs to progress, such as "Train on 60000 samples, validate on 10000 samples", where [`Output::shows`] says so.
     pub fn progress(&self, verbose: u8, text: &str) {
         if self.shows(verbose) {
             self.line(text);

@@ -103,7 +103,7 @@ impl Global {
             use_threads(threads);
         }
         let settings = settings::settings()?;
-        self.check_threads(settings.backend.value.as_slice())
+        self.check_threads(registry::chosen(&settings).as_slice())
     }
 
     /// An error if `--threads` is given and one of these backends takes no number of threads.

@@ -53,14 +53,13 @@ impl Judgement {
         let losses = per_output(&loss, |loss| loss.into());
         let of = |value: Option<Value>| value.as_ref().map_or(Ok(PerOutput::None), metrics);
         let (metrics, weighted) = (of(part(&self.metrics, "metrics"))?, of(part(&None, "weighted_metrics"))?);
-        let targets = outputs.iter().enumerate().filter(|(i, name)| {
-            has(&losses, *i, name) || has(&metrics, *i, name) || has(&weighted, *i, name)
-        });
-        let targets: Vec<String> = targets.map(|(_, name)| name.clone()).collect();
+        let targets = || -> Result<Vec<String>> {
+            Ok(model.target_outputs()?.into_iter().filter_map(|i| outputs.get(i).cloned()).collect())
+        };
         let compiled = model.optimizer();
         let given = self.loss.is_some() || self.metrics.is_some() || self.loss_weights.is_some();
         if compiled.is_ok() && optimizer.is_none() && !given {
-            return Ok(targets);
+            return targets();
         }
         let kept = compiled.ok().filter(|_| optimizer.is_none());
         let spec = match (optimizer, saved.get("optimizer_config")) {
@@ -88,16 +87,7 @@ impl Judgement {
         if let Some(kept) = kept {
             model.optimizer()?.set_weights(&kept.get_weights()?)?;
         }
-        Ok(targets)
-    }
-}
-
-fn has<T>(per_output: &PerOutput<T>, position: usize, name: &str) -> bool {
-    match per_output {
-        PerOutput::None => false,
-        PerOutput::All(_) => true,
-        PerOutput::List(values) => values.get(position).is_some_and(Option::is_some),
-        PerOutput::Named(values) => values.iter().any(|(known, _)| known == name),
+        targets()
     }
 }
 

@@ -20,6 +20,7 @@ of arrays, one per input and output), frozen (layers with trainable=False), metr
   batches   calls: one after the other, train_on_batch or test_on_batch ("call") on the rows [start, stop) with reset_metrics ("reset"), sample_weight keys and class_weight,
             which is [[class, weight]] or {output: [[class, weight]]}. "CASE/values" float64 (len(calls), len(metrics_names)). A call "fit" is one epoch in batches of 8,
             not shuffled, and "evaluate" as much without learning; "reset_metrics" is that of the model, and has zeros as its values
+  hooks     fit, evaluate, predict: the hooks that are called, with number and the keys of logs
   generator fit_generator, not shuffled: source "sequence" or "generator" of batches [[start, stop], ...] of the samples of x, y and sample_weight, counted
             modulo their number; after every pass a sequence moves all batches on by shift. arguments: epochs, steps_per_epoch, class_weight, validation_steps.
             validation: null, {"source": "arrays", x, y}, or a source of batches. history, with val_loss as the mean over all validation samples: 2.3.1 has the
@@ -627,6 +628,46 @@ fit("fit_schedule_adam", "mlp_softmax", *short, dict(epochs=5, batch_size=16, sc
 fit("fit_schedule_rate_adam", "mlp_softmax", *short, dict(epochs=4, batch_size=16, schedule=0.5), then=dict(epochs=2, batch_size=16, schedule=2.0), optimizer=adam)
 fit("fit_schedule_rate_momentum", "mlp_softmax", *short, dict(epochs=4, batch_size=16, schedule=0.5), then=dict(epochs=2, batch_size=16, schedule=2.0), optimizer=momentum)
 fit("fit_rate_between_adam", "mlp_softmax", *short, dict(epochs=2, batch_size=16), then=dict(epochs=2, batch_size=16), optimizer=adam, lr_between=0.05)
+
+# An output without a loss has no target and no metrics; of metrics of one name there is one.
+steps("partial_loss", "two_inputs", ["x", "x2"], ["onehot"], {"class": two[0]}, frozen=["sign"], metrics=["accuracy"], weighted_metrics={"class": ["mae"], "sign": ["mae"]})
+steps("metrics_twice", "mlp_softmax", "x", "onehot", "categorical_crossentropy", metrics=["accuracy", "mse", "accuracy"], weighted_metrics=["mse"])
+
+
+class Hooks(keras.callbacks.Callback):
+    """Notes which hooks are called, with what in the logs."""
+
+    def __init__(self):
+        super().__init__()
+        self.lines = []
+
+
+def hook(name, numbered):
+    def call(self, *arguments, **named):
+        logs = named.get("logs", arguments[-1] if len(arguments) > numbered else None) or {}
+        self.lines.append("%s%s: %s" % (name, " %d" % arguments[0] if numbered else "", " ".join(logs)))
+    return call
+
+
+for _hook in ["train_begin", "train_end", "test_begin", "test_end", "predict_begin", "predict_end"]:
+    setattr(Hooks, "on_" + _hook, hook("on_" + _hook, 0))
+for _hook in ["epoch_begin", "epoch_end"] + [mode + at for mode in ("train", "test", "predict") for at in ("_batch_begin", "_batch_end")]:
+    setattr(Hooks, "on_" + _hook, hook("on_" + _hook, 1))
+
+
+def hooks():
+    made, fields = compiled("mlp_softmax", "float32", "categorical_crossentropy", metrics=["accuracy"])
+    noted = {}
+    for verb, run in [("fit", lambda note: made.fit(get("x", "float32"), get("onehot", "float32"), batch_size=40, epochs=2, validation_split=0.25, verbose=0, callbacks=[note])),
+                      ("evaluate", lambda note: made.evaluate(get("x", "float32"), get("onehot", "float32"), batch_size=40, verbose=0, callbacks=[note])),
+                      ("predict", lambda note: made.predict(get("x", "float32"), batch_size=40, callbacks=[note]))]:
+        note = Hooks()
+        run(note)
+        noted[verb] = note.lines
+    fixture.case(name="hooks", kind="hooks", x=["x"], y=["onehot"], **dict(fields, **noted))
+
+
+hooks()
 
 # Every model's description must read back.
 for name, model in fixture.head["models"].items():

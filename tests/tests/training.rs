@@ -13,7 +13,7 @@ use keras_core::training::{
 };
 use keras_core::{Array, DType, Result, losses::LossSpec, metrics::MetricSpec};
 use serde_json::Value;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// Values that are kept in the default float type, whatever the model computes in.
 const SINGLE: f64 = 2e-6;
@@ -117,19 +117,12 @@ impl<'a> Case<'a> {
         Some(SampleWeight::named(given.map(|(name, key)| (name, rows(self.array(key))))))
     }
 
-    /// Relative bounds for losses and learning rates, and for values kept in the default float type.
+    /// Relative bounds for losses and learning rates, and for values kept in the default float type: metrics, and the losses of
+    /// single outputs.
     fn tolerance(&self, name: &str) -> f64 {
-        match (self.json["floatx"].as_str(), name.ends_with("loss") || name == "lr") {
-            (Some("float64"), true)
-                if !self.json["metrics_names"]
-                    .as_array()
-                    .unwrap()
-                    .iter()
-                    .any(|n| n != "loss" && n.as_str().unwrap().ends_with("_loss")) =>
-            {
-                1e-9
-            }
-            (Some("float64"), _) => SINGLE,
+        match self.json["floatx"].as_str() {
+            Some("float64") if matches!(name, "loss" | "val_loss" | "lr") => 1e-9,
+            Some("float64") => SINGLE,
             _ => 1e-4,
         }
     }
@@ -366,7 +359,9 @@ fn classes_and_probabilities_are_keras_s() {
         let model = Sequential::try_from(case.model.clone()).unwrap();
         let batch = case.json["batch_size"].as_u64().unwrap() as usize;
         let x = case.array(&case.json["x"][0]);
-        let (proba, classes) = (model.predict_proba(&x).unwrap(), model.predict_classes(&x).unwrap());
+        let options = Predict::new().batch_size(batch);
+        let proba = model.predict_proba_with(&x, &options).unwrap();
+        let classes = model.predict_classes_with(&x, &options).unwrap();
         let [want, numbers] =
             ["proba", "classes"].map(|what| case.fixture.array(&format!("{}/{what}", case.name())));
         assert_eq!((proba.shape(), classes.shape()), (want.shape(), numbers.shape()), "{}", case.name());
@@ -375,9 +370,115 @@ fn classes_and_probabilities_are_keras_s() {
         for (got, want) in proba.to_vec::<f64>().iter().zip(want.to_vec::<f64>()) {
             case.close("predict_proba", "loss", *got, want);
         }
-        let batches = model.predict_all(&x, &Predict::new().batch_size(batch)).unwrap();
-        assert_eq!(batches[0].shape(), proba.shape());
+        assert_eq!(model.predict_classes(&x).unwrap(), classes, "{}", case.name());
     });
+}
+
+/// Notes which hooks are called, with what in the logs.
+#[derive(Default)]
+struct Hooks(Arc<Mutex<Vec<String>>>);
+
+impl Hooks {
+    fn note(&self, hook: &str, number: Option<usize>, logs: &Logs) {
+        let number = number.map(|number| format!(" {number}")).unwrap_or_default();
+        let keys: Vec<&str> = logs.iter().map(|(name, _)| name).collect();
+        self.0.lock().unwrap().push(format!("{hook}{number}: {}", keys.join(" ")));
+    }
+}
+
+macro_rules! hooks {
+    ($($hook:ident$(($number:ident))?)*) => {$(
+        fn $hook(&mut self, _: &Context, $($number: usize,)? logs: &mut Logs) -> Result<()> {
+            #[allow(unused_mut, unused_assignments)]
+            let mut at = None;
+            $(at = Some($number);)?
+            self.note(stringify!($hook), at, logs);
+            Ok(())
+        }
+    )*};
+}
+
+impl Callback for Hooks {
+    hooks! {
+        on_train_begin on_train_end on_test_begin on_test_end on_predict_begin on_predict_end
+        on_epoch_begin(epoch) on_epoch_end(epoch) on_train_batch_begin(batch) on_train_batch_end(batch)
+        on_test_batch_begin(batch) on_test_batch_end(batch) on_predict_batch_begin(batch) on_predict_batch_end(batch)
+    }
+}
+
+/// `hooks` of the fixture: what Keras calls in an epoch with validation, an evaluation and a prediction.
+#[test]
+fn hooks_are_called_as_keras_calls_them() {
+    let fixture = Fixture::load("training_2_3_1");
+    let json = fixture.cases().iter().find(|case| case["kind"] == "hooks").unwrap();
+    let case = Case::new(&fixture, json, &runtimes()[0]);
+    let (x, y) = (case.data(&json["x"]), case.data(&json["y"]));
+    let noted = |run: &dyn Fn(Hooks)| -> Value {
+        let hooks = Hooks::default();
+        let lines = Arc::clone(&hooks.0);
+        run(hooks);
+        let lines = lines.lock().unwrap();
+        serde_json::json!(*lines)
+    };
+    let fit = noted(&|hooks| {
+        let options =
+            Fit::new().batch_size(40).epochs(2).validation_split(0.25).verbose(0).callbacks([hooks]);
+        drop(case.model.fit(x.clone(), y.clone(), options).unwrap());
+    });
+    assert_eq!(fit, json["fit"]);
+    let evaluate = noted(&|hooks| {
+        let options = Evaluate::new().batch_size(40).verbose(0).callbacks([hooks]);
+        drop(case.model.evaluate_with(x.clone(), y.clone(), options).unwrap());
+    });
+    assert_eq!(evaluate, json["evaluate"]);
+    let predict = noted(&|hooks| {
+        drop(case.model.predict_with(x.clone(), &Predict::new().batch_size(40), [hooks]).unwrap());
+    });
+    // Here logs are numbers: outputs are what the callback's model predicts.
+    let theirs = json["predict"].as_array().unwrap().iter();
+    let theirs: Vec<String> = theirs.map(|line| line.as_str().unwrap().replace(" outputs", "")).collect();
+    assert_eq!(predict, serde_json::json!(theirs));
+}
+
+/// What a person reads of a fit that has a line per epoch.
+#[test]
+fn samples_are_counted_where_there_is_a_validation() {
+    let fixture = Fixture::load("training_2_3_1");
+    let json = fixture.cases().iter().find(|case| case["name"] == "fit_float32").unwrap();
+    let case = Case::new(&fixture, json, &runtimes()[0]);
+    let said = |split: f64| {
+        let text = Arc::new(Mutex::new(Vec::new()));
+        let (x, y) = (case.data(&json["x"]), case.data(&json["y"]));
+        let options = Fit::new().epochs(1).validation_split(split).verbose(2);
+        keras_core::training::Output::Writer(text.clone()).during(|| case.model.fit(x, y, options)).unwrap();
+        let text = String::from_utf8(text.lock().unwrap().clone()).unwrap();
+        text.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let (with, without) = (said(0.1), said(0.0));
+    assert_eq!(with[..2], ["Train on 63 samples, validate on 7 samples", "Epoch 1/1"]);
+    assert!(with[2].contains("- val_loss: ") && with.len() == 3, "{with:?}");
+    assert_eq!(without[0], "Epoch 1/1");
+    assert!(without[1].contains("- loss: ") && without.len() == 2, "{without:?}");
+}
+
+/// Asks for the end before the beginning, which Keras forgets.
+struct Early;
+
+impl Callback for Early {
+    fn on_train_begin(&mut self, cx: &Context, _: &mut Logs) -> Result<()> {
+        cx.model.stop_training(true);
+        Ok(())
+    }
+}
+
+#[test]
+fn a_stop_before_the_first_epoch_is_forgotten() {
+    let fixture = Fixture::load("training_2_3_1");
+    let json = fixture.cases().iter().find(|case| case["name"] == "fit_float32").unwrap();
+    let case = Case::new(&fixture, json, &runtimes()[0]);
+    let (x, y) = (case.data(&json["x"]), case.data(&json["y"]));
+    let history = case.model.fit(x, y, Fit::new().epochs(2).verbose(0).callbacks([Early])).unwrap();
+    assert_eq!(history["loss"].len(), 2);
 }
 
 /// An array as a source.

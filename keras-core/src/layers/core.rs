@@ -6,7 +6,7 @@ use super::registry::Read;
 use super::{Base, Build, Call, Layer};
 use crate::activations::ActivationSpec;
 use crate::config::DataFormat;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::k;
 use crate::registry::{Config, Reader};
 use crate::regularizers::{RegularizerRef, l1_l2};
@@ -307,6 +307,10 @@ impl Layer for Masking {
     }
 
     fn compute_output_shape(&self, inputs: &[Spec]) -> Result<Option<Vec<Spec>>> {
+        if self.mask_value.is_nan() {
+            return Err(Error::value("Masking", "a mask_value that numbers can equal", "NaN")
+                .advice("fill the steps to be left out with a number, such as 0"));
+        }
         at_least_rank("Masking", inputs, 2)?;
         same_spec("Masking", inputs)
     }

@@ -181,13 +181,7 @@ impl Model {
     ) -> Result<Samples> {
         let inputs = self.checked_inputs(x)?;
         let specs = self.output_specs()?;
-        let wanted: Vec<usize> = compiled
-            .outputs
-            .iter()
-            .enumerate()
-            .filter(|(_, plan)| plan.loss.is_some() || !plan.metrics.is_empty())
-            .map(|(i, _)| i)
-            .collect();
+        let wanted = compiled.target_outputs();
         let names: Vec<String> =
             wanted.iter().filter_map(|&i| compiled.outputs.get(i)).map(|plan| plan.name.clone()).collect();
         let arrays = y.in_order("target", &names)?;
@@ -219,10 +213,9 @@ impl Model {
     pub(crate) fn run_step(&self, compiled: &Compiled, phase: Phase, batch: &Feeds) -> Result<Vec<f64>> {
         let ty = |array: &Array| Type::new(array.shape(), array.dtype());
         let mut placed = vec![None; compiled.outputs.len()];
-        let mut by_target = batch.weights.iter();
-        for (plan, slot) in compiled.outputs.iter().zip(&mut placed) {
-            if plan.loss.is_some() || !plan.metrics.is_empty() {
-                *slot = by_target.next().and_then(|weight| weight.as_ref().map(ty));
+        for (i, weight) in compiled.target_outputs().into_iter().zip(&batch.weights) {
+            if let Some(slot) = placed.get_mut(i) {
+                *slot = weight.as_ref().map(ty);
             }
         }
         let key = StepKey {

@@ -276,6 +276,12 @@ pub struct Compiled {
 }
 
 impl Compiled {
+    /// The positions of the outputs that have targets.
+    pub(crate) fn target_outputs(&self) -> Vec<usize> {
+        let judged = |plan: &OutputPlan| plan.loss.is_some() || !plan.metrics.is_empty();
+        self.outputs.iter().enumerate().filter(|(_, plan)| judged(plan)).map(|(i, _)| i).collect()
+    }
+
     /// Starts every metric anew.
     pub(crate) fn reset_metrics(&self) -> Result<()> {
         let states =
@@ -322,8 +328,13 @@ impl Model {
         let weighted = options.weighted_metrics.resolve("weighted_metrics", &names)?;
         let modes = options.sample_weight_mode.resolve("sample_weight_mode", &names)?;
         let several = names.len() > 1;
+        let keras_2 = !semantics.is_tf_keras() && semantics != Semantics::keras_3();
         let mut outputs = Vec::with_capacity(names.len());
-        let mut taken: Vec<String> = Vec::new();
+        let mut taken = vec!["loss".to_owned()];
+        if several {
+            let lossy = names.iter().zip(&losses).filter(|(_, loss)| loss.is_some());
+            taken.extend(lossy.map(|(name, _)| format!("{name}_loss")));
+        }
         for (i, name) in names.iter().enumerate() {
             let (Some(spec), Some(loss)) = (specs.get(i), losses.get(i)) else { continue };
             let loss =
@@ -335,12 +346,21 @@ impl Model {
             let loss_weight = weights.get(i).copied().flatten().unwrap_or(1.0);
             finite("compile, loss_weights", &[(name, loss_weight)])?;
             let mut metered = Vec::new();
+            // Keras 2 has no target for an output without a loss, and of metrics of one name the last.
+            let judged = loss.is_some() || !keras_2;
             let given = [(metrics.get(i), false), (weighted.get(i), true)];
-            for (list, weighted) in given {
+            for (list, weighted) in given.into_iter().filter(|_| judged) {
+                let mut resolved: Vec<(String, MetricRef)> = Vec::new();
                 for spec_of_metric in list.into_iter().flatten().flatten() {
                     let metric = resolve_metric(spec_of_metric, &spec.shape, &loss_name)
                         .map_err(|error| error.within("compile"))?;
                     let base = metric_name(spec_of_metric, &metric, semantics, weighted);
+                    match resolved.iter_mut().find(|(known, _)| keras_2 && *known == base) {
+                        Some((_, earlier)) => *earlier = metric,
+                        None => resolved.push((base, metric)),
+                    }
+                }
+                for (base, metric) in resolved {
                     let full = if several { format!("{name}_{base}") } else { base };
                     let unique = unique_name(&full, &mut taken);
                     let doing = format!("compile, metric {unique}");
@@ -439,6 +459,12 @@ impl Model {
     /// The optimizer with its hyperparameters and state.
     pub fn optimizer(&self) -> Result<OptimizerState> {
         Ok(self.compiled("optimizer")?.optimizer.clone())
+    }
+
+    /// The positions of the outputs that have targets: those with a loss, and in models of tf.keras and Keras 3 those with
+    /// metrics too.
+    pub fn target_outputs(&self) -> Result<Vec<usize>> {
+        Ok(self.compiled("target_outputs")?.target_outputs())
     }
 
     /// Starts every metric anew, as `fit` does at the start of each epoch.

@@ -221,7 +221,7 @@ impl Model {
             );
         }
         let (weights, class_weight) = (options.sample_weight.as_ref(), options.class_weight.as_ref());
-        let mut text = String::new();
+        let mut count = None;
         let mut validation = None;
         let train = if let Some(generated) = x.generated() {
             check_alone(sizes.doing, &y, weights)?;
@@ -248,7 +248,7 @@ impl Model {
                      Shuffle::Batches, Keras's shuffle=\"batch\", reads it in order",
                 );
             }
-            text = format!("Train on {} samples", samples.count);
+            count = Some(samples.count);
             self.batches(samples, &sizes, options.shuffle)?
         };
         let sizes = Sizes { steps: options.validation_steps, ..sizes };
@@ -264,13 +264,11 @@ impl Model {
             }
         }
         if let Some(validation) = validation {
-            if !text.is_empty() {
-                text = format!("{text}, validate on {} samples", validation.count);
+            if let Some(count) = count {
+                let text = format!("Train on {count} samples, validate on {} samples", validation.count);
+                Output::current().progress(options.verbose, &text);
             }
             validation_batches = Some(self.batches(validation, &sizes, Shuffle::None)?);
-        }
-        if !text.is_empty() {
-            Output::current().progress(options.verbose, &text);
         }
         Training {
             model: self,
@@ -394,8 +392,8 @@ impl Training<'_> {
         callbacks.extend(user);
         callbacks.extend(&mut history);
         let cx = Context { model: self.model, params: &params };
-        self.model.stop_training(false);
         callbacks.on_train_begin(&cx, &mut Logs::new())?;
+        self.model.stop_training(false);
         if !self.epochs.is_empty() {
             lock(&self.model.0.order).begin(self.epochs.start, || self.train.shuffle());
         }

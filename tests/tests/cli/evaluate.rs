@@ -113,6 +113,22 @@ fn a_model_that_is_not_compiled_needs_a_loss() {
     place.fails(1, &[&arguments[..9], &["mse_of_mine"]].concat(), &["mse_of_mine", "loss"]);
 }
 
+/// Of errors 1 and 2, squared 1 and 4: the second counts three times the first, then not at all.
+#[test]
+fn samples_count_by_their_weights() {
+    let (place, arguments) = of_line(1.0, 1.0);
+    place.put("x.npy", floats(&[2, 1], &[0.5, 1.0]));
+    place.put("y.npy", floats(&[2, 1], &[1.5, 3.0]));
+    let loss = |arguments: &[&str]| -> f64 {
+        serde_json::from_str::<Value>(&place.result(arguments)).unwrap()["loss"].as_f64().unwrap()
+    };
+    assert_eq!(loss(&arguments), 2.5);
+    for (weights, expected) in [([1.0, 3.0], 6.5), ([1.0, 0.0], 0.5)] {
+        place.put("w.npy", floats(&[2], &weights));
+        assert_eq!(loss(&[&arguments[..], &["--sample-weight", "w.npy"]].concat()), expected, "{weights:?}");
+    }
+}
+
 /// What the options replace is what they name: the file's weights per time step stay.
 #[test]
 fn a_metric_of_the_command_line_leaves_the_mode_of_the_weights() {

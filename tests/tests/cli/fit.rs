@@ -26,13 +26,19 @@ fn line(recorded: &Recorded) -> Option<Vec<String>> {
             }
             "sample_weight" => line.extend(recorded.option("--sample-weight", value)),
             "class_weight" => {
-                let weights: Map<String, Value> = value
-                    .as_array()
-                    .unwrap()
-                    .iter()
-                    .map(|pair| (pair[0].to_string(), pair[1].clone()))
-                    .collect();
-                line.extend(["--class-weight".into(), Value::from(weights).to_string()]);
+                let map = |pairs: &Value| -> Value {
+                    let pairs = pairs.as_array().unwrap().iter();
+                    pairs.map(|pair| (pair[0].to_string(), pair[1].clone())).collect::<Map<_, _>>().into()
+                };
+                let weights = match value {
+                    Value::Object(outputs) => outputs
+                        .iter()
+                        .map(|(name, pairs)| (name.clone(), map(pairs)))
+                        .collect::<Map<_, _>>()
+                        .into(),
+                    pairs => map(pairs),
+                };
+                line.extend(["--class-weight".into(), weights.to_string()]);
             }
             _ => return None,
         }
@@ -89,6 +95,11 @@ fn the_order_of_batches_is_that_of_numpys_seed_and_the_history_is_kerass() {
         "fit_regularized",
         "fit_activity",
     ]);
+}
+
+#[test]
+fn weights_of_classes_may_be_said_for_each_output() {
+    repeat(&["fit_two_inputs_class_weights", "fit_two_inputs_one_class_weight"]);
 }
 
 #[test]
