@@ -57,6 +57,7 @@ CASES += [("optimizer_" + name, named_backwards, optimizer, 3) for name, optimiz
     ("Nadam", lambda: O.Nadam(0.02))]]
 # What is computed in tf.keras alone.
 REFUSED = [("refused_momentum", named_backwards, lambda: O.RMSprop(0.02, momentum=0.9), 3),
+           ("refused_clipnorm", named_backwards, lambda: O.Adam(0.02, clipnorm=0.5), 3),
            ("refused_centered", named_backwards, lambda: O.RMSprop(0.02, centered=True), 3),
            ("refused_Ftrl", named_backwards, lambda: O.Ftrl(0.02), 3)]
 

@@ -17,12 +17,13 @@ use keras_core::Array;
 use keras_core::backend::Engine;
 use keras_core::models::Model;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 
-/// The folder with the unpacked files.
-fn folder() -> &'static Path {
-    static FOLDER: OnceLock<tempfile::TempDir> = OnceLock::new();
-    FOLDER.get_or_init(|| unpacked("files.zip")).path()
+// Of a thread, which is that of a test: they are removed at its end.
+thread_local! {
+    /// The unpacked files.
+    static FILES: tempfile::TempDir = unpacked("files.zip");
+    /// What the test writes.
+    static WRITTEN: tempfile::TempDir = tempfile::tempdir().unwrap();
 }
 
 /// An archive among the fixtures.
@@ -45,7 +46,12 @@ fn entries(name: &str) -> Vec<String> {
 }
 
 pub(super) fn path(name: &str) -> PathBuf {
-    folder().join(name)
+    FILES.with(|folder| folder.path().join(name))
+}
+
+/// The path of a file that a test writes.
+pub(super) fn file(name: &str) -> PathBuf {
+    WRITTEN.with(|folder| folder.path().join(name))
 }
 
 fn on_ndarray(model: Model) -> Model {

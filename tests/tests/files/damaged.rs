@@ -1,6 +1,6 @@
 //! Damaged files are errors: no panic, no hang, no memory without bounds.
 
-use super::written::file;
+use super::file;
 use super::{path, unpacked};
 use keras_core::layers::Dense;
 use keras_core::models::Sequential;

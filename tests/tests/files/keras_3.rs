@@ -151,6 +151,7 @@ fn optimizers_that_only_tf_keras_has_are_named() {
         let from = unpacked(fixture);
         for (name, parts) in [
             ("momentum", ["RMSprop", "\"momentum\"", "only in tf.keras"]),
+            ("clipnorm", ["Adam", "\"clipnorm\"", "only in tf.keras"]),
             ("centered", ["rmsprop", "\"centered\"", "only in tf.keras"]),
             ("Ftrl", ["optimizer", "\"Ftrl\"", "optimizers::register"]),
         ] {

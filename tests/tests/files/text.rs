@@ -1,11 +1,12 @@
 //! Architectures as JSON and YAML.
 
-use super::path;
-use keras_core::layers::{Dense, Dropout, Input};
+use super::{on_ndarray, path, wave};
+use keras_core::Array;
+use keras_core::layers::{Dense, Dropout, Embedding, Input, LSTM};
 use keras_core::models::{Model, Sequential};
 use keras_core::saving::{CustomObjects, load_model, model_from_json, model_from_yaml};
 use keras_core::semantics::Semantics;
-use serde_json::json;
+use serde_json::{Value, json};
 
 fn read(name: &str) -> String {
     std::fs::read_to_string(path(name)).unwrap()
@@ -58,6 +59,79 @@ fn rules_of_another_version_are_kept() {
     assert_eq!(model.semantics(), Semantics::keras_2_2());
     assert_eq!(model_from_json(&model.to_json().unwrap()).unwrap().semantics(), Semantics::keras_2_2());
     assert_eq!(model_from_yaml(&model.to_yaml().unwrap()).unwrap().semantics(), Semantics::keras_2_2());
+}
+
+#[test]
+fn texts_without_a_version_are_told_by_their_keys() {
+    let bare = |text: &str| {
+        let mut json: Value = serde_json::from_str(text).unwrap();
+        let fields = json.as_object_mut().unwrap();
+        assert!(fields.remove("keras_version").is_some() && fields.remove("backend").is_some());
+        model_from_json(&json.to_string()).unwrap().semantics()
+    };
+    assert_eq!(bare(&read("k231/seq_2.3.1.json")), Semantics::keras_2_3());
+    assert_eq!(bare(&read("k231tf2/fun_tfk2.1.4.json")), Semantics::tf_keras());
+    assert_eq!(model_from_json(&words_of_keras_1()).unwrap().semantics(), Semantics::keras_2_2());
+    let mut model = Sequential::new();
+    model.add(Dense::new(2).input_shape([3])).unwrap();
+    let policy = r#""dtype": {"class_name": "DTypePolicy", "config": {"name": "float32"}}"#;
+    let mut json: Value = serde_json::from_str(&model.to_json().unwrap()).unwrap();
+    json.as_object_mut().unwrap().remove("keras_version");
+    let text = json.to_string().replace(r#""dtype":"float32""#, policy);
+    assert_eq!(model_from_json(&text).unwrap().semantics(), Semantics::keras_3());
+}
+
+/// As Keras 1.2.2 writes a stack that begins with words.
+fn words_of_keras_1() -> String {
+    json!({"class_name": "Sequential", "config": [
+        {"class_name": "Embedding", "config": {"name": "embedding_1", "trainable": true, "batch_input_shape": [null, 4],
+            "input_dtype": "int32", "input_dim": 9, "output_dim": 3, "input_length": 4, "init": "uniform", "mask_zero": true,
+            "activity_regularizer": null, "W_regularizer": null, "W_constraint": null, "dropout": 0.0}},
+        {"class_name": "LSTM", "config": {"name": "lstm_1", "trainable": true, "output_dim": 2, "init": "glorot_uniform",
+            "inner_init": "orthogonal", "forget_bias_init": "one", "activation": "tanh", "inner_activation": "hard_sigmoid",
+            "W_regularizer": null, "U_regularizer": null, "b_regularizer": null, "dropout_W": 0.0, "dropout_U": 0.0,
+            "return_sequences": false, "go_backwards": false, "stateful": false, "unroll": false, "consume_less": "cpu",
+            "input_dim": 3, "input_length": null}},
+        {"class_name": "Dense", "config": {"name": "dense_1", "trainable": true, "output_dim": 1, "init": "glorot_uniform",
+            "activation": "sigmoid", "W_regularizer": null, "b_regularizer": null, "activity_regularizer": null,
+            "W_constraint": null, "b_constraint": null, "bias": true, "input_dim": 2}}]})
+    .to_string()
+}
+
+#[test]
+fn words_of_keras_1_have_a_table_of_floats() {
+    let old = on_ndarray(model_from_json(&words_of_keras_1()).unwrap());
+    let mut new = Sequential::new();
+    new.add(Embedding::new(9, 3).mask_zero(true).input_length(4)).unwrap();
+    new.add(LSTM::new(2).recurrent_activation("hard_sigmoid")).unwrap();
+    new.add(Dense::new(1).activation("sigmoid")).unwrap();
+    let new = on_ndarray(new.model().clone());
+    old.set_weights(&new.get_weights().unwrap()).unwrap();
+    assert_eq!(old.get_weights().unwrap(), new.get_weights().unwrap());
+    let x = Array::from([[1_i32, 2, 8, 0], [4, 0, 0, 0]]);
+    assert_eq!(old.predict(x.clone()).unwrap(), new.predict(x).unwrap());
+}
+
+/// tf.keras to 2.1 does not say what a stack without an input shape was built for: its first kernel does.
+#[test]
+fn a_stack_without_an_input_shape_takes_that_of_its_first_kernel() {
+    let x = wave(&[2, 3]);
+    let mut model = Sequential::new();
+    model.add(Dense::new(4).activation("tanh")).unwrap();
+    model.add(Dense::new(1)).unwrap();
+    let model = on_ndarray(model.model().clone());
+    let expected = model.predict(x.clone()).unwrap();
+    let target = super::file("built.h5");
+    model.save(&target).unwrap();
+    let said = r#", "build_input_shape": [null, 3]"#.as_bytes();
+    let mut bytes = std::fs::read(&target).unwrap();
+    let at = bytes.windows(said.len()).position(|window| window == said).unwrap();
+    assert_eq!(load_model(&target).unwrap().predict(x.clone()).unwrap(), expected);
+    bytes[at..at + said.len()].fill(b' ');
+    std::fs::write(&target, bytes).unwrap();
+    let again = load_model(&target).unwrap();
+    assert_eq!(again.layers()[0].weights()[0].variable.shape(), [3, 4]);
+    assert_eq!(again.predict(x).unwrap(), expected);
 }
 
 #[test]

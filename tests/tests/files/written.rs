@@ -1,7 +1,7 @@
 //! Files that we write.
 
 use super::read::{Kind, kind, whole};
-use super::{entries, on_ndarray, path, wave};
+use super::{entries, file, on_ndarray, path, wave};
 use keras_core::layers::{
     Activation, BatchNormalization, Dense, Dropout, Highway, Input, LayerNormalization,
 };
@@ -10,18 +10,11 @@ use keras_core::optimizers::{Adam, Nadam, OptimizerSpec};
 use keras_core::saving::{Dialect, LoadWeights, Save, inspect, load_model, model_from_yaml};
 use keras_core::training::{Compile, Fit};
 use std::path::PathBuf;
-use std::sync::OnceLock;
 
 pub(super) fn saved_weights(model: &Model, name: &str) -> PathBuf {
     let path = file(name);
     model.save_weights(&path).unwrap();
     path
-}
-
-/// The path of a file that a test writes.
-pub(super) fn file(name: &str) -> PathBuf {
-    static FOLDER: OnceLock<tempfile::TempDir> = OnceLock::new();
-    FOLDER.get_or_init(|| tempfile::tempdir().unwrap()).path().join(name)
 }
 
 pub(super) fn small() -> Sequential {
