@@ -2,8 +2,9 @@
 //!
 //! What candle lacks, or defines otherwise than [`reference`](mod@keras_core::backend::reference), runs by the
 //! decompositions of `keras-core`; the few rare operations that have none go by way of the host. Which is which,
-//! `keras backends` prints. The features `cuda`, `metal` and `mkl` are candle's own and need its toolkits; the paths on a
-//! GPU are compiled and have not been run, `cuda` and `metal` not built.
+//! `keras backends` prints. The features `cuda` and `mkl` are candle's own and need its toolkits, as does Metal, which the feature
+//! `candle-metal` of the crate `keras` adds; the paths on a GPU are compiled and have not been run, those of CUDA and Metal
+//! not built.
 //!
 //! ```
 //! use backend_candle::Candle;

@@ -245,6 +245,30 @@ fn devices_that_are_not_there_are_errors_that_list_those_that_are() {
     assert_eq!(lines.len(), 2);
 }
 
+/// A backend that opens but cannot compute is an error that lists what can, whoever asks for it.
+#[test]
+fn a_probe_that_fails_is_an_error_that_lists_what_is_available() {
+    let test = "choosing::a_probe_that_fails_is_an_error_that_lists_what_is_available";
+    let Some(lines) = child(test, "{}", &[("KERAS_BACKEND", "broken")]) else {
+        registry::register("broken", |_| Ok(Observed { broken: true, ..Observed::default() }));
+        report(&registry::current().err().unwrap().to_string());
+        report(&keras::set_backend("broken").unwrap_err().to_string());
+        print!("\nchild: ");
+        keras::cli::run(["keras", "backends", "--json", "--backend", "ndarray"]);
+        return;
+    };
+    for message in &lines[..2] {
+        for part in ["no library to compute with", "available besides: ndarray on cpu"] {
+            assert!(message.contains(part), "{message}");
+        }
+    }
+    let listed: serde_json::Value = serde_json::from_str(&lines[2]).unwrap();
+    let broken =
+        listed["backends"].as_array().unwrap().iter().find(|backend| backend["name"] == "broken").unwrap();
+    assert_eq!(broken["available"], false);
+    assert!(broken["reason"].as_str().unwrap().contains("no library to compute with"), "{broken}");
+}
+
 fn compiled(layer: &LayerRef) -> Model {
     let x = Input::new([3]).tensor().unwrap();
     let y = Dense::new(1).call(layer.call(&x).unwrap()).unwrap();

@@ -79,10 +79,11 @@ fn mnist_cnn() -> Sequential {
     model
 }
 
-/// Classifies the rows of a digit, one after the other.
+/// Classifies a digit by its pixels as words, one after the other.
 fn recurrent() -> Sequential {
     let mut model = Sequential::new();
-    model.add(keras::layers::Lstm::new(16).input_shape([8, 8])).unwrap();
+    model.add(keras::layers::Embedding::new(2, 8).input_length(64)).unwrap();
+    model.add(keras::layers::Lstm::new(16)).unwrap();
     model.add(Dense::new(10).activation("softmax")).unwrap();
     model.compile(Compile::new("adam", "sparse_categorical_crossentropy").metrics(["accuracy"])).unwrap();
     model
@@ -136,6 +137,42 @@ fn the_first_gradients_are_the_same() {
                 .find(|apart| apart.is_nan() || *apart > bound);
             assert!(apart.is_none(), "{name}, weight {i}: {apart:?} of {largest}");
         }
+    }
+}
+
+/// Weights that are drawn and what dropout drops have the same bits on every backend.
+#[test]
+fn random_numbers_have_the_same_bits() {
+    let drawn = |runtime: Arc<dyn Runtime>| -> Vec<Vec<u32>> {
+        let _turn = crate::seeded(5);
+        let mut model = Sequential::new();
+        model.add(Dense::new(7).input_shape([5]).kernel_initializer("orthogonal").name("weights")).unwrap();
+        model.add(Dense::new(6).kernel_initializer("truncated_normal").name("more")).unwrap();
+        model.add(Dropout::new(0.4).name("some")).unwrap();
+        model.on(&runtime);
+        model.set_seed(11).unwrap();
+        let ones = Array::full(&[4, 6], 1.0_f32).unwrap();
+        let x = Input::new([6]).tensor().unwrap();
+        let dropout = model.layers()[2].clone();
+        let kept = Model::new(
+            &x,
+            dropout
+                .call_with(&x, serde_json::Map::from_iter([("training".to_owned(), true.into())]))
+                .unwrap(),
+        )
+        .unwrap();
+        kept.on(&runtime);
+        kept.set_seed(11).unwrap();
+        let mut arrays = model.get_weights().unwrap();
+        arrays.push(kept.predict(ones).unwrap());
+        assert!(
+            arrays[4].to_vec::<f32>().contains(&0.0) && arrays[4].to_vec::<f32>().iter().any(|x| *x > 1.0)
+        );
+        arrays.iter().map(|array| array.to_vec::<f32>().into_iter().map(f32::to_bits).collect()).collect()
+    };
+    let all: Vec<_> = runtimes().into_iter().map(|runtime| (runtime.name(), drawn(runtime))).collect();
+    for (name, found) in &all {
+        assert_eq!(found, &all[0].1, "{name}");
     }
 }
 
@@ -206,13 +243,15 @@ fn models_on_all_backends_share_a_layer() {
 fn training_steps_copy_nothing_to_the_host_on_their_way() {
     let (x, y) = digits();
     let (x, y) = (x.rows(0, 32).unwrap(), y.rows(0, 32).unwrap());
-    let (rows, large) = (x.reshape(&[32, 8, 8]).unwrap(), Array::full(&[4, 28, 28, 1], 0.5_f32).unwrap());
+    let words: Vec<i32> = x.to_vec::<f32>().into_iter().map(|pixel| i32::from(pixel > 0.5)).collect();
+    let (words, large) =
+        (Array::from_vec(&[32, 64], words).unwrap(), Array::full(&[4, 28, 28, 1], 0.5_f32).unwrap());
     let few = y.rows(0, 4).unwrap();
     for runtime in runtimes() {
         for (what, model, x, y) in [
             ("digits", convolutional("adam"), &x, &y),
             ("mnist_cnn", mnist_cnn(), &large, &few),
-            ("LSTM", recurrent(), &rows, &y),
+            ("LSTM", recurrent(), &words, &y),
         ] {
             model.on(&runtime);
             model.train_on_batch(x, y).unwrap();

@@ -6,35 +6,69 @@ use std::process::Command;
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
-/// Runs `scripts/libtorch.sh` where there are only those programs and an empty folder for libtorch; its last line.
-fn script(arguments: &[&str], programs: &[&str]) -> String {
+/// Runs `scripts/libtorch.sh` where there are only those programs; its status and what it says. A `python3` among them fails at
+/// everything but naming its version, and writes down what it was asked for.
+fn script(arguments: &[&str], programs: &[&str], libtorch: &Path) -> (Option<i32>, String) {
     let folder = tempfile::tempdir().unwrap();
     let path = std::env::var_os("PATH").unwrap();
     for program in
         ["bash", "cat", "cksum", "dirname", "env", "flock", "mkdir", "uname"].iter().chain(programs)
     {
+        if *program == "python3" {
+            use std::os::unix::fs::PermissionsExt;
+            let fake =
+                "#!/bin/sh\n[ \"$*\" = '-m pip --version' ] && exit 0\necho \"asked: $*\" >&2\nexit 1\n";
+            let file = folder.path().join(program);
+            std::fs::write(&file, fake).unwrap();
+            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
+            continue;
+        }
         let found =
             std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file());
         symlink(found.unwrap_or_else(|| "/bin/true".into()), folder.path().join(program)).unwrap();
     }
     let mut bash = Command::new("bash");
     bash.arg(Path::new(ROOT).join("scripts/libtorch.sh")).args(arguments);
-    bash.env("PATH", folder.path())
-        .env("KERAS_LIBTORCH_DIR", folder.path().join("libtorch"))
-        .env_remove("CXX");
+    bash.env("PATH", folder.path()).env("KERAS_LIBTORCH_DIR", libtorch).env_remove("CXX");
     let output = bash.output().unwrap();
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
-    String::from_utf8(output.stderr).unwrap().lines().last().unwrap().to_owned()
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
 }
 
 #[test]
 fn a_missing_compiler_or_pip_is_named_with_what_to_install() {
+    let folder = tempfile::tempdir().unwrap();
     for arguments in [&[][..], &["--compiler"]] {
-        let line = script(arguments, &[]);
-        assert!(line.contains("no g++") && line.contains("install g++ or set CXX"), "{line}");
+        let (code, said) = script(arguments, &[], folder.path());
+        assert!(
+            code == Some(1) && said.contains("no g++") && said.contains("install g++ or set CXX"),
+            "{said}"
+        );
     }
-    let line = script(&[], &["g++"]);
-    assert!(line.contains("Python 3 with pip") && line.contains("install python3-pip"), "{line}");
+    assert_eq!(script(&["--compiler"], &["g++"], folder.path()), (Some(0), String::new()));
+    if cfg!(all(target_os = "linux", target_arch = "x86_64")) {
+        let (code, said) = script(&[], &["g++"], folder.path());
+        let pip = said.contains("Python 3 with pip") && said.contains("install python3-pip");
+        assert!(code == Some(1) && pip, "{said}");
+    }
+}
+
+/// pip is asked for hashes after the sizes were said, and not at all where everything is there.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[test]
+fn sizes_come_first_hashes_are_checked_and_what_is_there_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let (code, said) = script(&[], &["g++", "rm", "python3"], folder.path());
+    let at = |text: &str| said.find(text).unwrap_or_else(|| panic!("{text}: {said}"));
+    assert_eq!(code, Some(1));
+    assert!(at("downloads 542 MB") < at("asked: -m pip download"), "{said}");
+    assert!(said.contains("--require-hashes") && said.contains("expected pip to download"), "{said}");
+    let list = Path::new(ROOT).join("scripts/libtorch.txt");
+    assert!(std::fs::read_to_string(&list).unwrap().contains("--hash=sha256:"));
+    // What cksum says of the list of wheels marks a folder that is complete.
+    let sum = Command::new("cksum").stdin(std::fs::File::open(&list).unwrap()).output().unwrap().stdout;
+    std::fs::write(folder.path().join(".ready"), sum).unwrap();
+    let (code, said) = script(&[], &["g++", "python3"], folder.path());
+    assert_eq!((code, said.as_str()), (Some(0), "libtorch: present\n"));
 }
 
 /// What cargo runs first of torch-sys, in the environment that the workspace has where nobody says where libtorch is.
@@ -67,8 +101,8 @@ fn a_build_without_libtorch_ends_with_how_to_get_it() {
         let output = build.env("CARGO_CFG_TARGET_OS", "linux").output().unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(!output.status.success());
-        let line = said.lines().last().unwrap();
-        for part in ["2.13.0, got none", "run `cargo xtask libtorch`", "LIBTORCH_USE_PYTORCH=1"] {
+        let line = said.lines().find(|line| line.starts_with("The torch backend needs")).unwrap_or_default();
+        for part in ["libtorch 2.13.0", "run `cargo xtask libtorch`", "LIBTORCH_USE_PYTORCH=1"] {
             assert!(line.contains(part), "{said}");
         }
     }

@@ -76,6 +76,8 @@ pub(crate) struct Observed {
     pub(crate) fuses: bool,
     /// Whether it runs what has a decomposition by that.
     pub(crate) decomposes: bool,
+    /// Whether it lacks what it computes with.
+    pub(crate) broken: bool,
 }
 
 impl Observed {
@@ -152,6 +154,14 @@ impl Backend for Observed {
 
     fn name(&self) -> &'static str {
         "observed"
+    }
+    fn probe(&self) -> Result<()> {
+        if self.broken {
+            let error =
+                Error::state("backend observed", "a library to compute with", "no library to compute with");
+            return Err(error.advice("install one"));
+        }
+        Ok(())
     }
     fn devices(&self) -> Vec<String> {
         ["gpu:0", "gpu:1", "cpu"].map(str::to_owned).to_vec()

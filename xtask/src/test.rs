@@ -22,6 +22,8 @@ enum Group {
     /// Of the command line: they start the program hundreds of times, and with libtorch in it each start takes a quarter of a second.
     Program,
     Rest,
+    /// Those of the command line whose subject is libtorch as well.
+    ProgramOnTorch,
 }
 
 impl Group {
@@ -30,7 +32,10 @@ impl Group {
         match self {
             Self::All => (&[], &[]),
             Self::Program => (&["-E", "test(/^cli::/)"], &["cli::"]),
-            Self::Rest => (&["-E", "not test(/^cli::/) or test(/^cli::compare::/)"], &["--skip", "cli::"]),
+            Self::Rest => (&["-E", "not test(/^cli::/)"], &["--skip", "cli::"]),
+            Self::ProgramOnTorch => {
+                (&["-E", "test(/^cli::(compare|tables)::/)"], &["cli::compare::", "cli::tables::"])
+            }
         }
     }
 }
@@ -50,7 +55,11 @@ pub(crate) fn run(all: bool) -> Result<()> {
     };
 
     let groups: &[_] = if all {
-        &[("tests of the program", CANDLE, Group::Program), ("tests", TORCH, Group::Rest)]
+        &[
+            ("tests of the program", CANDLE, Group::Program),
+            ("tests", TORCH, Group::Rest),
+            ("tests of the program with libtorch", TORCH, Group::ProgramOnTorch),
+        ]
     } else {
         &[("tests", CANDLE, Group::All)]
     };

@@ -111,30 +111,37 @@ fn backends_tells_devices_and_operations() {
     assert!(object["backends"][0]["reason"].as_str().unwrap().contains("KERAS_NUM_THREADS"));
 }
 
-/// What candle lacks is told with the reason, one line an operation; what it does not lack is on no such line.
-#[cfg(feature = "candle")]
+/// What a backend lacks is told with the reason, one line an operation; what it does not lack is on no such line.
+#[cfg(any(feature = "candle", feature = "torch"))]
 #[test]
 fn backends_tells_what_is_lacking_and_why() {
     let place = Place::new();
     let object: Value = serde_json::from_str(&place.result(&["backends", "--json"])).unwrap();
-    let backends = object["backends"].as_array().unwrap();
-    let candle = backends.iter().find(|backend| backend["name"] == "candle").unwrap();
-    let lacks = candle["lacks"].as_array().unwrap();
-    assert!(!lacks.is_empty());
     let table = place.result(&["backends"]);
     let (_, told) = table.split_once("because\n").unwrap();
+    let names = [(cfg!(feature = "candle"), "candle"), (cfg!(feature = "torch"), "torch")];
+    for (_, name) in names.into_iter().filter(|(built, _)| *built) {
+        let backend = object["backends"].as_array().unwrap().iter().find(|backend| backend["name"] == name);
+        tells_what_is_lacking(backend.unwrap(), name, told);
+    }
+}
+
+#[cfg(any(feature = "candle", feature = "torch"))]
+fn tells_what_is_lacking(backend: &Value, name: &str, told: &str) {
+    let lacks = backend["lacks"].as_array().unwrap();
+    assert!(!lacks.is_empty());
     for lack in lacks {
         let [operation, instead, reason] =
             ["operation", "instead", "reason"].map(|key| lack[key].as_str().unwrap());
         assert!(!reason.is_empty(), "{operation}");
         let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-        let line = words(&format!("{operation} candle {instead} {reason}"));
+        let line = words(&format!("{operation} {name} {instead} {reason}"));
         assert!(told.lines().any(|told| words(told) == line), "{line:?} in\n{told}");
     }
-    let count = told.lines().filter(|line| line.split_whitespace().nth(1) == Some("candle")).count();
+    let count = told.lines().filter(|line| line.split_whitespace().nth(1) == Some(name)).count();
     assert_eq!(count, lacks.len());
     // Some lack it for some types alone; whatever is lacking for floats is told.
-    for (operation, support) in candle["operations"].as_object().unwrap() {
+    for (operation, support) in backend["operations"].as_object().unwrap() {
         let told = lacks.iter().any(|lack| lack["operation"] == *operation && lack["instead"] == *support);
         assert!(support == "native" || told, "{operation}: {support}");
     }
