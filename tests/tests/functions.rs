@@ -114,6 +114,63 @@ fn losses_and_their_gradients_are_keras_s() {
     }
 }
 
+/// Keras's own code of these two mixes float32 into float64 and fails there: the formulas instead.
+#[test]
+fn logcosh_and_categorical_hinge_are_exact_in_double_precision() {
+    let (rows, columns) = (5, 4);
+    let p: Vec<f64> = (0..rows * columns).map(|i| 3.0 * (1.7 * i as f64).sin()).collect();
+    let y: Vec<f64> =
+        (0..rows * columns).map(|i| f64::from(u8::from(i % columns == i / columns % columns))).collect();
+    let inputs = [&y, &p].map(|values| Array::from_vec(&[rows, columns], values.clone()).unwrap());
+    let of = |name: &str| {
+        let loss = losses::get(name).unwrap();
+        run(Semantics::keras_2_3(), &inputs, |_, tensors| {
+            let values = loss.call(&tensors[0], &tensors[1]);
+            let gradient = k::gradients(&k::sum(&values, &[], false), &[&tensors[1]]).unwrap().pop().unwrap();
+            vec![values, gradient.unwrap()]
+        })
+    };
+    let close = |got: &Array, want: &[f64], name: &str| {
+        assert_eq!(got.dtype(), DType::F64);
+        for (got, want) in got.to_vec::<f64>().iter().zip(want) {
+            assert!((got - want).abs() <= 1e-12 * want.abs().max(1e-2), "{name}: {got}, not {want}");
+        }
+    };
+    let rows_of = |values: &[f64]| values.chunks(columns).map(<[f64]>::to_vec).collect::<Vec<_>>();
+    let (ys, ps) = (rows_of(&y), rows_of(&p));
+    let got = of("logcosh");
+    let apart = |i: usize| ps[i].iter().zip(&ys[i]).map(|(p, y)| p - y).collect::<Vec<f64>>();
+    let means: Vec<f64> =
+        (0..rows).map(|i| apart(i).iter().map(|x| x.cosh().ln()).sum::<f64>() / columns as f64).collect();
+    close(&got[0], &means, "logcosh");
+    let slopes: Vec<f64> = (0..rows).flat_map(apart).map(|x| x.tanh() / columns as f64).collect();
+    close(&got[1], &slopes, "gradient of logcosh");
+
+    let got = of("categorical_hinge");
+    let hinge = |i: usize| {
+        let right: f64 = ps[i].iter().zip(&ys[i]).map(|(p, y)| p * y).sum();
+        let wrong = ps[i].iter().zip(&ys[i]).map(|(p, y)| p * (1.0 - y)).fold(f64::NEG_INFINITY, f64::max);
+        (wrong - right + 1.0).max(0.0)
+    };
+    close(&got[0], &(0..rows).map(hinge).collect::<Vec<_>>(), "categorical_hinge");
+    let slopes: Vec<f64> = (0..rows * columns)
+        .map(|at| {
+            // By differences: the loss is made of straight pieces.
+            let step = 1e-3;
+            let moved = |by: f64| {
+                let mut row = ps[at / columns].clone();
+                row[at % columns] += by;
+                let ys = &ys[at / columns];
+                let right: f64 = row.iter().zip(ys).map(|(p, y)| p * y).sum();
+                let wrong = row.iter().zip(ys).map(|(p, y)| p * (1.0 - y)).fold(f64::NEG_INFINITY, f64::max);
+                (wrong - right + 1.0).max(0.0)
+            };
+            ((moved(step) - moved(-step)) / (2.0 * step)).round()
+        })
+        .collect();
+    close(&got[1], &slopes, "gradient of categorical_hinge");
+}
+
 #[test]
 fn losses_of_2_2_are_its_own() {
     for case in cases(&Fixture::load("functions_2_2_4"), "loss", 4) {

@@ -99,3 +99,12 @@ fn what_keras_refuses_is_refused_no_later_and_says_what_to_do() {
     assert!(failures.is_empty(), "{}:\n{}", failures.len(), failures.join("\n"));
     assert!(refused >= 180, "Keras refuses {refused}");
 }
+
+#[test]
+fn layers_refuse_arguments_that_are_no_numbers() {
+    let complaints: Vec<String> = layers::not_numbers()
+        .iter()
+        .filter_map(|row| Some(format!("{}: {}", row.name, complaint(row)?)))
+        .collect();
+    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+}

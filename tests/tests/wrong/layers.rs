@@ -5,10 +5,11 @@ use keras_core::array::DType;
 use keras_core::layers::{
     Add, Average, AveragePooling3D, BatchNormalization, Bidirectional, Concatenate, Conv1D, Conv2D,
     Conv2DTranspose, Conv3D, ConvLSTM2D, Cropping1D, Cropping2D, CuDNNGRU, CuDNNLSTM, Dense, DepthwiseConv2D,
-    Dot, Dropout, Embedding, Flatten, GRU, GlobalAveragePooling2D, GlobalMaxPooling1D, Input, LSTM, LayerRef,
-    LocallyConnected1D, LocallyConnected2D, Masking, MaxPooling1D, MaxPooling2D, Maximum, Multiply, PReLU,
-    Permute, RNN, RepeatVector, Reshape, SeparableConv1D, SeparableConv2D, SimpleRNNCell, Softmax,
-    SpatialDropout1D, Subtract, TimeDistributed, UpSampling1D, UpSampling2D, ZeroPadding1D,
+    Dot, Dropout, Embedding, Flatten, GRU, GaussianNoise, GlobalAveragePooling2D, GlobalMaxPooling1D, Input,
+    LSTM, LayerRef, LeakyReLU, LocallyConnected1D, LocallyConnected2D, Masking, MaxPooling1D, MaxPooling2D,
+    Maximum, Multiply, PReLU, Permute, RNN, RepeatVector, Reshape, SeparableConv1D, SeparableConv2D,
+    SimpleRNNCell, Softmax, SpatialDropout1D, Subtract, TimeDistributed, UpSampling1D, UpSampling2D,
+    ZeroPadding1D,
 };
 use keras_core::{Result, Tensor};
 
@@ -527,5 +528,39 @@ fn masks() -> Vec<Row> {
         row("cu_dnn_gru_masked", HERE, mask, none, CuDNNGRU::new(3).name("here").call(masked())),
         row("cu_dnn_lstm_masked", HERE, mask, none, CuDNNLSTM::new(3).name("here").call(masked())),
         row("flatten_of_masked_embedding", HERE, mask, none, Flatten::new().name("here").call(embedded)),
+    ]
+}
+
+/// Arguments that are NaN, most of which Keras takes.
+pub(super) fn not_numbers() -> Vec<Row> {
+    vec![
+        row(
+            "masking_nan",
+            HERE,
+            "numbers can equal",
+            "NaN",
+            Masking::new(f64::NAN).name("here").call(of([Some(4), Some(3)])),
+        ),
+        row(
+            "batch_normalization_nan",
+            HERE,
+            "a finite momentum",
+            "NaN",
+            BatchNormalization::new().momentum(f64::NAN).name("here").call(vector()),
+        ),
+        row(
+            "leaky_relu_nan",
+            HERE,
+            "a finite alpha",
+            "NaN",
+            LeakyReLU::new().alpha(f64::NAN).name("here").call(vector()),
+        ),
+        row(
+            "gaussian_noise_nan",
+            HERE,
+            "stddev",
+            "NaN",
+            GaussianNoise::new(f64::NAN).name("here").call(vector()),
+        ),
     ]
 }
