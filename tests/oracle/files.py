@@ -606,7 +606,8 @@ def check(fixtures, out):
         for ending, parse, read in readers:
             with open(path + ending) as file:
                 text = file.read()
-            if any(parse(text)[key] != of_file[key] for key in ("class_name", "config")):
+            # YAML has tuples.
+            if any(json.loads(json.dumps(parse(text)[key])) != of_file[key] for key in ("class_name", "config")):
                 wrong.append([name, "another config in %s than in the HDF5 file" % ending])
             if name.startswith(("optimizer_", "nested")):
                 read(text)
@@ -706,18 +707,27 @@ class logged(object):
         tf.get_logger().removeHandler(self.handler)
 
 
+def same_structure(ours, theirs):
+    """But for our own state, and in tf.keras for that of the optimizer, whose name is in front only until it was loaded."""
+    apart = ("@keras_rs_state", "optimizer_weights") if TF else ("@keras_rs_state",)
+    ours, theirs = ([line for line in dump(path) if not any(part in line for part in apart)] for path in (ours, theirs))
+    only = ["- " + line for line in theirs if line not in ours] + ["+ " + line for line in ours if line not in theirs]
+    assert ours == theirs, "%d lines differ: %s" % (len(only), [line[:300] for line in only[:6]])
+
+
 def long(_, out):
     file = lambda name: os.path.join(out, name)
     fresh()
     model = keras.models.load_model(file("ours.h5"))
     np.save(file("prediction.npy"), model.predict(np.load(file("x.npy"))))
+    # Steps and two moments for each weight that learns were read: no step has been made here.
+    assert sum(bool(np.any(value)) for value in optimizer_state(model)) == 1 + 2 * len(model.trainable_weights) > 300
     model.save(file("theirs.h5"))
-    own = lambda lines: [line for line in lines if " @keras_rs_state " not in line]
-    assert own(dump(file("ours.h5"))) == dump(file("theirs.h5"))
+    same_structure(file("ours.h5"), file("theirs.h5"))
     K.batch_set_value([(weight, np.zeros(K.int_shape(weight))) for weight in model.weights])
     model.load_weights(file("ours_weights.h5"))
     model.save_weights(file("theirs_weights.h5"))
-    assert own(dump(file("ours_weights.h5"))) == dump(file("theirs_weights.h5"))
+    same_structure(file("ours_weights.h5"), file("theirs_weights.h5"))
     if TF:
         return
     config = model.get_config()

@@ -63,7 +63,8 @@ macro_rules! elementwise {
                     return Ok(());
                 }
                 let received = self.$argument.to_string();
-                Err(Error::value(stringify!($type), concat!("a finite ", stringify!($argument)), received))
+                Err(Error::value(stringify!($type), concat!("a finite ", stringify!($argument)), received)
+                    .advice("give a number, or leave it out: it has a default"))
             }
 
             fn compute_output_shape(&self, inputs: &[Spec]) -> Result<Option<Vec<Spec>>> {

@@ -130,7 +130,8 @@ impl Layer for LayerNormalization {
         let spec = one(class, inputs)?;
         dtype(class, spec, cx.dtype())?;
         if !self.epsilon.is_finite() || self.epsilon < 0.0 {
-            return Err(Error::value(class, "an epsilon of at least 0", self.epsilon.to_string()));
+            return Err(Error::value(class, "an epsilon of at least 0", self.epsilon.to_string())
+                .advice("give a small number, or leave it out: it has a default"));
         }
         let mut shape = Vec::new();
         for axis in axes_in(class, &self.axes, spec.rank())? {

@@ -65,7 +65,8 @@ macro_rules! noise {
                     return Ok(());
                 }
                 let received = self.$argument.to_string();
-                Err(Error::value(stringify!($type), concat!("a ", stringify!($argument), " of at least 0"), received))
+                Err(Error::value(stringify!($type), concat!("a ", stringify!($argument), " of at least 0"), received)
+                    .advice("give a number in that range"))
             }
 
             fn compute_output_shape(&self, inputs: &[Spec]) -> Result<Option<Vec<Spec>>> {

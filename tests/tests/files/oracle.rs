@@ -141,6 +141,10 @@ fn long_names(environment: &str, dialect: Dialect) {
             Dense::new(2).use_bias(false).kernel_initializer("orthogonal").name(name).call(&output).unwrap();
     }
     let model = on_ndarray(Model::new(&input, &output).unwrap());
+    // Enough to learn that the names of their states are too long, too; Keras takes long for the gradients of more.
+    for layer in model.layers().iter().take(231) {
+        layer.set_trainable(false);
+    }
     model.compile(Compile::new(Adam::new(), "mse")).unwrap();
     let x = Array::from([[0.5_f32, -1.0], [2.0, 0.25]]);
     model.train_on_batch(&x, &x).unwrap();
