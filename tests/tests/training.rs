@@ -45,6 +45,12 @@ impl<'a> Case<'a> {
         case
     }
 
+    /// The case of that name, on the first backend.
+    fn named(fixture: &'a Fixture, name: &str) -> Self {
+        let json = fixture.cases().iter().find(|case| case["name"] == name).unwrap();
+        Self::new(fixture, json, &runtimes()[0])
+    }
+
     fn name(&self) -> &str {
         self.json["name"].as_str().unwrap()
     }
@@ -410,8 +416,8 @@ impl Callback for Hooks {
 #[test]
 fn hooks_are_called_as_keras_calls_them() {
     let fixture = Fixture::load("training_2_3_1");
-    let json = fixture.cases().iter().find(|case| case["kind"] == "hooks").unwrap();
-    let case = Case::new(&fixture, json, &runtimes()[0]);
+    let case = Case::named(&fixture, "hooks");
+    let json = case.json;
     let (x, y) = (case.data(&json["x"]), case.data(&json["y"]));
     let noted = |run: &dyn Fn(Hooks)| -> Value {
         let hooks = Hooks::default();
@@ -444,11 +450,10 @@ fn hooks_are_called_as_keras_calls_them() {
 #[test]
 fn samples_are_counted_where_there_is_a_validation() {
     let fixture = Fixture::load("training_2_3_1");
-    let json = fixture.cases().iter().find(|case| case["name"] == "fit_float32").unwrap();
-    let case = Case::new(&fixture, json, &runtimes()[0]);
+    let case = Case::named(&fixture, "fit_float32");
     let said = |split: f64| {
         let text = Arc::new(Mutex::new(Vec::new()));
-        let (x, y) = (case.data(&json["x"]), case.data(&json["y"]));
+        let (x, y) = (case.data(&case.json["x"]), case.data(&case.json["y"]));
         let options = Fit::new().epochs(1).validation_split(split).verbose(2);
         keras_core::training::Output::Writer(text.clone()).during(|| case.model.fit(x, y, options)).unwrap();
         let text = String::from_utf8(text.lock().unwrap().clone()).unwrap();
@@ -474,9 +479,8 @@ impl Callback for Early {
 #[test]
 fn a_stop_before_the_first_epoch_is_forgotten() {
     let fixture = Fixture::load("training_2_3_1");
-    let json = fixture.cases().iter().find(|case| case["name"] == "fit_float32").unwrap();
-    let case = Case::new(&fixture, json, &runtimes()[0]);
-    let (x, y) = (case.data(&json["x"]), case.data(&json["y"]));
+    let case = Case::named(&fixture, "fit_float32");
+    let (x, y) = (case.data(&case.json["x"]), case.data(&case.json["y"]));
     let history = case.model.fit(x, y, Fit::new().epochs(2).verbose(0).callbacks([Early])).unwrap();
     assert_eq!(history["loss"].len(), 2);
 }
@@ -575,8 +579,7 @@ fn epochs(stored: fn(Array) -> Column) {
 #[test]
 fn a_stop_at_the_last_batch_outlives_the_validation() {
     let fixture = Fixture::load("training_2_3_1");
-    let json = fixture.cases().iter().find(|case| case["name"] == "fit_float32").unwrap();
-    let case = Case::new(&fixture, json, &runtimes()[0]);
+    let case = Case::named(&fixture, "fit_float32");
     let (x, y) = (case.data(&case.json["x"]), case.data(&case.json["y"]));
     let options = Fit::new().batch_size(16).epochs(5).validation_data(&x, &y).verbose(0);
     let history = case.model.fit(&x, &y, options.callbacks([Stop { at: (1, 4), epoch: 0 }])).unwrap();

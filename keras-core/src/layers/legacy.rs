@@ -20,10 +20,6 @@ pub(super) fn modern(config: &Config) -> Result<Config> {
     if let Some(shape) = keys.shift_remove("batch_shape") {
         keys.insert("batch_input_shape".into(), shape);
     }
-    // Keras 1 and the first versions of Keras 2 said the type of the indices there.
-    if class == "Embedding" && keys.get("dtype").is_some_and(|dtype| !is_float(dtype)) {
-        keys.shift_remove("dtype");
-    }
     if class == "LeakyReLU"
         && let Some(slope) = keys.shift_remove("negative_slope")
     {
@@ -41,6 +37,10 @@ pub(super) fn modern(config: &Config) -> Result<Config> {
     // Their arguments kept the names of Keras 1.
     if !matches!(class.as_str(), "MaxoutDense" | "Highway" | "Lambda") {
         of_keras_1(class, keys)?;
+    }
+    // Keras 1 and the first versions of Keras 2 said the type of the indices there.
+    if class == "Embedding" && keys.get("dtype").is_some_and(is_integer) {
+        keys.shift_remove("dtype");
     }
     keys.retain(|key, value| !inert(key, value));
     Ok(config)
@@ -205,9 +205,7 @@ fn of_keras_1(class: &mut String, keys: &mut Map<String, Value>) -> Result<()> {
             keys.entry(new).or_insert(value);
         }
     }
-    if let Some(dtype) =
-        keys.shift_remove("input_dtype").filter(|dtype| class == "InputLayer" || is_float(dtype))
-    {
+    if let Some(dtype) = keys.shift_remove("input_dtype") {
         keys.entry("dtype").or_insert(dtype);
     }
     for sizes in [&["nb_row", "nb_col"][..], &["kernel_dim1", "kernel_dim2", "kernel_dim3"][..]] {
@@ -274,9 +272,9 @@ fn of_keras_1(class: &mut String, keys: &mut Map<String, Value>) -> Result<()> {
     Ok(())
 }
 
-/// Whether an element type is one that weights can have.
-fn is_float(dtype: &Value) -> bool {
-    dtype.as_str().is_none_or(|name| name.contains("float"))
+/// Whether an element type is one that weights cannot have.
+fn is_integer(dtype: &Value) -> bool {
+    dtype.as_str().is_some_and(|name| !name.contains("float"))
 }
 
 fn class_of_keras_2(class: &str) -> Option<&'static str> {

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::layers::{Input, IntoLayer, LayerRef, ShapeArgument, automatic_name};
 use crate::output::Output;
 use crate::tensor::{Spec, Tensor};
-use crate::training::{Data, Predict};
+use crate::training::{Data, Predict, one_output};
 use std::ops::Deref;
 use std::sync::PoisonError;
 
@@ -160,7 +160,7 @@ impl Sequential {
 
     /// [`Sequential::predict_classes`] with options.
     pub fn predict_classes_with(&self, x: impl Into<Data>, options: &Predict) -> Result<Array> {
-        let probabilities = self.predicted(x.into(), options)?;
+        let probabilities = one_output(self.predict_all(x, options)?)?;
         let values = probabilities.to_vec::<f64>();
         let Some((&width, rest)) = probabilities.shape().split_last().filter(|(width, _)| **width > 1) else {
             let above = values.into_iter().map(|value| i32::from(value > 0.5)).collect();
@@ -184,7 +184,7 @@ impl Sequential {
 
     /// [`Sequential::predict_proba`] with options.
     pub fn predict_proba_with(&self, x: impl Into<Data>, options: &Predict) -> Result<Array> {
-        let probabilities = self.predicted(x.into(), options)?;
+        let probabilities = one_output(self.predict_all(x, options)?)?;
         if probabilities.to_vec::<f64>().iter().any(|value| !(0.0..=1.0).contains(value) && !value.is_nan()) {
             Output::current().warning(
                 "Network returning invalid probability values. The last layer might not normalize predictions \
@@ -192,14 +192,6 @@ impl Sequential {
             );
         }
         Ok(probabilities)
-    }
-
-    fn predicted(&self, x: Data, options: &Predict) -> Result<Array> {
-        let mut outputs = self.predict_all(x, options)?;
-        outputs.pop().ok_or_else(|| {
-            Error::state(format!("prediction of model {}", self.name()), "an output", "none")
-                .advice("add layers before")
-        })
     }
 
     /// Takes the last layer away; the model ends with the one before and is usable at once (after a new `compile`,

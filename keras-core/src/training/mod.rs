@@ -28,7 +28,7 @@ pub use generator::{Batch, Generator, Sequence};
 pub use logs::{Logs, python_repr};
 pub(crate) use order::{Order, Run};
 pub use predict::Predict;
-pub(crate) use predict::PredictCache;
+pub(crate) use predict::{PredictCache, one_output};
 pub use progbar::Progbar;
 pub use source::{Column, Source};
 pub use weights::{ClassWeight, SampleWeight};

@@ -268,7 +268,7 @@ pub(crate) fn compile(trace: &Trace, runtime: &dyn Runtime) -> Result<Arc<dyn cr
     trace.with_graph(|graph| runtime.compile(graph, Passes::default()))
 }
 
-fn one_output(mut outputs: Vec<Array>) -> Result<Array> {
+pub(crate) fn one_output(mut outputs: Vec<Array>) -> Result<Array> {
     match outputs.len() {
         1 => Ok(outputs.remove(0)),
         n => Err(Error::state("predict", "a model with one output", format!("{n} outputs"))
