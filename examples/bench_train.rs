@@ -221,6 +221,13 @@ fn load() -> Result<f64> {
             if let (Some(before), Some(peak)) = (before, memory("VmHWM:")) {
                 let ratio = (peak - before) as f64 * 1024.0 / weights as f64;
                 eprintln!("load: {} MB of weights, peak {ratio:.3} times that", weights >> 20);
+                if ratio >= 1.3 {
+                    return Err(Error::state(
+                        "bench load",
+                        "a peak below 1.3 times the weights",
+                        format!("{ratio:.3}"),
+                    ));
+                }
             }
         }
     }

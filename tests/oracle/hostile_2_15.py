@@ -4,6 +4,9 @@
     optimizer.h5  a model whose optimizer lists one array 5,000 times
     groups.h5     a model of 3,000 layers whose groups are one, with names of 3,000 arrays
     packed.h5     a model whose kernel of 256 MB is zeros, packed a thousandfold
+    huge.h5       a model whose kernel has 2^58 elements, none of which is stored
+    chunked.h5    the same in chunks
+    slot.h5       a model of which a slot of the optimizer has 2^58 elements
     diamonds.h5   50 groups, each of which holds the next one twice
     cyclic.h5     groups that hold themselves
     bomb.keras    an archive whose weights are a gigabyte of zeros, packed a thousandfold
@@ -46,13 +49,39 @@ def repeated(file, weights):
     dense(weights, 100000, 5000)
 
 
-def optimizer(file, weights):
-    dense(weights, 100000, 1)
-    file.attrs["model_config"] = json.dumps(CONFIG).replace("500000000", "100000")
+def trained(file, weights, units):
+    dense(weights, units, 1)
+    file.attrs["model_config"] = json.dumps(CONFIG).replace("500000000", str(units))
     file.attrs["training_config"] = json.dumps(TRAINING)
-    slots = file.create_group("optimizer_weights")
+    return file.create_group("optimizer_weights")
+
+
+def optimizer(file, weights):
+    slots = trained(file, weights, 100000)
     slots["m"] = np.ones((1, 100000), "float32")
     slots.attrs["weight_names"] = np.array([b"m"] * 5000)
+
+
+HUGE = 1 << 58
+
+
+def huge(file, weights, **chunks):
+    layer = weights.create_group("dense")
+    layer.create_dataset("kernel:0", shape=(1, HUGE), dtype="float32", **chunks)
+    layer.attrs["weight_names"] = np.array([b"kernel:0"])
+    file.attrs["model_config"] = json.dumps(CONFIG).replace("500000000", str(HUGE))
+
+
+def chunked(file, weights):
+    huge(file, weights, chunks=(1, 1024))
+
+
+def slot(file, weights):
+    slots = trained(file, weights, 3)
+    slots["iterations"] = np.int64(1)
+    slots.create_dataset("m", shape=(1, HUGE), dtype="float32")
+    slots["v"] = np.ones((1, 3), "float32")
+    slots.attrs["weight_names"] = np.array([b"iterations", b"m", b"v"])
 
 
 def groups(file, weights):
@@ -106,7 +135,7 @@ def bomb():
 
 
 files = [("repeated.h5", model(repeated)), ("optimizer.h5", model(optimizer)), ("groups.h5", model(groups)), ("packed.h5", model(packed)),
-         ("diamonds.h5", tree(diamonds)), ("cyclic.h5", tree(cyclic)), ("bomb.keras", bomb())]
+         ("huge.h5", model(huge)), ("chunked.h5", model(chunked)), ("slot.h5", model(slot)), ("diamonds.h5", tree(diamonds)), ("cyclic.h5", tree(cyclic)), ("bomb.keras", bomb())]
 with zipfile.ZipFile(os.path.join(FOLDER, "hostile.zip"), "w", zipfile.ZIP_DEFLATED) as out:
     for name, data in files:
         info = zipfile.ZipInfo(name)

@@ -46,9 +46,9 @@ def around(layer, *shape, dtype="float32"):
     return build
 
 
-def merged(layer):
+def merged(layer, *shape):
     def build():
-        a, b = keras.Input((4,), name="a"), keras.Input((4,), name="b")
+        a, b = keras.Input(shape or (4,), name="a"), keras.Input(shape or (4,), name="b")
         return keras.Model([a, b], L.Dense(2, name="head")(layer()([a, b])))
     return build
 
@@ -177,6 +177,30 @@ LAYERS = {
     "minimum": merged(lambda: L.Minimum()),
     "concatenate": merged(lambda: L.Concatenate()),
     "dot": merged(lambda: L.Dot(1, normalize=True)),
+    "conv1d_transpose": around(lambda: L.Conv1DTranspose(3, 3, strides=2, padding="same"), 4, 2),
+    "depthwise_conv1d": around(lambda: L.DepthwiseConv1D(3, depth_multiplier=2), 5, 2),
+    "max_pooling1d": around(lambda: L.MaxPooling1D(3, strides=2), 7, 2),
+    "max_pooling3d": around(lambda: L.MaxPooling3D(2), 4, 4, 4, 2),
+    "average_pooling2d": around(lambda: L.AveragePooling2D(3, strides=1, padding="same"), 4, 4, 2),
+    "average_pooling3d": around(lambda: L.AveragePooling3D(2), 4, 4, 4, 2),
+    "global_max_pooling1d": around(lambda: L.GlobalMaxPooling1D(keepdims=True), 5, 2),
+    "global_average_pooling2d": around(lambda: L.GlobalAveragePooling2D(), 3, 3, 2),
+    "global_average_pooling3d": around(lambda: L.GlobalAveragePooling3D(), 2, 3, 2, 2),
+    "zero_padding1d": around(lambda: L.ZeroPadding1D((1, 2)), 3, 2),
+    "zero_padding3d": around(lambda: L.ZeroPadding3D(1), 2, 2, 2, 2),
+    "cropping1d": around(lambda: L.Cropping1D((1, 2)), 6, 2),
+    "cropping3d": around(lambda: L.Cropping3D(((1, 0), (0, 1), (1, 1))), 4, 4, 4, 2),
+    "up_sampling1d": around(lambda: L.UpSampling1D(3), 3, 2),
+    "up_sampling3d": around(lambda: L.UpSampling3D((1, 2, 2)), 2, 2, 2, 2),
+    "rescaling": around(lambda: L.Rescaling(0.5, offset=-1.0), 4),
+    "normalization": around(lambda: L.Normalization(mean=[0.5, -0.5], variance=[2.0, 0.5]), 3, 2),
+    "unit_normalization": around(lambda: L.UnitNormalization(), 4),
+    "identity": around(lambda: L.Identity(), 4),
+    "attention": merged(lambda: L.Attention(use_scale=True), 4, 3),
+    "additive_attention": merged(lambda: L.AdditiveAttention(), 4, 3),
+    "spatial_dropout1d": around(lambda: L.SpatialDropout1D(0.0), 4, 3),
+    "alpha_dropout": around(lambda: L.AlphaDropout(0.0), 4),
+    "gaussian_dropout": around(lambda: L.GaussianDropout(0.0), 4),
 }
 
 

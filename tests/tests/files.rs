@@ -1,6 +1,7 @@
 //! Files of real Keras: read, written, read again. `fixtures/files.zip` holds files that the packages wrote,
 //! `fixtures/files.json` what they predicted from them (scripts in `oracle/files`).
 
+mod aliases;
 mod configs;
 mod conversions;
 mod damaged;

@@ -123,11 +123,11 @@ registry! {
         "hinge" = Function { name: "hinge", call: hinge };
         "categorical_hinge" = Function { name: "categorical_hinge", call: categorical_hinge };
         "logcosh" | "log_cosh" = Function { name: "logcosh", call: logcosh };
-        "huber_loss" = Function { name: "huber_loss", call: huber_loss };
+        "huber_loss" | "huber" = Function { name: "huber_loss", call: huber_loss };
         "categorical_crossentropy" = Function { name: "categorical_crossentropy", call: categorical_crossentropy };
         "sparse_categorical_crossentropy" = Function { name: "sparse_categorical_crossentropy", call: sparse_categorical_crossentropy };
-        "binary_crossentropy" = Function { name: "binary_crossentropy", call: binary_crossentropy };
-        "kullback_leibler_divergence" | "kld" | "KLD" =
+        "binary_crossentropy" | "bce" | "BCE" = Function { name: "binary_crossentropy", call: binary_crossentropy };
+        "kullback_leibler_divergence" | "kl_divergence" | "kld" | "KLD" =
             Function { name: "kullback_leibler_divergence", call: kullback_leibler_divergence };
         "poisson" = Function { name: "poisson", call: poisson };
         "cosine_proximity" | "cosine" | "cosine_similarity" = Function { name: "cosine_proximity", call: cosine_proximity };

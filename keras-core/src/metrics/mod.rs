@@ -75,7 +75,7 @@ kind!(
 );
 
 /// The names whose meaning depends on the output: [`resolve_metric`].
-const BY_OUTPUT: [&str; 4] = ["accuracy", "acc", "crossentropy", "ce"];
+pub(crate) const BY_OUTPUT: [&str; 4] = ["accuracy", "acc", "crossentropy", "ce"];
 
 /// A Rust function of targets and predictions is a metric under its own name: the mean of its values.
 impl<F: Fn(&Tensor, &Tensor) -> Tensor + Send + Sync> Metric for F {

@@ -1,7 +1,7 @@
 //! [`OptimizerState`]: what an optimizer remembers from step to step.
 
 use super::{OptimizerRef, Step};
-use crate::array::{Array, DType};
+use crate::array::{Array, DType, element_count};
 use crate::backend::Variable;
 use crate::constraints::ConstraintRef;
 use crate::error::{Error, Result};
@@ -245,25 +245,44 @@ impl OptimizerState {
     /// # Errors
     /// If the number of arrays or a shape does not fit.
     pub fn set_weights(&self, values: &[Array]) -> Result<()> {
+        let shapes: Vec<&[usize]> = values.iter().map(Array::shape).collect();
+        let mut values = values.iter();
+        self.assign(&self.targets(&shapes)?, || Ok(values.next().cloned()))
+    }
+
+    /// The variables that arrays of these shapes are values of.
+    ///
+    /// # Errors
+    /// If their number or a shape does not fit.
+    pub(crate) fn targets(&self, shapes: &[&[usize]]) -> Result<Vec<Variable>> {
         let targets = self.weights();
-        let chosen = self.targets_of(values.len(), &targets).ok_or_else(|| {
+        let chosen = self.targets_of(shapes.len(), &targets).ok_or_else(|| {
             Error::value(
                 format!("weights of optimizer {}", self.0.definition.class_name()),
                 format!("{} arrays", targets.len()),
-                values.len().to_string(),
+                shapes.len().to_string(),
             )
         })?;
-        for (target, value) in chosen.iter().zip(values) {
+        for (target, shape) in chosen.iter().zip(shapes) {
             // Versions differ in whether a scalar has an axis of length 1.
-            if target.shape() != value.shape() && !(target.shape().is_empty() && value.len() == 1) {
+            if target.shape() != *shape && !(target.shape().is_empty() && element_count(shape) == 1) {
                 return Err(Error::shape(
                     format!("weight {} of optimizer {}", target.name(), self.0.definition.class_name()),
                     format!("{:?}", target.shape()),
-                    format!("{:?}", value.shape()),
+                    format!("{shape:?}"),
                 ));
             }
         }
-        for target in targets.iter().filter(|target| !chosen.contains(target)) {
+        Ok(chosen)
+    }
+
+    /// Gives the variables the next values, one after the other, and all others their first.
+    pub(crate) fn assign(
+        &self,
+        chosen: &[Variable],
+        mut next: impl FnMut() -> Result<Option<Array>>,
+    ) -> Result<()> {
+        for target in self.weights().iter().filter(|target| !chosen.contains(target)) {
             let first = self.0.definition.scalars().into_iter().find(|(name, _)| *name == target.name());
             target.set(&Array::full_of(
                 target.dtype(),
@@ -271,8 +290,10 @@ impl OptimizerState {
                 first.map_or(0.0, |(_, value)| value),
             )?)?;
         }
-        for (target, value) in chosen.iter().zip(values) {
-            target.set(&value.reshape(target.shape())?)?;
+        for target in chosen {
+            if let Some(value) = next()? {
+                target.set(&value.reshape(target.shape())?)?;
+            }
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! `.keras` archives and `.weights.h5` files: the formats of tf.keras 2.12 and later and of Keras 3. An archive is a zip of
 //! `config.json`, `metadata.json` and `model.weights.h5`, whose groups follow the tree of layers.
 
+use super::aliases::named_for;
 use super::h5::{H5, Node, Tree, most_unpacked};
 use super::read::Load;
 use super::state::{self, State};
@@ -86,8 +87,7 @@ pub(super) fn parts(path: &Path) -> Result<Option<Parts>> {
 pub(super) fn load(parts: &Parts, options: &Load) -> Result<Model> {
     let Parts { what, config: value, metadata, state, weights: h5, .. } = parts;
     let version = metadata.get("keras_version").and_then(Value::as_str);
-    let writer =
-        version.and_then(Writer::of_version).unwrap_or_else(|| Writer::of_config(&value.to_string()));
+    let writer = Writer::of(version, value);
     let root = h5.root()?;
 
     // The size of the file bounds the number of its numbers, of half precision at least.
@@ -378,7 +378,7 @@ pub(super) fn write<W: Write + Seek>(
     }
     let mut weights = weights_tree(model, writer)?;
     if let Some(training) = model.training_config()?.filter(|_| include_optimizer) {
-        described["compile_config"] = tf_keras::compile_config(model, &training, writer)?;
+        described["compile_config"] = tf_keras::compile_config(model, &named_for(writer, training)?, writer)?;
         training::warn_of_epsilon(model, OptimizerEpsilon::BelowRoot);
         let optimizer = model.optimizer()?;
         if optimizer.weights().iter().any(|variable| variable.version() > 0) {

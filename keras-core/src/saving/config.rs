@@ -103,11 +103,7 @@ pub fn model_from_yaml(text: &str) -> Result<Model> {
 }
 
 fn model_of(what: &str, value: &Value) -> Result<Model> {
-    let writer = match value.get("keras_version").and_then(Value::as_str) {
-        Some(version) => Writer::of_version(version),
-        None => None,
-    };
-    let writer = writer.unwrap_or_else(|| Writer::of_config(&value.to_string()));
+    let writer = Writer::of(value.get("keras_version").and_then(Value::as_str), value);
     let state = value.get(state::KEY).map(|state| State::parse(&state.to_string())).transpose()?;
     let semantics = state.and_then(|state| state.semantics).unwrap_or_else(|| writer.semantics());
     semantics.during(|| model_of_value(what, value))

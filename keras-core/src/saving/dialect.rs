@@ -83,10 +83,11 @@ const NOT_IN_KERAS_3: &[&str] =
 /// An error if a writer's files cannot say what a model's config says.
 pub(super) fn check(config: &Value, writer: Writer, semantics: Semantics) -> Result<()> {
     let Some((layer, thing)) = unsaid(config, writer, semantics) else { return Ok(()) };
-    let (name, others) = match writer {
-        Writer::TfKeras => ("tf.keras 2.15", [Writer::Keras23, Writer::Keras3]),
-        Writer::Keras3 => ("Keras 3", [Writer::Keras23, Writer::TfKeras]),
-        _ => ("Keras 2.3.1", [Writer::TfKeras, Writer::Keras3]),
+    let name = writer.title();
+    let others = match writer {
+        Writer::TfKeras => [Writer::Keras23, Writer::Keras3],
+        Writer::Keras3 => [Writer::Keras23, Writer::TfKeras],
+        _ => [Writer::TfKeras, Writer::Keras3],
     };
     let error =
         Error::value(format!("layer {layer:?} in a file of {name}"), format!("what {name} has"), thing);
@@ -161,6 +162,10 @@ fn unsaid_of(class: &str, config: &Value, writer: Writer, semantics: Semantics) 
         if class == "Softmax" && config["axis"].is_array() {
             return Some(format!("axis={} of {class}", config["axis"]));
         }
+        let draws = |value: &Value| value["config"]["distribution"] == json!("untruncated_normal");
+        if config.as_object().is_some_and(|config| config.values().any(draws)) {
+            return Some(format!("the distribution \"untruncated_normal\" of an initializer of {class}"));
+        }
         for key in ["activation", "recurrent_activation"] {
             let name = config[key].as_str().unwrap_or_default();
             if ACTIVATIONS_NOT_IN_KERAS_2.contains(&name) {
@@ -234,6 +239,13 @@ mod tests {
                 ("GaussianNoise", json!({"seed": 3}), Writer::Keras23, "seed=3", "Dialect::TfKeras"),
                 ("Softmax", json!({"axis": [1, 2]}), Writer::Keras23, "axis=[1,2]", "Dialect::TfKeras"),
                 ("Dense", json!({"activation": "gelu"}), Writer::Keras23, "gelu", "Dialect::TfKeras"),
+                (
+                    "Dense",
+                    json!({"kernel_initializer": {"class_name": "VarianceScaling", "config": {"distribution": "untruncated_normal"}}}),
+                    Writer::Keras23,
+                    "untruncated_normal",
+                    "Dialect::TfKeras",
+                ),
                 (
                     "LSTM",
                     json!({"recurrent_activation": "swish"}),

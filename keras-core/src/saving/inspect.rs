@@ -95,7 +95,7 @@ pub fn inspect(path: impl AsRef<Path>) -> Result<Inspection> {
     let json = |name: &str| root.text(name).map(|config| text::from_json(name, config)).transpose();
     found.model_config = json("model_config")?;
     found.training_config = json("training_config")?;
-    if let Some(saved) = SavedWeights::read(group.as_ref().unwrap_or(&root), h5.what())? {
+    if let Some(saved) = SavedWeights::read(group.as_ref().unwrap_or(&root), h5.what(), None)? {
         let named = |layer: SavedLayer| {
             layer.weights.into_iter().map(move |(name, stored)| (format!("{}/{name}", layer.name), stored))
         };

@@ -184,6 +184,12 @@ pub(super) fn modules(value: &mut Value, functional: &str) {
                 "Sequential" => ("keras", Value::Null),
                 _ => ("keras.layers", Value::Null),
             };
+            let spatial = class.starts_with("SpatialDropout");
+            if let Some(config) = fields.get_mut("config").and_then(Value::as_object_mut).filter(|_| spatial)
+            {
+                // It follows from the class, and no class of Keras 3 takes it.
+                config.shift_remove("noise_shape");
+            }
             fields.insert("module".into(), json!(module));
             fields.insert("registered_name".into(), registered);
         }

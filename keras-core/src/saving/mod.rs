@@ -15,6 +15,7 @@
 //! # Ok::<(), keras_core::Error>(())
 //! ```
 
+mod aliases;
 mod archive;
 mod config;
 mod convert;

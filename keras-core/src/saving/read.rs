@@ -94,12 +94,11 @@ fn model_of(h5: &H5, options: &Load) -> Result<Model> {
         return Err(Error::file(what, "a whole model", received)
             .advice("build the model, then load its weights with load_weights"));
     };
-    let writer = root.text("keras_version").and_then(Writer::of_version);
-    let writer = writer.unwrap_or_else(|| Writer::of_config(config));
     let value = text::from_json(&what, config)?;
+    let writer = Writer::of(root.text("keras_version"), &value);
     let state = root.text(state::KEY).map(State::parse).transpose()?;
     let saved = match root.child("model_weights")? {
-        Some(group) => SavedWeights::read(&group, h5.what())?,
+        Some(group) => SavedWeights::read(&group, h5.what(), Some(writer))?,
         None => None,
     };
     let saved = saved.ok_or_else(|| Error::file(&what, "a group model_weights with layer_names", "none"))?;
@@ -189,7 +188,7 @@ pub fn read_weights(path: impl AsRef<Path>) -> Result<Option<Vec<(String, Array)
     if root.text("model_config").is_some() {
         return Ok(None);
     }
-    let Some(saved) = SavedWeights::read(&root, h5.what())? else { return Ok(None) };
+    let Some(saved) = SavedWeights::read(&root, h5.what(), None)? else { return Ok(None) };
     let arrays = saved.layers.into_iter().flat_map(|layer| layer.weights);
     arrays.map(|(name, stored)| Ok((name, stored.read()?))).collect::<Result<_>>().map(Some)
 }
@@ -235,10 +234,12 @@ impl Model {
         if archive::is_tree(&root)? {
             return self.load_tree(&h5, &root, options);
         }
-        let saved = match SavedWeights::read(&root, h5.what())? {
+        let writer = root.text("keras_version").and_then(Writer::of_version);
+        let writer = writer.or_else(|| root.text("model_config").map(Writer::of_config));
+        let saved = match SavedWeights::read(&root, h5.what(), writer)? {
             Some(saved) => Some(saved),
             None => match root.child("model_weights")? {
-                Some(group) => SavedWeights::read(&group, h5.what())?,
+                Some(group) => SavedWeights::read(&group, h5.what(), writer)?,
                 None => None,
             },
         };
@@ -272,5 +273,43 @@ impl Model {
             .map(|layer| layer.name().to_owned())
             .collect();
         Ok(WeightsReport { loaded, ..WeightsReport::default() })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::layers::{Conv2D, Conv2DTranspose};
+    use crate::saving::h5::Tree;
+    use crate::saving::names::weight_names;
+    use crate::saving::{Dialect, clone_model};
+
+    /// Who wrote a whole file that names no version, its config tells; the weights are of the same writer.
+    #[test]
+    fn a_file_without_versions_keeps_its_kernels() {
+        let mut model = Sequential::new();
+        let convolution = Conv2D::new(3, 3).data_format("channels_first").padding("same");
+        model.add(convolution.input_shape([3, 3, 3])).unwrap();
+        model.add(Conv2DTranspose::new(3, 2)).unwrap();
+        let mut root = Tree::default();
+        root.text("model_config", &model.to_json().unwrap());
+        let weights = root.group("model_weights");
+        let layers = model.layers();
+        let names: Vec<String> = layers.iter().map(|layer| layer.name().to_owned()).collect();
+        weights.names("layer_names", &names, Dialect::Keras2);
+        for layer in &layers {
+            let (names, own) = (weight_names(layer, Dialect::Keras2), weights.group(layer.name()));
+            let listed: Vec<String> = names.iter().map(|(name, _)| name.clone()).collect();
+            own.names("weight_names", &listed, Dialect::Keras2);
+            names.iter().for_each(|(name, weight)| own.array(name, weight.variable.value().unwrap()));
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bare.h5");
+        root.write("bare.h5", &mut std::fs::File::create(&path).unwrap()).unwrap();
+        assert_eq!(load_model(&path).unwrap().get_weights().unwrap(), model.get_weights().unwrap());
+        let fresh = clone_model(&model).unwrap();
+        fresh.load_weights(&path, LoadWeights::new()).unwrap();
+        assert_eq!(fresh.get_weights().unwrap(), model.get_weights().unwrap());
     }
 }

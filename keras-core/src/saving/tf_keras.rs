@@ -12,6 +12,7 @@ use crate::models::{Model, lock};
 use crate::optimizers::OptimizerState;
 use crate::registry::Config;
 use crate::tensor::Spec;
+use crate::training::Metered;
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 
@@ -122,9 +123,41 @@ fn states_of(cell: &Value, left: &mut impl Iterator<Item = Value>) -> Option<Val
     }
 }
 
+/// The training config of an HDF5 file: it holds metrics as objects, whose names begin with those of their outputs where there
+/// are several.
+pub(super) fn training_config(model: &Model, config: &Value) -> Result<Value> {
+    let mut config = in_its_words(model, config)?;
+    let nesting = model.output_nesting()?;
+    if let Some(compiled) = lock(&model.0.compiled).as_ref() {
+        for (key, weighted) in [("metrics", false), ("weighted_metrics", true)] {
+            let lists = compiled.outputs.iter().map(|output| {
+                output.metrics.iter().filter(|metered| metered.weighted == weighted).map(as_object).collect()
+            });
+            let lists: Vec<Value> = lists.collect();
+            if !config[key].is_null() {
+                config[key] = if nesting.is_dictionary() { nesting.write(lists) } else { lists.into() };
+            }
+        }
+    }
+    Ok(config)
+}
+
+fn as_object(metered: &Metered) -> Value {
+    match metered.metric.config() {
+        Value::String(function) => {
+            json!({"class_name": "MeanMetricWrapper",
+                "config": {"name": metered.name, "dtype": "float32", "fn": function}})
+        }
+        mut object => {
+            object["config"]["name"] = json!(metered.name);
+            object
+        }
+    }
+}
+
 /// A training config in its words: the optimizer last, by the arguments of its legacy optimizers, whose formulas are
 /// those of Keras 2.
-pub(super) fn training_config(model: &Model, config: &Value) -> Result<Value> {
+fn in_its_words(model: &Model, config: &Value) -> Result<Value> {
     let mut config = config.clone();
     let nesting = model.output_nesting()?;
     for key in training::PER_OUTPUT.into_iter().filter(|_| nesting.is_nested()) {
@@ -164,6 +197,9 @@ pub(super) fn training_config(model: &Model, config: &Value) -> Result<Value> {
         };
         arguments.insert(key.to_owned(), value);
     }
+    if class == json!("RMSprop") {
+        arguments.extend([("momentum".to_owned(), json!(0.0)), ("centered".to_owned(), json!(false))]);
+    }
     if class == json!("Adagrad") {
         // Its own default is 0.1.
         arguments.insert("initial_accumulator_value".to_owned(), json!(0.0));
@@ -177,7 +213,7 @@ pub(super) fn training_config(model: &Model, config: &Value) -> Result<Value> {
 /// # Errors
 /// If the optimizer's rates decay as only Keras 2 has it.
 pub(super) fn compile_config(model: &Model, config: &Value, writer: Writer) -> Result<Value> {
-    let mut config = training_config(model, config)?;
+    let mut config = in_its_words(model, config)?;
     let mut optimizer = config["optimizer_config"].take();
     let nadam = optimizer["class_name"] == json!("Nadam");
     if let Some(arguments) = optimizer["config"].as_object_mut()

@@ -290,11 +290,10 @@ impl Parts {
     pub(super) fn load(&self, options: &Load) -> Result<Model> {
         let within = |error: Error| error.within(&self.what);
         let version = self.keras_version.as_deref();
-        let writer = match version.and_then(Writer::of_version) {
-            Some(writer) => writer,
+        let writer = match version {
             // TensorFlow.js itself, which computes as tf.keras does.
-            None if version.is_some_and(|version| version.starts_with("tfjs")) => Writer::TfKeras,
-            None => Writer::of_config(&self.config.to_string()),
+            Some(version) if version.starts_with("tfjs") => Writer::TfKeras,
+            _ => Writer::of(version, &self.config),
         };
         let elements = self.weights.iter().map(|entry| entry.shape.iter().product::<usize>()).sum();
         let training = self.training_config.as_ref().filter(|config| options.compiles() && !config.is_null());

@@ -7,7 +7,7 @@ use super::{Dialect, tf_keras};
 use crate::array::{Array, DType, element_count};
 use crate::error::{Error, Result};
 use crate::losses::LossSpec;
-use crate::metrics::MetricSpec;
+use crate::metrics::{BY_OUTPUT, MetricSpec};
 use crate::models::{Model, Nesting, lock};
 use crate::optimizers::{OptimizerSpec, OptimizerState};
 use crate::output::Output;
@@ -16,8 +16,29 @@ use crate::semantics::{OptimizerEpsilon, Semantics};
 use crate::training::{Compile, PerOutput};
 use serde_json::{Map, Value, json};
 
+/// What a training config may say besides, and what makes no difference here: how steps are run.
+const HARMLESS: [&str; 5] =
+    ["auto_scale_loss", "from_serialized", "jit_compile", "run_eagerly", "steps_per_execution"];
+
+fn check_keys(config: &Value) -> Result<()> {
+    let known = |key: &str| {
+        PER_OUTPUT.contains(&key)
+            || HARMLESS.contains(&key)
+            || ["optimizer", "optimizer_config"].contains(&key)
+    };
+    let fields = config.as_object().into_iter().flatten();
+    match fields.into_iter().find(|(key, value)| !value.is_null() && !known(key)) {
+        None => Ok(()),
+        Some((key, value)) => {
+            Err(Error::file("training config", format!("no key {key:?}, which nobody knows"), brief(value))
+                .advice("load it with compile(false), and compile it"))
+        }
+    }
+}
+
 /// The options of a `compile` that a training config stands for.
 fn compile_options(config: &Value, writer: Writer) -> Result<Compile> {
+    check_keys(config)?;
     let optimizer = config.get("optimizer_config").or_else(|| config.get("optimizer"));
     let optimizer = optimizer.filter(|optimizer| !optimizer.is_null()).ok_or_else(|| {
         Error::file("training config", "an optimizer", "none").advice("load it with compile(false)")
@@ -49,7 +70,7 @@ fn optimizer_of(value: &Value, writer: Writer) -> Result<OptimizerSpec> {
     }
     let mut config: Config = serde_json::from_value(value.clone())
         .map_err(|_| Error::file("training config", "an optimizer's class_name and config", brief(value)))?;
-    let tf = matches!(writer, Writer::EarlyTfKeras | Writer::TfKeras | Writer::Keras3);
+    let tf = matches!(writer, Writer::Tf1Keras | Writer::EarlyTfKeras | Writer::TfKeras | Writer::Keras3);
     let later = is_later(value, writer);
     let class = config.class_name.rsplit('>').next().unwrap_or_default().to_owned();
     if later {
@@ -190,16 +211,18 @@ fn function_or(value: &Value) -> Result<Value> {
         }
         "MeanMetricWrapper" | "SumOverBatchSizeMetricWrapper" => {
             let (Some(name), Some(function)) = (name, function.as_str()) else { return Ok(function.clone()) };
-            // Early versions put the name of the output in front.
-            let is = |known: &str| {
-                name.strip_suffix(known).is_some_and(|rest| rest.is_empty() || rest.ends_with('_'))
+            // One of the function's names; early versions put the name of the output in front. Which accuracy it is follows from
+            // the model's output again.
+            let own =
+                |name: &str| MetricSpec::from(name).resolve().map(|metric| metric.name().to_owned()).ok();
+            let canonical = own(function);
+            let is = |name: &str| {
+                name == function || BY_OUTPUT.contains(&name) || canonical.is_some() && own(name) == canonical
             };
-            // Which accuracy it is follows from the model's output again.
-            let aliases = ["accuracy", "acc", "crossentropy", "ce", "mae", "mse", "mape", "msle"];
-            if is(function) {
-                return Ok(json!(function));
-            }
-            if let Some(alias) = aliases.into_iter().find(|alias| is(alias)) {
+            let starts = name.match_indices('_').map(|(at, _)| at + 1);
+            if let Some(alias) =
+                std::iter::once(0).chain(starts).filter_map(|at| name.get(at..)).find(|name| is(name))
+            {
                 return Ok(json!(alias));
             }
             let class = metric_class(function).ok_or_else(|| {
@@ -210,6 +233,15 @@ fn function_or(value: &Value) -> Result<Value> {
             Ok(json!({"class_name": class, "config": {"name": name}}))
         }
         _ => Ok(value.clone()),
+    }
+}
+
+/// A metric that only Keras 3 calls by its class's name in lower case: `log_cosh_error`, `auc`.
+fn by_class(metric: Value) -> Value {
+    let known = |name: &str| BY_OUTPUT.contains(&name) || MetricSpec::from(name).resolve().is_ok();
+    match metric.as_str().filter(|name| !known(name)).and_then(metric_class) {
+        Some(class) => json!({"class_name": class, "config": {}}),
+        None => metric,
     }
 }
 
@@ -225,6 +257,7 @@ fn metric_class(function: &str) -> Option<String> {
     let class = match function {
         "kullback_leibler_divergence" | "kl_divergence" => "KLDivergence".to_owned(),
         "logcosh" | "log_cosh" => "LogCoshError".to_owned(),
+        "auc" => "AUC".to_owned(),
         function => function.split('_').map(word).collect(),
     };
     crate::metrics::deserialize(&json!({"class_name": class, "config": {}})).is_ok().then_some(class)
@@ -237,7 +270,7 @@ fn metrics(value: Option<&Value>) -> Result<PerOutput<Vec<MetricSpec>>> {
             value => std::slice::from_ref(value),
         };
         let values = values.iter().filter(|metric| !metric.is_null());
-        values.map(|metric| Ok(MetricSpec::from(&function_or(metric)?))).collect()
+        values.map(|metric| Ok(MetricSpec::from(&by_class(function_or(metric)?)))).collect()
     };
     Ok(match value {
         None | Some(Value::Null) => PerOutput::None,
@@ -279,10 +312,34 @@ fn flatten(nesting: &Nesting, config: &mut Value) {
     }
 }
 
+/// Takes the names of several outputs from those of their metrics, in front of which HDF5 files of tf.keras have them.
+fn without_outputs(names: &[String], config: &mut Value) {
+    for key in ["metrics", "weighted_metrics"] {
+        let lists = config.get_mut(key).and_then(Value::as_array_mut);
+        let Some(lists) = lists.filter(|lists| names.len() > 1 && lists.len() == names.len()) else {
+            continue;
+        };
+        for (list, output) in lists.iter_mut().zip(names) {
+            for metric in list.as_array_mut().into_iter().flatten() {
+                let Some(name) = metric.pointer_mut("/config/name") else { continue };
+                let bare = name.as_str().and_then(|name| name.strip_prefix(output)?.strip_prefix('_'));
+                if let Some(bare) = bare.map(str::to_owned) {
+                    *name = bare.into();
+                }
+            }
+        }
+    }
+}
+
 /// Compiles a model as a file says, with what only our own state of the file can say.
 pub(super) fn compile(model: &Model, config: &Value, writer: Writer, state: Option<&State>) -> Result<()> {
     let mut full = state.map_or_else(|| config.clone(), |state| state.complete(config.clone()));
     flatten(&model.output_nesting()?, &mut full);
+    if matches!(writer, Writer::Tf1Keras | Writer::EarlyTfKeras | Writer::TfKeras)
+        && full.get("optimizer_config").is_some()
+    {
+        without_outputs(&model.output_names()?, &mut full);
+    }
     model.compile(compile_options(&full, writer)?)?;
     start(model, config)
 }
@@ -374,49 +431,88 @@ pub(super) fn read_state(model: &Model, root: &Node, writer: Writer) -> Result<(
     })
 }
 
-/// Gives an optimizer stored values, in its own order. As in Keras, what does not fit leaves a fresh optimizer and a
-/// warning.
-pub(super) fn restore(
+/// A value of an optimizer's state: one of the file, or one that no file has.
+#[derive(Clone)]
+pub(super) enum Entry<'a> {
+    Stored(&'a Stored),
+    Made(Array),
+}
+
+impl Entry<'_> {
+    fn shape(&self) -> &[usize] {
+        match self {
+            Self::Stored(stored) => stored.shape(),
+            Self::Made(value) => value.shape(),
+        }
+    }
+
+    fn read(&self) -> Result<Array> {
+        match self {
+            Self::Stored(stored) => stored.read(),
+            Self::Made(value) => Ok(value.clone()),
+        }
+    }
+}
+
+/// Gives an optimizer stored values, in its own order, one after the other. As in Keras, what does not fit leaves a fresh
+/// optimizer and a warning.
+pub(super) fn restore<'a>(
     optimizer: &OptimizerState,
-    stored: &[Stored],
-    order: impl FnOnce(Vec<Array>) -> Result<Vec<Array>>,
+    stored: &'a [Stored],
+    order: impl FnOnce(Vec<Entry<'a>>) -> Result<Vec<Entry<'a>>>,
 ) -> Result<()> {
     check_together(stored)?;
     let held: usize = stored.iter().map(Stored::len).sum();
     let own: usize = optimizer.weights().iter().map(|weight| element_count(weight.shape())).sum();
-    let loaded = if held > own.saturating_mul(2).saturating_add(1024) {
+    let ordered = if held > own.saturating_mul(2).saturating_add(1024) {
         Err(Error::value("optimizer state", format!("{own} numbers"), held.to_string()))
     } else {
-        let values = stored.iter().map(Stored::read).collect::<Result<Vec<_>>>()?;
-        if matches!(values.as_slice(), [steps] if own > 1 && *steps == Array::zeros(steps.dtype(), steps.shape())?)
+        if let [steps] = stored
+            && own > 1
+            && steps.read()?.to_vec::<f64>().iter().all(|steps| *steps == 0.0)
         {
             // tf.keras has made no slots before the first step.
             return Ok(());
         }
-        order(values).and_then(|values| optimizer.set_weights(&values))
+        order(stored.iter().map(Entry::Stored).collect())
     };
-    if let Err(error) = loaded {
-        let text = format!("the saved optimizer state does not fit ({error}); the optimizer starts fresh");
-        Output::current().warning(&text);
+    let fitting = ordered.and_then(|entries| {
+        let targets = optimizer.targets(&entries.iter().map(Entry::shape).collect::<Vec<_>>())?;
+        Ok((targets, entries))
+    });
+    match fitting {
+        Ok((targets, entries)) => {
+            let mut entries = entries.iter();
+            optimizer.assign(&targets, || entries.next().map(Entry::read).transpose())
+        }
+        Err(error) => {
+            let text =
+                format!("the saved optimizer state does not fit ({error}); the optimizer starts fresh");
+            Output::current().warning(&text);
+            Ok(())
+        }
     }
-    Ok(())
 }
 
 /// The state in the order of Keras 2.3.1. tf.keras 2.11 and later list the slots weight by weight:
 /// `iteration:0, Adam/m/dense/kernel:0, Adam/v/dense/kernel:0, …`.
-fn in_order(optimizer: &OptimizerState, names: &[String], values: Vec<Array>) -> Result<Vec<Array>> {
+fn in_order<'a>(
+    optimizer: &OptimizerState,
+    names: &[String],
+    values: Vec<Entry<'a>>,
+) -> Result<Vec<Entry<'a>>> {
     if names.first().is_none_or(|first| first != "iteration:0") {
         return Ok(values);
     }
     let mut first = Vec::new();
-    let mut slots: Vec<(&str, Vec<Array>)> = Vec::new();
+    let mut slots: Vec<(&str, Vec<Entry<'_>>)> = Vec::new();
     for (name, value) in names.iter().zip(values) {
         match name.split('/').nth(1) {
             None if name.starts_with("iteration") => first.push(value),
             // The learning rate stands in the config, too.
             None => {}
             Some(slot) => match slots.iter_mut().find(|(known, _)| *known == slot) {
-                Some((_, arrays)) => arrays.push(value),
+                Some((_, values)) => values.push(value),
                 None => slots.push((slot, vec![value])),
             },
         }
@@ -424,18 +520,18 @@ fn in_order(optimizer: &OptimizerState, names: &[String], values: Vec<Array>) ->
     if optimizer.definition().class_name() == "Nadam" {
         first.push(momentum_schedule(optimizer, first.first())?);
     }
-    Ok(first.into_iter().chain(slots.into_iter().flat_map(|(_, arrays)| arrays)).collect())
+    Ok(first.into_iter().chain(slots.into_iter().flat_map(|(_, values)| values)).collect())
 }
 
 /// The state that an archive lists weight by weight, in the order of Keras 2.3.1.
-pub(super) fn separated(
+pub(super) fn separated<'a>(
     optimizer: &OptimizerState,
-    values: Vec<Array>,
+    values: Vec<Entry<'a>>,
     writer: Writer,
-) -> Result<Vec<Array>> {
+) -> Result<Vec<Entry<'a>>> {
     let slots = slots(optimizer);
     let mut values = values.into_iter();
-    let mut first: Vec<Array> = values.next().into_iter().collect();
+    let mut first: Vec<Entry<'_>> = values.next().into_iter().collect();
     let weights = optimizer.weight_count();
     if writer == Writer::Keras3 {
         // The learning rate, which the config has, too.
@@ -444,7 +540,7 @@ pub(super) fn separated(
     if optimizer.definition().class_name() == "Nadam" {
         first.push(momentum_schedule(optimizer, first.first())?);
     }
-    let values: Vec<Array> = values.collect();
+    let values: Vec<Entry<'_>> = values.collect();
     let together = together(&slots);
     for slot in 0..slots.len() {
         for weight in 0..weights {
@@ -507,8 +603,8 @@ fn together(slots: &[&str]) -> usize {
 }
 
 /// The product of Nadam's momenta so far, which tf.keras does not save.
-fn momentum_schedule(optimizer: &OptimizerState, iterations: Option<&Array>) -> Result<Array> {
-    let steps = iterations.map(Array::item).transpose()?.unwrap_or(0.0);
+fn momentum_schedule(optimizer: &OptimizerState, iterations: Option<&Entry<'_>>) -> Result<Entry<'static>> {
+    let steps = iterations.map(|steps| steps.read()?.item()).transpose()?.unwrap_or(0.0);
     let config = optimizer.config()?.config;
     let number = |key: &str, default: f64| config.get(key).and_then(Value::as_f64).unwrap_or(default);
     let (beta, decay) = (number("beta_1", 0.9), number("schedule_decay", 0.004));
@@ -516,7 +612,7 @@ fn momentum_schedule(optimizer: &OptimizerState, iterations: Option<&Array>) -> 
     let steps = steps.clamp(0.0, 1e5) as u32;
     let product: f64 =
         (1..=steps).map(|t| beta * (1.0 - 0.5 * 0.96_f64.powf(f64::from(t) * decay))).product();
-    Ok(Array::from(product).cast(optimizer.dtype()))
+    Ok(Entry::Made(Array::from(product).cast(optimizer.dtype())))
 }
 
 fn brief(value: &Value) -> String {

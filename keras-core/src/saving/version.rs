@@ -1,6 +1,8 @@
 //! [`Writer`]: which Keras wrote a file.
 
-use crate::semantics::{CrossentropyLogits, Semantics};
+use crate::output::Output;
+use crate::semantics::{BilinearGrid, CrossentropyLogits, FrozenBatchNormalization, Semantics};
+use serde_json::{Value, json};
 
 /// The packages whose files differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,7 +13,9 @@ pub(super) enum Writer {
     Keras22,
     /// Keras 2.3.
     Keras23,
-    /// tf.keras of TensorFlow 1 to 2.2.
+    /// tf.keras of TensorFlow 1, where its files say so.
+    Tf1Keras,
+    /// tf.keras of TensorFlow 1.13 to 2.2.
     EarlyTfKeras,
     /// tf.keras, up to 2.15.
     TfKeras,
@@ -20,6 +24,23 @@ pub(super) enum Writer {
 }
 
 impl Writer {
+    /// Of a model's config and the version that its file names, if that is one of Keras's. TensorFlow 1.13 to 2.1 had tf.keras
+    /// 2.2.4, whose rules changed meanwhile: it is taken for that of TensorFlow 2, with a warning if that matters.
+    pub(super) fn of(version: Option<&str>, config: &Value) -> Self {
+        let writer = version.and_then(Self::of_version);
+        let text = || config.to_string();
+        match writer {
+            Some(Self::EarlyTfKeras) if text().contains("\"BatchNormalizationV1\"") => Self::Tf1Keras,
+            Some(writer) => {
+                if writer == Self::EarlyTfKeras && version.is_some_and(|version| version.starts_with("2.2")) {
+                    warn_of_tensorflow_1(config);
+                }
+                writer
+            }
+            None => Self::of_config(&text()),
+        }
+    }
+
     /// From a version string such as `2.2.4`, `2.2.4-tf`, `2.15.0`; none if it is none of Keras's.
     pub(super) fn of_version(version: &str) -> Option<Self> {
         let mut parts = version.split(['.', '-']);
@@ -28,6 +49,7 @@ impl Writer {
         Some(match (major, minor) {
             (1, _) => Self::Keras1,
             (3, _) => Self::Keras3,
+            (2, 0 | 1) if version.ends_with("-tf") => Self::Tf1Keras,
             (2, _) if version.ends_with("-tf") => Self::EarlyTfKeras,
             (2, 0..=2) => Self::Keras22,
             (2, 3) => Self::Keras23,
@@ -50,6 +72,15 @@ impl Writer {
         }
     }
 
+    /// What those are called whose files are written.
+    pub(super) fn title(self) -> &'static str {
+        match self {
+            Self::TfKeras => "tf.keras 2.15",
+            Self::Keras3 => "Keras 3",
+            _ => "Keras 2.3.1",
+        }
+    }
+
     /// How its models compute.
     pub(super) fn semantics(self) -> Semantics {
         match self {
@@ -58,15 +89,50 @@ impl Writer {
             Self::EarlyTfKeras => {
                 Semantics { crossentropy_logits: CrossentropyLogits::Matching, ..Semantics::tf_keras() }
             }
+            Self::Tf1Keras => Semantics {
+                frozen_batch_normalization: FrozenBatchNormalization::BatchStatistics,
+                bilinear_grid: BilinearGrid::Corners,
+                ..Self::EarlyTfKeras.semantics()
+            },
             Self::TfKeras => Semantics::tf_keras(),
             Self::Keras3 => Semantics::keras_3(),
         }
     }
 }
 
+fn warn_of_tensorflow_1(config: &Value) {
+    let found = [
+        (
+            is_frozen_batch_normalization as fn(&Value) -> bool,
+            "a frozen BatchNormalization trains with its moving averages",
+        ),
+        (
+            |layer| layer["config"]["interpolation"] == json!("bilinear"),
+            "bilinear interpolation is between the middles of cells",
+        ),
+    ];
+    for (_, what) in found.into_iter().filter(|(holds, _)| any_object(config, *holds)) {
+        Output::current().warning(&format!(
+            "the file is of tf.keras 2.2.4 and taken to be of TensorFlow 2, where {what}; if TensorFlow 1 wrote it, say so by Model::set_semantics"
+        ));
+    }
+}
+
+fn is_frozen_batch_normalization(layer: &Value) -> bool {
+    layer["class_name"] == json!("BatchNormalization") && layer["config"]["trainable"] == json!(false)
+}
+
+fn any_object(value: &Value, holds: fn(&Value) -> bool) -> bool {
+    match value {
+        Value::Object(fields) => holds(value) || fields.values().any(|item| any_object(item, holds)),
+        Value::Array(items) => items.iter().any(|item| any_object(item, holds)),
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::Writer;
+    use super::*;
 
     #[test]
     fn versions_say_who_wrote_a_file() {
@@ -75,7 +141,8 @@ mod tests {
             ("2.0.8", Some(Writer::Keras22)),
             ("2.2.5", Some(Writer::Keras22)),
             ("2.3.1", Some(Writer::Keras23)),
-            ("2.1.6-tf", Some(Writer::EarlyTfKeras)),
+            ("2.1.6-tf", Some(Writer::Tf1Keras)),
+            ("2.2.4-tf", Some(Writer::EarlyTfKeras)),
             ("2.3.0-tf", Some(Writer::EarlyTfKeras)),
             ("2.15.0", Some(Writer::TfKeras)),
             ("3.4.1", Some(Writer::Keras3)),
@@ -83,5 +150,32 @@ mod tests {
         ] {
             assert_eq!(Writer::of_version(version), writer, "{version}");
         }
+    }
+
+    #[test]
+    fn what_tensorflow_1_and_2_do_otherwise_is_told() {
+        let said = |class: &str, key: &str, value: Value, version: &str| {
+            let layer = json!({"class_name": class, "config": {"name": "it", key: value}});
+            let model = json!({"class_name": "Sequential", "config": {"layers": [layer]}});
+            let log = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+            let writer = Output::Writer(log.clone()).during(|| Writer::of(Some(version), &model));
+            let text = String::from_utf8_lossy(&log.lock().expect("one thread")).into_owned();
+            (writer, text)
+        };
+        let frozen = |class, version| said(class, "trainable", json!(false), version);
+        let (writer, text) = frozen("BatchNormalization", "2.2.4-tf");
+        assert!(writer == Writer::EarlyTfKeras && text.contains("moving averages"), "{text}");
+        let (_, text) = said("UpSampling2D", "interpolation", json!("bilinear"), "2.2.4-tf");
+        assert!(text.contains("middles of cells") && text.contains("set_semantics"), "{text}");
+        for (class, version, writer) in [
+            ("BatchNormalizationV1", "2.2.4-tf", Writer::Tf1Keras),
+            ("BatchNormalization", "2.1.6-tf", Writer::Tf1Keras),
+            ("BatchNormalization", "2.3.0-tf", Writer::EarlyTfKeras),
+            ("Dense", "2.2.4-tf", Writer::EarlyTfKeras),
+        ] {
+            assert_eq!(frozen(class, version), (writer, String::new()), "{class} {version}");
+        }
+        let rules = Writer::Tf1Keras.semantics();
+        assert_eq!(rules.frozen_batch_normalization, FrozenBatchNormalization::BatchStatistics);
     }
 }

@@ -71,8 +71,9 @@ pub(super) struct SavedWeights {
 }
 
 impl SavedWeights {
-    /// Of a group that has `layer_names`.
-    pub(super) fn read(group: &Node, what: &str) -> Result<Option<Self>> {
+    /// Of a group that has `layer_names`; who wrote it, if that is known, counts where the group itself names no version. Weights
+    /// alone that name none are Keras 1's.
+    pub(super) fn read(group: &Node, what: &str, writer: Option<Writer>) -> Result<Option<Self>> {
         let Some(names) = group.names("layer_names")? else { return Ok(None) };
         let mut layers = Vec::with_capacity(names.len());
         for name in names {
@@ -88,7 +89,7 @@ impl SavedWeights {
         }
         super::h5::check_together(layers.iter().flat_map(|layer| &layer.weights).map(|(_, stored)| stored))?;
         let keras_1 = match group.text("keras_version") {
-            None => true,
+            None => writer.is_none_or(|writer| writer == Writer::Keras1),
             Some(version) => Writer::of_version(version) == Some(Writer::Keras1),
         };
         let flipped = group.text("backend") == Some("theano");

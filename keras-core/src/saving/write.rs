@@ -1,5 +1,6 @@
 //! `save`, `save_weights`.
 
+use super::aliases::named_for;
 use super::config::BACKEND;
 use super::h5::Tree;
 use super::names::weight_names;
@@ -76,10 +77,11 @@ impl Model {
         }
         let config = self.get_config()?;
         let mut config = json!({"class_name": config.class_name, "config": config.config});
+        let training = self.training_config()?.filter(|_| options.include_optimizer);
         let dialect = options.dialect.unwrap_or_else(|| Dialect::of(self, &config));
         dialect::check(&config, dialect.writer(), self.semantics())?;
+        let mut training = training.map(|training| named_for(dialect.writer(), training)).transpose()?;
         let mut root = Tree::default();
-        let mut training = self.training_config()?.filter(|_| options.include_optimizer);
         match dialect {
             Dialect::Keras2 => {
                 root.text("keras_version", dialect.version());

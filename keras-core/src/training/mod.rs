@@ -20,6 +20,7 @@ mod weights;
 pub use crate::output::Output;
 pub use batch::{TestOnBatch, TrainOnBatch};
 pub use callback::{Callback, CallbackList, Context, IntoCallbacks, Params, TrainedModel};
+pub(crate) use compile::Metered;
 pub use compile::{Compile, Compiled, IntoLosses, PerOutput};
 pub use data::Data;
 pub use evaluate::Evaluate;

@@ -2,7 +2,10 @@
 
 use super::Place;
 use super::files::{dense, floats, read_floats, sequential};
+use keras_core::Array;
+use keras_core::optimizers::Adam;
 use keras_core::saving::load_model;
+use keras_core::training::Compile;
 use serde_json::Value;
 use std::collections::HashSet;
 use std::ffi::OsString;
@@ -47,6 +50,52 @@ fn every_kind_of_file_goes_to_every_other() {
     place.result(&["convert", "m.h5", "tf.keras", "--dialect", "tfkeras"]);
     assert_eq!(predicts(&["tf.keras"]), expected);
     assert_eq!(version("tf.keras"), "2.15.0");
+    // Texts, with weights beside them: one becomes the other, or a whole model.
+    place.result(&["convert", "model.json", "a.yaml"]);
+    place.result(&["convert", "a.yaml", "a.json"]);
+    for (text, weights, whole) in [("a.yaml", "w.npz", "b.h5"), ("a.json", "w.weights.h5", "b.keras")] {
+        place.result(&["convert", text, whole, "--weights", weights]);
+        assert_eq!(predicts(&[whole]), expected, "{text}");
+    }
+    place.result(&["convert", "a.keras", "from_archive.h5"]);
+    assert_eq!(predicts(&["from_archive.h5"]), expected);
+}
+
+/// What a model was compiled with, and the state of its optimizer, come along.
+#[test]
+fn a_compiled_model_stays_one_whatever_it_becomes() {
+    let place = line();
+    let model = load_model(place.path("m.h5")).unwrap();
+    model.compile(Compile::new(Adam::new().lr(0.25), "mse").metrics(["mae"])).unwrap();
+    let y = Array::zeros(keras_core::DType::F32, &[4, 2]).unwrap();
+    let x = Array::full(&[4, 3], 0.5_f32).unwrap();
+    model.train_on_batch(&x, &y).unwrap();
+    model.save(place.path("0.h5")).unwrap();
+    let next = |file: &str| {
+        let model = load_model(place.path(file)).unwrap();
+        model.train_on_batch(&x, &y).unwrap();
+        model.get_weights().unwrap()
+    };
+    let steps = [
+        ("1.keras", &[][..]),
+        ("2.h5", &["--dialect", "tfkeras"]),
+        ("3.keras", &["--dialect", "tfkeras"]),
+        ("4.h5", &["--dialect", "keras2"]),
+    ];
+    let mut before = "0.h5";
+    for (file, more) in steps {
+        place.result(&[&["convert", before, file], more].concat());
+        let copy = load_model(place.path(file)).unwrap();
+        let config = copy.training_config().unwrap().unwrap();
+        assert_eq!(
+            (config["loss"].as_str(), copy.metrics_names().unwrap()),
+            (Some("mse"), model.metrics_names().unwrap()),
+            "{file}"
+        );
+        assert_eq!(copy.optimizer().unwrap().iterations().unwrap(), 1, "{file}");
+        assert_eq!(next(file), next("0.h5"), "{file}");
+        before = file;
+    }
 }
 
 #[test]
@@ -129,26 +178,33 @@ fn a_file_is_inspected_without_making_a_model_of_it() {
 
 #[test]
 fn a_save_that_is_killed_leaves_the_old_file_or_the_new_one() {
+    killed("h5");
+    killed("keras");
+}
+
+fn killed(ending: &str) {
     let place = Place::new();
+    let file = |name: &str| format!("{name}.{ending}");
+    let (old, new, target) = (&file("old"), &file("new"), &file("target"));
     let model = |name: &str, file: &str| {
         place.put("big.json", sequential(&[dense(name, 700, 700), dense("last", 700, 2)]));
         let model =
             keras_core::saving::model_from_json(&String::from_utf8(place.get("big.json")).unwrap()).unwrap();
         model.save(place.path(file)).unwrap();
     };
-    model("first", "old.h5");
-    model("second", "new.h5");
-    std::fs::copy(place.path("old.h5"), place.path("target.h5")).unwrap();
+    model("first", old);
+    model("second", new);
+    std::fs::copy(place.path(old), place.path(target)).unwrap();
     let (mut kept, mut replaced) = (0, 0);
     for i in 0..40 {
-        let source = if i % 2 == 0 { "new.h5" } else { "old.h5" };
-        let before = place.get("target.h5");
-        let mut child = place.command(&["convert", source, "target.h5"]).spawn().unwrap();
+        let source = if i % 2 == 0 { new } else { old };
+        let before = place.get(target);
+        let mut child = place.command(&["convert", source, target]).spawn().unwrap();
         std::thread::sleep(Duration::from_millis(5 * (i / 2)));
         child.kill().unwrap();
         child.wait().unwrap();
-        load_model(place.path("target.h5")).unwrap();
-        if place.get("target.h5") == before { kept += 1 } else { replaced += 1 }
+        load_model(place.path(target)).unwrap();
+        if place.get(target) == before { kept += 1 } else { replaced += 1 }
     }
     assert!(kept > 0, "every save was through before it was killed: {replaced}");
 
@@ -157,14 +213,14 @@ fn a_save_that_is_killed_leaves_the_old_file_or_the_new_one() {
     let mut amid = 0;
     for i in 0..20 {
         let before: HashSet<OsString> = listed().collect();
-        let mut child = place.command(&["convert", "new.h5", "target.h5"]).spawn().unwrap();
+        let mut child = place.command(&["convert", new, target]).spawn().unwrap();
         let written = || listed().any(|name| !before.contains(&name));
         while !written() && child.try_wait().unwrap().is_none() {}
         std::thread::sleep(Duration::from_micros(100 * i));
         child.kill().unwrap();
         child.wait().unwrap();
         amid += usize::from(written());
-        load_model(place.path("target.h5")).unwrap();
+        load_model(place.path(target)).unwrap();
     }
     assert!(amid > 0, "no save was killed while it wrote");
 }

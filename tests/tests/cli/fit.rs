@@ -328,22 +328,29 @@ fn saving_is_by_extension() {
 
 #[test]
 fn a_saved_training_goes_on_bit_for_bit() {
+    for (ending, optimizer) in [("h5", "rmsprop"), ("keras", "adam"), ("keras", "sgd")] {
+        goes_on(ending, optimizer);
+    }
+}
+
+fn goes_on(ending: &str, optimizer: &str) {
     let place = dropout();
+    let file = |name: &str| format!("{name}.{ending}");
     let weights =
-        |file: &str| keras_core::saving::load_model(place.path(file)).unwrap().get_weights().unwrap();
+        |name: &str| keras_core::saving::load_model(place.path(&file(name))).unwrap().get_weights().unwrap();
     let fit = |file: &str, more: &[&str]| {
         let data = ["fit", file, "--x", "x.npy", "--y", "y.npy", "--batch-size", "3"];
         place.result(&[&data[..], more].concat());
     };
-    let first = ["--loss", "mse", "--seed", "3"];
-    fit("model.json", &[&first[..], &["--epochs", "10", "--save", "whole.h5"]].concat());
-    fit("model.json", &[&first[..], &["--epochs", "5", "--save", "half.h5"]].concat());
-    fit("half.h5", &["--initial-epoch", "5", "--epochs", "10", "--save", "rest.h5"]);
-    assert_eq!(weights("rest.h5"), weights("whole.h5"));
-    fit("half.h5", &["--initial-epoch", "5", "--epochs", "7", "--save", "most.h5"]);
-    fit("most.h5", &["--initial-epoch", "7", "--epochs", "10", "--save", "all.h5"]);
-    assert_eq!(weights("all.h5"), weights("whole.h5"));
-    assert_ne!(weights("half.h5"), weights("whole.h5"));
+    let first = ["--loss", "mse", "--seed", "3", "--optimizer", optimizer];
+    fit("model.json", &[&first[..], &["--epochs", "10", "--save", &file("whole")]].concat());
+    fit("model.json", &[&first[..], &["--epochs", "5", "--save", &file("half")]].concat());
+    fit(&file("half"), &["--initial-epoch", "5", "--epochs", "10", "--save", &file("rest")]);
+    assert_eq!(weights("rest"), weights("whole"));
+    fit(&file("half"), &["--initial-epoch", "5", "--epochs", "7", "--save", &file("most")]);
+    fit(&file("most"), &["--initial-epoch", "7", "--epochs", "10", "--save", &file("all")]);
+    assert_eq!(weights("all"), weights("whole"));
+    assert_ne!(weights("half"), weights("whole"));
 }
 
 #[test]

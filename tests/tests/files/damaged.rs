@@ -2,26 +2,29 @@
 
 use super::file;
 use super::{path, unpacked};
+use crate::hostile::{WORK, in_a_child, in_a_second};
 use keras_core::layers::Dense;
 use keras_core::models::Sequential;
 use keras_core::saving::{Load, LoadWeights, inspect, load_model, load_model_with};
-use std::time::{Duration, Instant};
 
 /// Loads bytes as a model and as weights; either may fail, in time.
 fn load(name: &str, bytes: &[u8]) -> bool {
     let target = file(name);
     std::fs::write(&target, bytes).unwrap();
-    let start = Instant::now();
-    let whole = load_model_with(&target, &Load::new());
-    if let Ok(model) = &whole {
-        let _ = model.load_weights(&target, LoadWeights::new().by_name(true));
-    }
-    assert!(start.elapsed() < Duration::from_secs(1), "{name}: {:?}", start.elapsed());
-    whole.is_ok()
+    in_a_second(name, || {
+        let whole = load_model_with(&target, &Load::new());
+        if let Ok(model) = &whole {
+            let _ = model.load_weights(&target, LoadWeights::new().by_name(true));
+        }
+        whole.is_ok()
+    })
 }
 
 #[test]
 fn truncated_files_are_errors() {
+    if std::env::var(WORK).is_err() {
+        return in_a_child("files::damaged::truncated_files_are_errors", "all");
+    }
     let bytes = std::fs::read(path("k231/seq_2.3.1.h5")).unwrap();
     for length in (0..bytes.len()).step_by(211) {
         assert!(!load("truncated.h5", &bytes[..length]), "{length}");
@@ -30,6 +33,9 @@ fn truncated_files_are_errors() {
 
 #[test]
 fn flipped_bits_never_break_the_process() {
+    if std::env::var(WORK).is_err() {
+        return in_a_child("files::damaged::flipped_bits_never_break_the_process", "all");
+    }
     let original = std::fs::read(path("k231/c1.h5")).unwrap();
     keras_core::output::Output::Silent.during(|| {
         for at in (0..original.len()).step_by(7) {
@@ -57,6 +63,9 @@ fn what_is_no_model_says_so() {
 
 #[test]
 fn damaged_archives_are_errors() {
+    if std::env::var(WORK).is_err() {
+        return in_a_child("files::damaged::damaged_archives_are_errors", "all");
+    }
     let target = file("whole.keras");
     super::written::small().save(&target).unwrap();
     let original = std::fs::read(&target).unwrap();
@@ -92,26 +101,29 @@ fn a_model_larger_than_its_weights_takes_no_memory() {
     assert!(error.contains("[3, 1001]") && error.contains("[3, 1000]"), "{error}");
 }
 
-/// What `oracle/hostile_2_15.py` wrote: each is an error that says why, soon.
+/// What `oracle/hostile_2_15.py` wrote: each is an error that says why, soon and in little memory.
 #[test]
-fn files_that_repeat_themselves_are_errors() {
+fn hostile_files_are_errors() {
+    if std::env::var(WORK).is_err() {
+        return in_a_child("files::damaged::hostile_files_are_errors", "all");
+    }
     let folder = unpacked("hostile.zip");
-    let limit = Duration::from_secs(if cfg!(debug_assertions) { 5 } else { 1 });
     for (name, loading, inspecting) in [
         ("repeated.h5", "a file of 448024 bytes can hold", "a file of 448024 bytes can hold"),
         ("optimizer.h5", "a file of 814528 bytes can hold", "a file of 814528 bytes can hold"),
         ("groups.h5", "read again and again", "read again and again"),
         ("packed.h5", "h5repack", "h5repack"),
+        ("huge.h5", "a file of 8032 bytes can hold", "a file of 8032 bytes can hold"),
+        ("chunked.h5", "a file of 8032 bytes can hold", "a file of 8032 bytes can hold"),
+        ("slot.h5", "a file of 10136 bytes can hold", "a file of 10136 bytes can hold"),
         ("diamonds.h5", "a whole model", "again and again"),
         ("cyclic.h5", "a whole model", "nested 64 deep"),
         ("bomb.keras", "without compression", "without compression"),
     ] {
         let target = folder.path().join(name);
-        let start = Instant::now();
-        let error = load_model(&target).map(|_| ()).unwrap_err().to_string();
+        let error = in_a_second(name, || load_model(&target).map(|_| ())).unwrap_err().to_string();
         assert!(error.contains(loading) && error.contains(name), "{error}");
-        let error = inspect(&target).map(|_| ()).unwrap_err().to_string();
+        let error = in_a_second(name, || inspect(&target).map(|_| ())).unwrap_err().to_string();
         assert!(error.contains(inspecting) && error.contains(name), "{error}");
-        assert!(start.elapsed() < limit, "{name}: {:?}", start.elapsed());
     }
 }

@@ -217,6 +217,17 @@ fn weights_alone_are_loaded_in_order_or_by_name() {
     let error = load_model(path("k231/seqw_2.3.1.h5")).unwrap_err().to_string();
     assert!(error.contains("weights alone") && error.contains("load_weights"), "{error}");
 
+    // In order, whatever the names are.
+    let mut renamed = Sequential::new();
+    for (i, layer) in model.layers().iter().enumerate() {
+        let mut config = layer.config();
+        config.config.insert("name".into(), format!("other_{i}").into());
+        renamed.add(keras_core::layers::deserialize(&config).unwrap()).unwrap();
+    }
+    let report = renamed.load_weights(path("k231/seqw_2.3.1.h5"), LoadWeights::new()).unwrap();
+    assert_eq!(renamed.get_weights().unwrap(), model.get_weights().unwrap());
+    assert!(report.loaded.len() == 3 && report.loaded.iter().all(|name| name.starts_with("other_")));
+
     // Fine-tuning: only the layers whose names agree; of a whole model's file, too.
     for file in ["k231/seqw_2.3.1.h5", "k231/seq_2.3.1.h5"] {
         let mut other = Sequential::new();

@@ -1,6 +1,7 @@
 //! Architectures as JSON and YAML.
 
 use super::{on_ndarray, path, wave};
+use crate::hostile::{WORK, in_a_child};
 use keras_core::Array;
 use keras_core::layers::{Dense, Dropout, Embedding, Input, LSTM};
 use keras_core::models::{Model, Sequential};
@@ -172,6 +173,9 @@ fn unknown_things_are_named_with_their_layer() {
 
 #[test]
 fn hostile_texts_are_errors() {
+    if std::env::var(WORK).is_err() {
+        return in_a_child("files::text::hostile_texts_are_errors", "all");
+    }
     let mut model = Sequential::new();
     model.add(Dense::new(2).input_shape([3])).unwrap();
     model.add(Dropout::new(0.5)).unwrap();
