@@ -69,6 +69,17 @@ fn project(folder: &Path) {
     std::fs::copy(root.join("Cargo.lock"), folder.join("Cargo.lock")).unwrap();
 }
 
+/// The README quotes the example.
+#[test]
+fn the_lines_in_the_readme_are_those_of_the_example() {
+    let read = |file: &str| std::fs::read_to_string(Path::new(ROOT).join(file)).unwrap();
+    let (readme, example) = (read("README.md"), read("examples/embed/src/main.rs"));
+    let section = readme.split_once("\n## Embedding\n").unwrap().1;
+    let (block, _) = section.split_once("```rust,ignore\n").unwrap().1.split_once("```").unwrap();
+    let block: String = block.lines().map(|line| format!("    {line}\n")).collect();
+    assert!(block.contains("load_model") && example.contains(&block), "{block}");
+}
+
 #[test]
 fn an_embedded_model_brings_no_command_line_and_no_other_backend() {
     let folder = tempfile::tempdir().unwrap();

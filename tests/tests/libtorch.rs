@@ -71,6 +71,35 @@ fn sizes_come_first_hashes_are_checked_and_what_is_there_is_kept() {
     assert_eq!((code, said.as_str()), (Some(0), "libtorch: present\n"));
 }
 
+/// `LIBTORCH`, or with `LIBTORCH_USE_PYTORCH` what Python says: nothing is fetched.
+#[test]
+fn a_libtorch_that_is_there_is_taken() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let python = folder.path().join("python3");
+    std::fs::write(&python, "#!/bin/sh\necho /of/python/lib\n").unwrap();
+    std::fs::set_permissions(&python, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = std::env::var_os("PATH").unwrap();
+    let path = std::iter::once(folder.path().to_owned()).chain(std::env::split_paths(&path));
+    let path = std::env::join_paths(path).unwrap();
+    let rest = "'\"${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}\"\n";
+    for (name, value, expected) in [
+        ("LIBTORCH", "/of/mine", "export LIBTORCH='/of/mine'\nexport LD_LIBRARY_PATH='/of/mine/lib"),
+        ("LIBTORCH_USE_PYTORCH", "1", "export LD_LIBRARY_PATH='/of/python/lib"),
+    ] {
+        let mut xtask = Command::new(env!("CARGO"));
+        xtask.args(["run", "--quiet", "--package", "xtask", "--", "libtorch"]).current_dir(ROOT);
+        xtask.env_remove("LIBTORCH").env_remove("LIBTORCH_USE_PYTORCH").env(name, value);
+        // Neither a download nor a compiler: only what the environment says.
+        xtask.env("CXX", "true").env("PATH", &path).env("KERAS_LIBTORCH_DIR", folder.path().join("none"));
+        let output = xtask.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{name}: {said}");
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), [expected, rest].concat(), "{name}");
+        assert!(!folder.path().join("none").exists());
+    }
+}
+
 /// What cargo runs first of torch-sys, in the environment that the workspace has where nobody says where libtorch is.
 #[cfg(feature = "torch")]
 #[test]

@@ -17,14 +17,18 @@ const LIMIT: u64 = 1 << 24;
 
 fn main() -> Anything<()> {
     let mut arguments = std::env::args().skip(1);
-    let model = load_model(arguments.next().ok_or("expected a model file, received none")?)?;
-    let listener = TcpListener::bind(arguments.next().unwrap_or_else(|| "127.0.0.1:8000".into()))?;
+    let path = arguments.next().ok_or("expected a model file, received none")?;
+    let address = arguments.next().unwrap_or_else(|| "127.0.0.1:8000".into());
+
+    let model = load_model(path)?;
+    let listener = TcpListener::bind(address)?;
     println!("listening on {}", listener.local_addr()?);
+    let threads = thread::available_parallelism().map_or(8, |count| count.get().max(8));
     thread::scope(|scope| {
-        for _ in 0..thread::available_parallelism().map_or(4, usize::from).max(8) {
+        for _ in 0..threads {
             scope.spawn(|| {
                 for stream in listener.incoming().flatten() {
-                    // Who hangs up early misses the answer.
+                    // Reads samples as JSON, answers with model.predict(samples). Who hangs up early misses the answer.
                     let _ = answer(&model, &stream);
                 }
             });
