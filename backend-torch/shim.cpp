@@ -35,9 +35,11 @@ const std::optional<c10::OperatorHandle> &packed_convolution() {
 
 extern "C" {
 // Runs tasks 0 to tasks - 1 on libtorch's threads and waits for them.
-void keras_parallel(int64_t tasks, void (*run)(void *, int64_t), void *context) {
-  at::parallel_for(0, tasks, 1, [=](int64_t first, int64_t last) {
-    for (int64_t task = first; task < last; ++task) run(context, task);
+char *keras_parallel(int64_t tasks, void (*run)(void *, int64_t), void *context) {
+  return guarded([=] {
+    at::parallel_for(0, tasks, 1, [=](int64_t first, int64_t last) {
+      for (int64_t task = first; task < last; ++task) run(context, task);
+    });
   });
 }
 

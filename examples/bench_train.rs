@@ -1,11 +1,13 @@
 //! Speed of training and of one prediction, as one JSON line; the counterpart of `scripts/bench_keras.py`, which
 //! `cargo xtask bench` runs in turn with it.
 //!
-//! `cargo run --release --example bench_train -- mlp|cnn|lstm|vgg16|resnet18|resnet50|latency|startup|compile|load`
+//! `cargo run --release --example bench_train -- mlp|cnn|lstm|vgg16|resnet18|resnet50|latency|startup|compile|cell|longer_cell|load`
 
-use keras::layers::Lstm;
+use keras::initializers;
+use keras::layers::{Build, Call, Cell, Layer, Lstm, RNN};
 use keras::prelude::*;
 use keras::random::{self, Stream};
+use keras::registry::Config;
 use keras::saving::load_model;
 use std::process::Command;
 use std::time::Instant;
@@ -26,10 +28,12 @@ fn main() -> Result<()> {
         Some("latency") => report("latency", "milliseconds", latency(&mlp()?)?),
         Some("startup") => report("startup", "milliseconds", startup()?),
         Some("compile") => report("compile", "milliseconds", compile()?),
+        Some("cell") => report("cell", "milliseconds", cell()?.0),
+        Some("longer_cell") => report("longer_cell", "milliseconds", cell()?.1),
         Some("load") => report("load", "milliseconds", load()?),
         Some("first") => drop(mlp()?.predict_on_batch(Array::full(&[1, 784], 0.5_f32)?)?),
         other => {
-            let expected = "mlp, cnn, lstm, vgg16, resnet18, resnet50, latency, startup, compile or load";
+            let expected = "mlp, cnn, lstm, vgg16, resnet18, resnet50, latency, startup, compile, cell, longer_cell or load";
             return Err(Error::value("bench_train", expected, format!("{other:?}")));
         }
     }
@@ -274,6 +278,62 @@ fn compile() -> Result<f64> {
         times.push(step()? - step()?);
     }
     Ok(median(times))
+}
+
+/// A cell of one's own, which no kernel knows: tanh(x·W + h·U)·g.
+struct UserCell;
+
+impl Layer for UserCell {
+    fn config(&self) -> Config {
+        Config::new("UserCell")
+    }
+
+    fn cell(&self, _: &Spec) -> Result<Option<Cell>> {
+        Ok(Some(Cell::new([64])))
+    }
+
+    fn build(&self, cx: &mut Build, inputs: &[Spec]) -> Result<()> {
+        let features = inputs[0].shape[1].unwrap_or_default();
+        let (uniform, ones) = (initializers::get("glorot_uniform")?, initializers::get("ones")?);
+        cx.weight("kernel", [features, 64], &uniform).add()?;
+        cx.weight("recurrent_kernel", [64, 64], &uniform).add()?;
+        cx.weight("gain", [64], &ones).add().map(drop)
+    }
+
+    fn call(&self, cx: &mut Call, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
+        let sum =
+            k::dot(&inputs[0], &cx.weight("kernel")?) + k::dot(&inputs[1], &cx.weight("recurrent_kernel")?);
+        let h = k::tanh(&sum) * cx.weight("gain")?;
+        Ok(vec![h.clone(), h])
+    }
+}
+
+/// Median milliseconds, over new models, by which the first `train_on_batch` of a recurrent layer with a user's cell takes longer
+/// than the shortest of three later ones: of 100 steps, and then of 400. Prints how many times as long a step on 400 takes.
+fn cell() -> Result<(f64, f64)> {
+    let (mut extra, mut steps) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
+    for _ in 0..9 {
+        let mut model = Sequential::new();
+        model.add(RNN::new(UserCell).input_shape([None, Some(16)]))?;
+        model.add(Dense::new(1))?;
+        model.compile(Compile::new("adam", "mse"))?;
+        for (i, time) in [100, 400].into_iter().enumerate() {
+            let (x, y) = (Array::full(&[32, time, 16], 0.5_f32)?, Array::full(&[32, 1], 0.1_f32)?);
+            let step = || {
+                let start = Instant::now();
+                model.train_on_batch(&x, &y).map(|_| start.elapsed().as_secs_f64() * 1e3)
+            };
+            let first = step()?;
+            let later = step()?.min(step()?).min(step()?);
+            // A step that happens to be quick takes no less than nothing.
+            extra[i].push((first - later).max(1e-3));
+            steps[i].push(later);
+        }
+    }
+    let [short, long] = steps.map(median);
+    eprintln!("cell: {short:.2} ms for 100 steps, {long:.2} ms for 400, {:.2} times that", long / short);
+    let [first, longer] = extra.map(median);
+    Ok((first, longer))
 }
 
 fn median(mut values: Vec<f64>) -> f64 {

@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release --example custom_backend`
 
-use keras::backend::{Arg, Backend, Scalar, Support};
+use keras::backend::{Arg, Backend, Lack, Scalar, Support};
 use keras::graph::{
     ArgReduce, Binary, Compare, ConvSpec, Cumulative, Distribution, Kernel, Logical, Op, PoolSpec, Reduce,
     SliceSpec, Type, Unary,
@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// How often each method was called.
-type Log = Arc<Mutex<BTreeMap<&'static str, usize>>>;
+pub(crate) type Log = Arc<Mutex<BTreeMap<&'static str, usize>>>;
 
 /// Any backend, watched.
 pub(crate) struct Logging<B> {
@@ -40,7 +40,7 @@ impl<B: Backend> Backend for Logging<B> {
 
     #[rustfmt::skip]
     pass_on! {
-        device() -> String; probe() -> Result<()>;
+        device() -> String; devices() -> Vec<String>; probe() -> Result<()>; lacks() -> Vec<Lack>;
         supports(op: &Op, inputs: &[&Type]) -> Support; supports_epilogue(op: &Op, kernel: &Kernel) -> bool;
         supports_dtype(dtype: DType) -> bool; supports_kernel(kernel: &Kernel) -> bool;
         upload(array: &Array) -> Result<B::Tensor>; download(x: &B::Tensor) -> Result<Array>;
@@ -69,6 +69,7 @@ impl<B: Backend> Backend for Logging<B> {
         slice_update(base: Arg<B::Tensor>, update: &B::Tensor, spec: &SliceSpec) -> Result<B::Tensor>;
         full(ty: &Type, value: Scalar) -> Result<B::Tensor>; iota(ty: &Type, axis: usize) -> Result<B::Tensor>;
         random(ty: &Type, distribution: Distribution, stream: &Stream) -> Result<B::Tensor>;
+        prepack(op: &Op, types: &[&Type], operand: usize, x: &B::Tensor) -> Result<Option<B::Tensor>>;
         kernel(kernel: &Kernel, inputs: Vec<Arg<B::Tensor>>, scalars: &[Scalar]) -> Result<Vec<B::Tensor>>;
         epilogue(op: &Op, operands: &[B::Tensor], kernel: &Kernel, inputs: Vec<Arg<B::Tensor>>, scalars: &[Scalar]) -> Result<Vec<B::Tensor>>;
         composite(op: &Op, inputs: &[B::Tensor], wanted: &[bool]) -> Result<Vec<Option<B::Tensor>>>;

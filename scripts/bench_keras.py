@@ -1,4 +1,4 @@
-"""Speed of Keras 2.15 on TensorFlow, for cargo xtask bench: bench_keras.py mlp|cnn|lstm|vgg16|resnet50|latency|startup|compile|load prints one JSON line.
+"""Speed of Keras 2.15 on TensorFlow, for cargo xtask bench: bench_keras.py mlp|cnn|lstm|vgg16|resnet50|latency|startup|compile|cell|longer_cell|load prints one JSON line.
 
 Run by the environment tf-2.15 of scripts/oracle.sh, on two threads. Random data, seed 0; `fit` with metrics=["accuracy"],
 verbose=0, shuffling. The example bench_train measures the same in Rust:
@@ -18,6 +18,10 @@ verbose=0, shuffling. The example bench_train measures the same in Rust:
     startup  a process that makes the MLP, predicts one sample and ends, median. {"name": "startup", "milliseconds": ..}
     compile  how much longer the first train_on_batch of the hello world's MLP (100-64-10, sgd, batch 32) takes than the second, median
              over new models. {"name": "compile", "milliseconds": ..}
+    cell     the same of RNN(a cell of one's own, tanh(x.W + h.U) * g, 64 units) and Dense 1, adam, mse, on batches of 32 sequences of 100
+             steps of 16 features. {"name": "cell", "milliseconds": ..}
+    longer_cell  of that model, how much longer its first train_on_batch on 400 steps takes than a later one. {"name": "longer_cell",
+             "milliseconds": ..}
     load     reading all arrays of target/resnet50.h5 by h5py, median of 9 readings; writes that file first, where it is missing: ResNet50
              without pre-trained weights, saved whole. Here load_model of it. {"name": "load", "milliseconds": ..}
 """
@@ -124,6 +128,36 @@ def compile_step():
     return {"milliseconds": 1e3 * float(np.median(times))}
 
 
+class UserCell(L.Layer):
+    state_size = output_size = 64
+
+    def build(self, shape):
+        self.kernel = self.add_weight("kernel", (shape[-1], 64))
+        self.recurrent_kernel = self.add_weight("recurrent_kernel", (64, 64))
+        self.gain = self.add_weight("gain", (64,), initializer="ones")
+
+    def call(self, x, states):
+        h = tf.tanh(tf.matmul(x, self.kernel) + tf.matmul(states[0], self.recurrent_kernel)) * self.gain
+        return h, [h]
+
+
+def cell(longer):
+    times = []
+    for _ in range(3):
+        model = keras.Sequential([L.RNN(UserCell(), input_shape=(None, 16)), L.Dense(1)])
+        model.compile("adam", "mse")
+        extra = []
+        for steps in [100, 400]:
+            x, y = np.full((32, steps, 16), 0.5, "float32"), np.full((32, 1), 0.1, "float32")
+            marks = [time.perf_counter()]
+            for _ in range(4):
+                model.train_on_batch(x, y)
+                marks.append(time.perf_counter())
+            extra.append(max(marks[1] - marks[0] - min(np.diff(marks)[1:]), 1e-6))
+        times.append(extra[longer])
+    return {"milliseconds": 1e3 * float(np.median(times))}
+
+
 def load():
     path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "target", "resnet50.h5")
     if not os.path.exists(path):
@@ -148,6 +182,8 @@ WORKLOADS = {
     "latency": lambda: latency(mlp()),
     "startup": startup,
     "compile": compile_step,
+    "cell": lambda: cell(0),
+    "longer_cell": lambda: cell(1),
     "load": load,
 }
 

@@ -8,7 +8,7 @@ use keras_core::graph::{
     ArgReduce, Binary, Compare, ConvSpec, Cumulative, Kernel, Logical, Op, PoolSpec, Reduce, SliceSpec, Type,
     Unary,
 };
-use keras_core::{Array, DType, Result};
+use keras_core::{Array, DType, Error, Result};
 
 /// candle on one device.
 #[derive(Debug, Clone)]
@@ -27,7 +27,7 @@ impl Candle {
     }
 }
 
-fn declined(what: &Op) -> keras_core::Error {
+fn declined(what: &Op) -> Error {
     unsupported("candle", what.name())
 }
 
@@ -63,6 +63,10 @@ impl Backend for Candle {
     }
 
     fn download(&self, x: &CandleTensor) -> Result<Array> {
+        if x.tensor.track_op() {
+            let received = "a result of candle's own";
+            return Err(Error::state("download", "a tensor outside of automatic differentiation", received));
+        }
         tensor::download(x)
     }
 
@@ -279,15 +283,15 @@ mod tests {
         assert_eq!(Candle::new("cpu").unwrap().device(), "cpu");
     }
 
+    /// So the conformance suite, and every test that reads a result, sees that no operation is tracked.
     #[test]
-    fn no_tensor_is_tracked_for_differentiation() {
+    fn a_result_that_is_tracked_for_differentiation_is_an_error() {
         let backend = Candle::new("cpu").unwrap();
-        let x = backend.upload(&Array::from([1.0_f32, 2.0])).unwrap();
-        let y = backend.binary(
-            Binary::Mul,
-            Arg { tensor: x.clone(), writable: false },
-            Arg { tensor: x, writable: false },
-        );
-        assert!(!y.unwrap().tensor.track_op());
+        let leaf = candle_core::Var::ones(2, candle_core::DType::F32, &Device::Cpu).unwrap();
+        let (tracked, dtype) = (leaf.sqr().unwrap(), DType::F32);
+        let free = CandleTensor { tensor: tracked.detach(), dtype };
+        let error = backend.download(&CandleTensor { tensor: tracked, dtype }).unwrap_err().to_string();
+        assert!(error.contains("automatic differentiation"), "{error}");
+        assert!(backend.download(&free).is_ok());
     }
 }

@@ -4,7 +4,7 @@
 //! decompositions of `keras-core`; the few rare operations that have none go by way of the host. Which is which,
 //! `keras backends` prints. The features `cuda` and `mkl` are candle's own and need its toolkits, as does Metal, which the feature
 //! `candle-metal` of the crate `keras` adds; the paths on a GPU are compiled and have not been run, those of CUDA and Metal
-//! not built.
+//! not built; that of MKL is compiled, but has been neither linked with MKL nor run.
 //!
 //! ```
 //! use backend_candle::Candle;

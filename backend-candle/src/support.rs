@@ -1,4 +1,5 @@
-//! What runs natively, what by decomposition, and what by way of the host.
+//! What runs natively, what by decomposition, and what by way of the host: that only where there is no decomposition, or where
+//! it would be arithmetic on integers.
 
 use keras_core::backend::Lack;
 use keras_core::backend::Support::{self, Decomposed, Host, Native};
@@ -10,7 +11,7 @@ pub(crate) fn support(op: &Op, inputs: &[&Type]) -> Support {
     match op {
         Op::Unary(function) => unary(*function, float),
         Op::Binary(function) => binary(*function, float),
-        // candle's arithmetic on integers panics in debug builds where ours wraps.
+        // candle's arithmetic on integers panics in debug builds where ours wraps, and decompositions consist of it.
         Op::Reduce(Reduce::Sum | Reduce::Prod, _) | Op::Cumulative(..) | Op::ScatterAdd(_) if !float => Host,
         Op::Reduce(Reduce::Prod, _) | Op::Cumulative(..) => Decomposed,
         Op::TopK(_) => Host,

@@ -423,6 +423,7 @@ fn transposed(x: &Tensor, swapped: bool) -> Raw {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use keras_core::graph::{Instr, KernelInput, KernelOutput};
 
     #[test]
     fn devices_that_do_not_exist_are_errors_that_list_those_that_do() {
@@ -486,6 +487,54 @@ mod tests {
         assert!(torch.download(&TorchTensor(product.0.detach())).is_ok());
     }
 
+    /// The result stands where the operand did if it may be overwritten, and nowhere near it if not.
+    #[test]
+    fn results_take_the_memory_they_are_given() {
+        type Run<'a> = &'a dyn Fn(Arg<TorchTensor>) -> Result<TorchTensor>;
+        let torch = Torch::new("cpu").unwrap();
+        let y = torch.upload(&Array::from([2.0_f64, 4.0, 8.0])).unwrap();
+        let other = || Arg { tensor: y.clone(), writable: false };
+        let taken_of = |dtype: DType, name: &str, run: Run| {
+            let x = Array::from([0.25, 0.5, 0.75]).cast(dtype);
+            for writable in [true, false] {
+                let tensor = torch.upload(&x).unwrap();
+                let result = run(Arg { tensor: tensor.clone(), writable }).unwrap();
+                assert_eq!(result.0.data_ptr() == tensor.0.data_ptr(), writable, "{name}");
+                assert!(writable || torch.download(&tensor).unwrap() == x, "{name}");
+            }
+        };
+        let taken = |name: &str, run: Run| taken_of(DType::F64, name, run);
+        for function in [Unary::Neg, Unary::Exp, Unary::Sqrt, Unary::Square, Unary::Tanh, Unary::Relu] {
+            taken(function.name(), &|x| torch.unary(function, x));
+        }
+        for function in [Binary::Add, Binary::Sub, Binary::Mul, Binary::Div] {
+            taken(function.name(), &|x| torch.binary(function, x, other()));
+        }
+        taken("the second summand", &|x| torch.binary(Binary::Add, other(), x));
+        let spec = SliceSpec { starts: vec![1], stops: vec![2], steps: vec![1] };
+        let one = torch.upload(&Array::from([5.0_f64])).unwrap();
+        taken("slice_update", &|x| torch.slice_update(x, &one, &spec));
+        // Kernels run in blocks in single precision, in double by libtorch's functions, one after the other.
+        for (dtype, blocks) in [(DType::F32, true), (DType::F64, false)] {
+            let kernel = Kernel {
+                shape: vec![3],
+                inputs: vec![KernelInput { dtype, strides: vec![1] }],
+                scalars: 1,
+                code: vec![
+                    (Instr::Load(0), dtype),
+                    (Instr::Scalar(0), dtype),
+                    (Instr::Binary(Binary::Mul, 0, 1), dtype),
+                    (Instr::Unary(Unary::Sqrt, 2), dtype),
+                ],
+                outputs: vec![KernelOutput { register: 3, shape: vec![3], alias: Some(0), reduce: None }],
+            };
+            assert_eq!(crate::fused::runs(&kernel), blocks);
+            taken_of(dtype, "a kernel", &|x| {
+                Ok(torch.kernel(&kernel, vec![x], &[Scalar::Float(0.5)])?.remove(0))
+            });
+        }
+    }
+
     #[test]
     fn a_packed_kernel_gives_what_a_plain_one_does() {
         let torch = Torch::new("cpu").unwrap();
@@ -524,8 +573,13 @@ mod tests {
     #[test]
     fn an_exception_is_an_error_of_one_line() {
         let torch = Torch::new("cpu").unwrap();
-        let x = torch.upload(&Array::full(&[2, 3], 1.0_f32).unwrap()).unwrap();
-        let message = torch.matmul(&x, &x, false, false).unwrap_err().to_string();
-        assert!(message.starts_with("backend torch: ") && message.lines().count() == 1, "{message}");
+        let up = |shape: &[usize]| torch.upload(&Array::full(shape, 1.0_f32).unwrap()).unwrap();
+        let spec = ConvSpec { strides: vec![1], dilations: vec![1], pads: vec![(1, 1)], groups: 1 };
+        let of_libtorch = torch.matmul(&up(&[2, 3]), &up(&[2, 3]), false, false);
+        let of_the_shim = torch.conv_grad_kernel(&spec, &[3], &up(&[2, 5, 3]), &up(&[3, 5, 4]));
+        for result in [of_libtorch, of_the_shim] {
+            let message = result.unwrap_err().to_string();
+            assert!(message.starts_with("backend torch: ") && message.lines().count() == 1, "{message}");
+        }
     }
 }

@@ -1,5 +1,8 @@
-//! Elementwise functions, in place where the operand may be overwritten. Operands have one shape, or shapes of one rank that
-//! broadcast, or none.
+//! Elementwise functions. Operands have one shape, or shapes of one rank that broadcast, or none.
+//!
+//! In place where the operand may be overwritten: functions of one operand but `sign`, `softplus` and those with truth values;
+//! `add`, `sub`, `mul`, and `div` of floats. All others have memory of their own: they are rare, or libtorch has no form of them
+//! in place (`max`, `min`, `select`).
 
 use crate::tensor::{Operand, Raw, is_float};
 use keras_core::graph::{Binary, Compare, Logical, Unary};

@@ -8,11 +8,12 @@
 )]
 
 use crate::kernel::{missing, operands};
+use crate::shim;
 use crate::tensor::{Operand, ints};
 use keras_core::DType;
 use keras_core::backend::Scalar;
 use keras_core::graph::{Binary, Compare, Instr, Kernel, KernelOutput, Logical, Reduce, Unary};
-use std::ffi::c_void;
+use std::ffi::{c_char, c_void};
 use tch::{Device, Kind, TchError, Tensor};
 
 /// Elements of a register: a few of them fill half the cache.
@@ -28,7 +29,7 @@ const GRAIN: usize = 1 << 15;
 const SUMS: usize = 1 << 12;
 
 unsafe extern "C" {
-    fn keras_parallel(tasks: i64, run: extern "C" fn(*mut c_void, i64), context: *mut c_void);
+    fn keras_parallel(tasks: i64, run: extern "C" fn(*mut c_void, i64), context: *mut c_void) -> *mut c_char;
 }
 
 /// Whether the kernel runs here. Functions beyond arithmetic, which libtorch has vectorised, and other element types do not.
@@ -198,7 +199,7 @@ pub(crate) fn run(
         job.part(0, 1);
     } else {
         // SAFETY: the context outlives the call, which returns when all parts are done; they share it for reading alone.
-        unsafe { keras_parallel(parts, part, (&raw mut job).cast()) };
+        shim::done(unsafe { keras_parallel(parts, part, (&raw mut job).cast()) })?;
     }
     for (sink, output) in job.sinks.iter().zip(&outputs) {
         if let &Sink::Sums(columns, first) = sink {

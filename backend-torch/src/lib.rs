@@ -13,6 +13,7 @@ mod fused;
 mod kernel;
 mod movement;
 mod recurrent;
+mod shim;
 mod tensor;
 mod window;
 

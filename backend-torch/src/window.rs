@@ -1,8 +1,9 @@
 //! Convolutions and poolings. Channels last is a strided view of libtorch's layout, and costs nothing.
 
+use crate::shim::{made, one};
 use crate::tensor::{Raw, ints};
 use keras_core::graph::{ConvSpec, PoolSpec};
-use std::ffi::{CStr, c_char, c_int, c_void};
+use std::ffi::{c_char, c_int, c_void};
 use tch::{Device, Kind, TchError, Tensor};
 
 unsafe extern "C" {
@@ -35,27 +36,6 @@ unsafe extern "C" {
         pads: *const i64,
         dilations: *const i64,
     ) -> *mut c_char;
-    fn free(pointer: *mut c_void);
-}
-
-/// Runs a function of `shim.cpp`, which puts a new tensor where it is told, or nothing, or returns a message.
-fn made(run: impl FnOnce(*mut *mut c_void) -> *mut c_char) -> Result<Option<Tensor>, TchError> {
-    let mut result = std::ptr::null_mut();
-    let message = run(&raw mut result);
-    if message.is_null() {
-        // SAFETY: a result that is not null is a new tensor of which nobody else knows.
-        return Ok((!result.is_null()).then(|| unsafe { Tensor::from_ptr(result.cast()) }));
-    }
-    // SAFETY: a message is a string with an end, made by `strdup`.
-    let text = unsafe { CStr::from_ptr(message) }.to_string_lossy().into_owned();
-    // SAFETY: as above, and it is not used again.
-    unsafe { free(message.cast()) };
-    Err(TchError::Torch(text))
-}
-
-/// The same where there is always a tensor.
-fn one(run: impl FnOnce(*mut *mut c_void) -> *mut c_char) -> Raw {
-    made(run)?.ok_or_else(|| TchError::Torch("a result without a tensor".into()))
 }
 
 /// Which gradient of a convolution.

@@ -8,6 +8,8 @@ use keras_core::backend::reference::{Reference, Tolerance, tolerance};
 use keras_core::backend::{Backend, Engine};
 use keras_core::graph::{Graph, Op, Type, gradients};
 use keras_core::{Array, DType, Result};
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 
 /// Compares results and gradients of every operation with the reference's, decompositions included: what a backend has
 /// no kernel for runs as the engine runs it.
@@ -24,15 +26,28 @@ use keras_core::{Array, DType, Result};
 pub fn run_differentiated<B: Backend>(backend: B) -> Result<Report> {
     let (engine, reference) = (Engine::new(backend)?, Engine::new(Reference)?);
     let mut report = Report::new(engine.backend().name());
+    let reached = RefCell::new(BTreeSet::new());
+    let checked = |case: &Case| {
+        let outcome = check(case, &engine, &reference)?;
+        if let (Outcome::Passed, Computation::Op(op)) = (&outcome, &case.computation)
+            && !case.inputs.iter().any(Array::is_empty)
+        {
+            let types: Vec<Type> = case.inputs.iter().map(|x| Type::new(x.shape(), x.dtype())).collect();
+            let support = engine.backend().supports(op, &types.iter().collect::<Vec<_>>());
+            reached.borrow_mut().insert((op.name(), support.name()));
+        }
+        Some(outcome)
+    };
     for case in cases() {
         let operands = emptied(&case.inputs);
         for case in std::iter::once(case.clone()).chain(operands.into_iter().map(|x| with(&case, x))) {
-            if let Some(outcome) = check(&case, &engine, &reference) {
+            if let Some(outcome) = checked(&case) {
                 report.add(outcome);
             }
         }
     }
-    generated::run(&mut report, "", |case| check(case, &engine, &reference));
+    generated::run(&mut report, "", checked);
+    report.reached = reached.into_inner();
     Ok(report)
 }
 

@@ -40,6 +40,8 @@ pub struct Report {
     pub passed: usize,
     /// How many cases did not apply, by reason.
     pub skipped: BTreeMap<String, usize>,
+    /// The operations that agreed as parts of programs, on operands with elements, and what the backend does with them.
+    pub reached: BTreeSet<(&'static str, &'static str)>,
     /// What went wrong.
     pub failures: Vec<Failure>,
     /// Failures on the list of ignored ones.

@@ -1,5 +1,6 @@
 """Layers of tf.keras 2.15: those that Keras 2.3.1 lacks, and those that compute otherwise. Writes
-tests/fixtures/layers_2_15.{json,npz} in the form of layers_2_3_1.py, with "arguments" of the call besides.
+tests/fixtures/layers_2_15.{json,npz} in the form of layers_2_3_1.py, with "arguments" of the call besides; and
+tests/fixtures/attention_2_15.{json,npz}, where an argument {"tensor": I} is the input I (files.py calls layers on inputs alone).
 """
 import os
 
@@ -18,8 +19,8 @@ CASES = []
 
 def case(name, build, *shapes, **options):
     """build() makes the layer; shapes exclude the batch. Options as in layers_2_3_1.py (where f64=True is the layer's own dtype, not
-    Keras's default), and call={..} (arguments of the call), adapt=True (the layer learns its statistics from other data first),
-    masks=[..] (which inputs come masked)."""
+    Keras's default), and call={..} (arguments of the call, of which {"tensor": I} is input I, yes or no), adapt=True (the layer learns its statistics from
+    other data first), masks=[..] (which inputs come masked)."""
     CASES.append((name, build, shapes, options))
 
 
@@ -54,6 +55,10 @@ for name, options, shapes in [("", dict(num_heads=2, key_dim=3), [(4, 5), (6, 5)
     case("multi_head_attention" + name, lambda o=options: L.MultiHeadAttention(**o), *shapes, initial=name == "_options")
 case("multi_head_attention_masked", lambda: L.MultiHeadAttention(2, 3), (4, 3), (5, 3), mask=True, batch=3)
 case("multi_head_attention_causal", lambda: L.MultiHeadAttention(2, 3), (4, 3), (4, 3), call=dict(use_causal_mask=True))
+for name, options, shapes in [("", {}, [(4, 3), (5, 3), (4, 5)]), ("_all_queries", {}, [(4, 3), (5, 3), (1, 5)]), ("_key", {}, [(4, 3), (5, 3), (5, 3), (4, 5)]),
+                              ("_causal", dict(use_causal_mask=True), [(4, 3), (4, 3), (4, 4)])]:
+    case("multi_head_attention_given_mask" + name, lambda: L.MultiHeadAttention(2, 3), *shapes, call=dict(options, attention_mask=dict(tensor=len(shapes) - 1)))
+case("multi_head_attention_given_mask_masked", lambda: L.MultiHeadAttention(2, 3), (4, 3), (5, 3), (4, 5), call=dict(attention_mask=dict(tensor=2)), mask=True, masks=[True, True, False], batch=3)
 case("multi_head_attention_scores", lambda: L.MultiHeadAttention(2, 3), (4, 3), (5, 3), call=dict(return_attention_scores=True))
 case("multi_head_attention_dropout", lambda: L.MultiHeadAttention(2, 3, dropout=0.4), (4, 3), (5, 3), random=True)
 
@@ -67,7 +72,8 @@ for name, options in [("", {}), ("_same", dict(padding="same", strides=3)), ("_o
 case("conv2d_transpose", lambda: L.Conv2DTranspose(3, 3, strides=2, padding="same", output_padding=1), (3, 4, 2))
 case("conv3d_transpose_k3", lambda: L.Conv3DTranspose(2, 3, strides=2), (2, 3, 2, 2))
 case("conv3d_transpose", lambda: L.Conv3DTranspose(2, 2, strides=2), (2, 3, 2, 2))
-case("conv2d_groups", lambda: L.Conv2D(4, 3, groups=2, padding="same"), (4, 5, 4), batch=1, gradients=False)
+case("conv2d_groups", lambda: L.Conv2D(4, 3, groups=2, padding="same"), (4, 5, 4))
+case("conv1d_groups", lambda: L.Conv1D(6, 2, groups=3, strides=2), (7, 3))
 case("conv1d_causal", lambda: L.Conv1D(3, 3, padding="causal", dilation_rate=2), (7, 2))
 case("locally_connected1d", lambda: L.LocallyConnected1D(3, 3), (7, 2))
 case("locally_connected2d", lambda: L.LocallyConnected2D(3, 2, strides=2), (5, 4, 2))
@@ -127,6 +133,23 @@ for name, make in [("dropout", lambda: L.Dropout(0.4, noise_shape=(None, 1, 3), 
                    ("gaussian_dropout", lambda: L.GaussianDropout(0.2, seed=3)), ("alpha_dropout", lambda: L.AlphaDropout(0.2, seed=3))]:
     case(name, make, (2, 3), random=True)
 
+for name, make, options in [
+        ("simple_rnn", lambda: L.SimpleRNN(2, return_sequences=True, return_state=True), {}),
+        ("simple_rnn_zeros", lambda: L.SimpleRNN(2, return_sequences=True, zero_output_for_mask=True), dict(mask=True, batch=3)),
+        ("gru", lambda: L.GRU(2, return_sequences=True), {}),
+        ("gru_reset_before", lambda: L.GRU(2, reset_after=False, return_state=True), {}),
+        ("gru_time_major", lambda: L.GRU(2, time_major=True, return_sequences=True, go_backwards=True), {}),
+        ("lstm", lambda: L.LSTM(2, return_state=True), {}),
+        ("lstm_masked", lambda: L.LSTM(2, return_sequences=True, return_state=True), dict(mask=True, batch=3)),
+        ("lstm_zeros", lambda: L.LSTM(2, return_sequences=True, zero_output_for_mask=True), dict(mask=True, batch=3)),
+        ("lstm_time_major", lambda: L.LSTM(2, time_major=True), {}),
+        ("rnn_cells", lambda: L.RNN([L.SimpleRNNCell(2), L.LSTMCell(3)], return_sequences=True), {}),
+        ("rnn_cells_zeros", lambda: L.RNN([L.GRUCell(2)], return_sequences=True, zero_output_for_mask=True), dict(mask=True, batch=3)),
+        ("bidirectional", lambda: L.Bidirectional(L.LSTM(2, return_sequences=True)), {}),
+        ("bidirectional_masked", lambda: L.Bidirectional(L.GRU(2), merge_mode="sum"), dict(mask=True, batch=3))]:
+    case(name, make, (4, 3), **options)
+case("conv_lstm2d", lambda: L.ConvLSTM2D(2, 2, return_sequences=True, return_state=True), (3, 4, 3, 2))
+
 # In double precision, by the layer's argument.
 for name in ["batch_normalization_" + kind for kind in ["2d", "3d", "4d", "4d_axis1", "5d", "momentum", "small_epsilon_2d", "small_epsilon_4d", "masked", "frozen_2d", "frozen_4d"]] + [
         "layer_normalization", "layer_normalization_axes", "layer_normalization_axis1", "layer_normalization_epsilon", "layer_normalization_masked",
@@ -136,7 +159,8 @@ for name in ["batch_normalization_" + kind for kind in ["2d", "3d", "4d", "4d_ax
         "multi_head_attention_scores", "unit_normalization", "unit_normalization_axes", "normalization", "normalization_given", "normalization_given_list", "rescaling", "rescaling_list",
         "rescaling_integers", "conv1d_transpose", "conv1d_transpose_same", "conv1d_transpose_output_padding", "conv2d_transpose", "conv3d_transpose", "depthwise_conv1d", "depthwise_conv1d_multiplier",
         "depthwise_conv2d_cl", "separable_conv1d_causal", "separable_conv2d", "activation_gelu", "dense_gelu", "activation_swish", "activation_mish",
-        "up_sampling2d_nearest", "up_sampling2d_bilinear", "up_sampling2d_bilinear_2_3", "up_sampling2d_bilinear_cf"]:
+        "up_sampling2d_nearest", "up_sampling2d_bilinear", "up_sampling2d_bilinear_2_3", "up_sampling2d_bilinear_cf",
+        "simple_rnn", "gru", "lstm_masked", "conv2d_groups"]:
     found = [one for one in CASES if one[0] == name][0]
     CASES.append((name + "_f64", found[1], found[2], dict(found[3], f64=True)))
 
@@ -162,8 +186,15 @@ def record(fixture, name, build, shapes, options):
     floatx = "float64" if options.get("f64") else "float32"
     dtype = options.get("dtype", "int32" if ints else floatx)
     masks = options.get("masks", [bool(options.get("mask"))] * len(shapes))
+    named = {value["tensor"]: key for key, value in call.items() if isinstance(value, dict)}
+    dtypes = ["bool" if i in named else dtype for i in range(len(shapes))]
     values = []
-    for shape, masked in zip(shapes, masks):
+    for i, (shape, masked) in enumerate(zip(shapes, masks)):
+        if i in named:
+            values.append(rs.uniform(size=(batch,) + shape) < 0.6)
+            # Every query sees something.
+            values[-1][..., 0] |= ~values[-1].any(-1)
+            continue
         if ints:
             values.append(rs.randint(0, ints, (batch,) + shape).astype(dtype))
             continue
@@ -183,14 +214,16 @@ def record(fixture, name, build, shapes, options):
         inputs = []
         for value, masked in zip(values, masks):
             x = tf.constant(value)
-            if tape is not None:
+            if tape is not None and x.dtype.is_floating:
                 tape.watch(x)
             if masked:
                 x._keras_mask = tf.reduce_any(x != 0, -1)
             inputs.append(x)
-        if isinstance(layer, L.MultiHeadAttention) or len(inputs) == 1:
-            return inputs, layer(*inputs, training=training, **call) if takes_training else layer(*inputs, **call)
-        return inputs, layer(inputs, training=training, **call) if takes_training else layer(inputs, **call)
+        given = dict(call, **{key: inputs[i] for i, key in named.items()})
+        if takes_training:
+            given["training"] = training
+        many = [x for i, x in enumerate(inputs) if i not in named]
+        return inputs, layer(*many, **given) if isinstance(layer, L.MultiHeadAttention) or len(many) == 1 else layer(many, **given)
 
     takes_training = layer._expects_training_arg
     inputs, outputs = run(False)
@@ -236,9 +269,9 @@ def record(fixture, name, build, shapes, options):
         if layer.losses:
             put("%s/loss" % phase, sum(layer.losses))
         trainable = {id(w) for w in layer.trainable_weights}
-        sources = [("grad_input_%d" % i, x) for i, x in enumerate(inputs) if not ints]
+        sources = [("grad_input_%d" % i, x) for i, x in enumerate(inputs) if x.dtype.is_floating]
         sources += [("grad_weight_%d" % i, w) for i, w in enumerate(layer.weights) if id(w) in trainable]
-        for key, source in sources if options.get("gradients", True) else []:
+        for key, source in sources:
             gradient = tape.gradient(objective, source)
             if gradient is not None:
                 # TensorFlow interpolates in float32, whatever the images are.
@@ -250,7 +283,7 @@ def record(fixture, name, build, shapes, options):
     trainable = {id(w) for w in layer.trainable_weights}
     fixture.case(
         name=name, class_name=layer.__class__.__name__, config=plain(layer.get_config()), arguments=call,
-        input_shapes=[(None,) + shape for shape in shapes], input_dtypes=[dtype] * len(shapes),
+        input_shapes=[(None,) + shape for shape in shapes], input_dtypes=dtypes,
         initial=bool(options.get("initial")),
         # adapt() builds its layer outside the scope of its name.
         weights=[dict(name=w.name if "/" in w.name else "%s/%s" % (layer.name, w.name), shape=tuple(w.shape), trainable=id(w) in trainable) for w in layer.weights],
@@ -258,7 +291,8 @@ def record(fixture, name, build, shapes, options):
         phases=phases, losses=bool(layer.losses), updates=updates)
 
 
-fixture = Fixture("layers_2_15", __file__)
+fixture, attention = Fixture("layers_2_15", __file__), Fixture("attention_2_15", __file__)
 for one in CASES:
-    record(fixture, *one)
+    record(attention if "attention_mask" in one[-1].get("call", {}) else fixture, *one)
 fixture.write()
+attention.write()

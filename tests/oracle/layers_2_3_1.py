@@ -329,9 +329,14 @@ for kind, make in [("maxout_dense", lambda **o: L.MaxoutDense(3, **o)), ("highwa
     case(kind + "_batch_1", make, (1,), batch=1)
 case("maxout_dense_nb_feature", lambda: L.MaxoutDense(2, nb_feature=3), (5,))
 case("maxout_dense_one_feature", lambda: L.MaxoutDense(2, nb_feature=1, bias=False), (5,))
-for a in ["relu", "tanh", "softmax", "hard_sigmoid"]:
-    case("highway_" + a, lambda a=a: L.Highway(activation=a), (5,))
 case("highway_relu_no_bias", lambda: L.Highway(activation="relu", bias=False), (5,))
+for name, make, shape in [("conv1d", lambda **o: L.Conv1D(2, 2, **o), (3, 2)), ("conv2d", lambda **o: L.Conv2D(2, 2, **o), (3, 3, 2)), ("conv3d", lambda **o: L.Conv3D(2, 2, **o), (3, 2, 2, 2)),
+                          ("conv2d_transpose", lambda **o: L.Conv2DTranspose(2, 2, **o), (2, 2, 2)), ("conv3d_transpose", lambda **o: L.Conv3DTranspose(2, 2, **o), (1, 2, 2, 2)),
+                          ("separable_conv1d", lambda **o: L.SeparableConv1D(2, 2, **o), (3, 2)), ("separable_conv2d", lambda **o: L.SeparableConv2D(2, 2, **o), (3, 3, 2)),
+                          ("depthwise_conv2d", lambda **o: L.DepthwiseConv2D(2, **o), (3, 3, 2)), ("locally_connected1d", lambda **o: L.LocallyConnected1D(2, 2, **o), (3, 2)),
+                          ("locally_connected2d", lambda **o: L.LocallyConnected2D(2, 2, **o), (3, 3, 2)), ("highway", L.Highway, (3,))]:
+    for a in ["relu", "tanh", "sigmoid", "hard_sigmoid", "softmax", "elu", "selu", "softplus", "softsign", "exponential"]:
+        case("%s_activation_%s" % (name, a), lambda m=make, a=a: m(activation=a), shape)
 
 # The arithmetic itself, where rounding does not hide it.
 for name in ["dense_tanh", "conv2d_same_strides", "conv2d_cf_same_dilation", "conv1d_causal_dilation", "conv3d_same_strides", "conv2d_transpose_k5_s3_same", "conv3d_transpose_same_strides",
@@ -346,7 +351,7 @@ for name, build, shapes, options in list(CASES):
     if not options.get("random") and type(build()).__name__ not in classes:
         classes.add(type(build()).__name__)
         CASES.append((name + "_f64", build, shapes, dict(options, f64=True)))
-for name in ["gaussian_noise", "spatial_dropout2d_channels_last", "spatial_dropout3d_channels_last", "highway_tanh",
+for name in ["gaussian_noise", "spatial_dropout2d_channels_last", "spatial_dropout3d_channels_last", "highway_activation_tanh",
              "max_pooling3d_default", "max_pooling3d_k3_s2_same", "max_pooling3d_k5_same_cf"]:
     found = [one for one in CASES if one[0] == name][0]
     CASES.append((name + "_f64", found[1], found[2], dict(found[3], f64=True)))

@@ -35,6 +35,13 @@ CASES = {
     "reverse": lambda x, y, i: tf.reverse(x, [1]), "zeros_like": lambda x, y, i: tf.zeros_like(x) + x, "ones_like": lambda x, y, i: tf.ones_like(x) * x, "identity": lambda x, y, i: tf.identity(x), "pad": lambda x, y, i: tf.pad(x, [[0, 0], [1, 2], [0, 1]]),
     "cumsum": lambda x, y, i: tf.cumsum(x, axis=1), "broadcast_to": lambda x, y, i: tf.broadcast_to(x[:1, :1], (2, 4, 3)), "floor": lambda x, y, i: tf.floor(x * 3) + x, "squared_difference": lambda x, y, i: tf.math.squared_difference(x, y),
     "logical": lambda x, y, i: tf.cast((x > 0) & tf.logical_not(y > 0), "float32") * x, "equal": lambda x, y, i: tf.cast(tf.equal(i, 1), "float32"), "chained": lambda x, y, i: tf.nn.relu(x * 2 - y) + tf.reduce_mean(x, -1, keepdims=True),
+    "add_function": lambda x, y, i: tf.add(x, y), "divide_function": lambda x, y, i: tf.divide(x, y + 3), "floordiv_function": lambda x, y, i: tf.cast(tf.math.floordiv(i - 3, 2), "float32"), "argmin": lambda x, y, i: tf.cast(tf.argmin(x, 1), "float32"),
+    "ceil": lambda x, y, i: tf.math.ceil(x * 3) + x, "round": lambda x, y, i: tf.round(tf.cast(i, "float32") / 2), "sign": lambda x, y, i: tf.sign(x) * y + x, "cos": lambda x, y, i: tf.cos(x * 3), "sin": lambda x, y, i: tf.sin(x * 3),
+    "erf": lambda x, y, i: tf.math.erf(x), "expm1": lambda x, y, i: tf.math.expm1(x), "log1p": lambda x, y, i: tf.math.log1p(x + 1), "reciprocal": lambda x, y, i: tf.math.reciprocal(x + 2), "softsign": lambda x, y, i: tf.nn.softsign(x),
+    "greater_equal": lambda x, y, i: tf.cast(i >= 2, "float32"), "less": lambda x, y, i: tf.cast(i < 2, "float32"), "less_equal": lambda x, y, i: tf.cast(i <= 2, "float32"), "not_equal": lambda x, y, i: tf.cast(tf.not_equal(i, 2), "float32"),
+    "logical_or": lambda x, y, i: tf.cast((x > 0) | (y > 0), "float32") * x, "is_nan": lambda x, y, i: tf.cast(tf.math.is_nan(tf.math.log(x)), "float32"), "reduce_all": lambda x, y, i: tf.cast(tf.reduce_all(x > -0.5, axis=-1), "float32"),
+    "reduce_any": lambda x, y, i: tf.cast(tf.reduce_any(x > 0.5, axis=1, keepdims=True), "float32") * x, "stop_gradient": lambda x, y, i: tf.stop_gradient(x) * x, "slice": lambda x, y, i: tf.slice(x, [0, 1, 0], [-1, 2, 2]),
+    "repeat": lambda x, y, i: tf.repeat(x, 2, axis=1), "roll": lambda x, y, i: tf.roll(x, 1, axis=1), "roll_back": lambda x, y, i: tf.roll(x, shift=[-1], axis=[2]), "norm": lambda x, y, i: tf.norm(x, axis=-1), "norm_keepdims": lambda x, y, i: tf.linalg.norm(x, axis=1, keepdims=True),
 }
 
 

@@ -40,6 +40,9 @@ pub(crate) fn report(line: &str) {
     println!("\nchild: {line}");
 }
 
+/// The devices of the backends that [`Seen`] registers.
+const DEVICES: [&str; 6] = ["gpu:0", "gpu:1", "gpu:2", "gpu:3", "gpu:4", "cpu"];
+
 /// What the backends of a process were asked for.
 #[derive(Default)]
 struct Seen {
@@ -48,7 +51,7 @@ struct Seen {
 }
 
 impl Seen {
-    /// Registers backends that count, each with the devices `gpu:0`, `gpu:1` and `cpu`.
+    /// Registers backends that count, each with those devices.
     fn register(names: &[&'static str]) -> Self {
         let mut seen = Self::default();
         for &name in names {
@@ -56,7 +59,7 @@ impl Seen {
             seen.accounts.insert(name, Arc::clone(&account));
             let devices = Arc::clone(&seen.devices);
             registry::register(name, move |asked| {
-                let there = ["gpu:0", "gpu:1", "cpu"].map(str::to_owned);
+                let there = DEVICES.map(str::to_owned);
                 let chosen = choose_device(name, asked, &there)?;
                 devices.lock().unwrap().insert(name, there[chosen].clone());
                 Ok(Observed { account: Arc::clone(&account), ..Observed::default() })
@@ -73,12 +76,12 @@ impl Seen {
             .unwrap();
         let ran = self.accounts.iter().filter(|(_, account)| account.total() > 0);
         let names: Vec<&str> = ran.map(|(name, _)| *name).collect();
-        let runtime = model.runtime().unwrap();
+        let (runtime, dtype) = (model.runtime().unwrap(), model.weights()[0].variable.dtype());
         let [name] = names[..] else {
-            return format!("{} {}", runtime.name(), runtime.device());
+            return format!("{} {} {dtype}", runtime.name(), runtime.device());
         };
         let device = self.devices.lock().unwrap().get(name).cloned().unwrap_or_default();
-        format!("{name} {device} {}", model.weights()[0].variable.dtype())
+        format!("{name} {device} {dtype}")
     }
 }
 
@@ -93,9 +96,9 @@ fn says(way: &str, strongest: bool) -> (&'static str, &'static str, &'static str
     let floatx = if strongest { "float64" } else { "float32" };
     match way {
         "code" => ("alpha", "gpu:1", floatx),
-        "line" => ("beta", "cpu", floatx),
-        "env" => ("gamma", "gpu:1", floatx),
-        _ => ("delta", "cpu", floatx),
+        "line" => ("beta", "gpu:2", floatx),
+        "env" => ("gamma", "gpu:3", floatx),
+        _ => ("delta", "gpu:4", floatx),
     }
 }
 
@@ -136,12 +139,27 @@ fn every_way_reaches_its_backend_and_the_strongest_wins() {
             ]);
         }
         let lines = child(test, &json, &variables).unwrap();
-        let expected = ways.first().map_or("ndarray cpu".to_owned(), |way| {
+        let expected = ways.first().map_or("ndarray cpu float32".to_owned(), |way| {
             let (backend, device, floatx) = says(way, true);
             format!("{backend} {device} {floatx}")
         });
         assert_eq!(lines, [expected], "{ways:?}");
     }
+}
+
+/// Each setting goes its own way: what is said of one says nothing of the others.
+#[test]
+fn every_setting_has_its_own_strongest_way() {
+    let test = "choosing::every_setting_has_its_own_strongest_way";
+    let json = r#"{"keras_rs": {"backend": "delta", "device": "gpu:4", "floatx": "float32"}}"#;
+    let variables = [("KERAS_BACKEND", "gamma"), ("KERAS_FLOATX", "float32")];
+    let Some(lines) = child(test, json, &variables) else {
+        let seen = Seen::register(&["omega", "gamma", "delta"]);
+        config::set_floatx_name("float64", &Origin::Code).unwrap();
+        report(&seen.of(&small()));
+        return;
+    };
+    assert_eq!(lines, ["gamma gpu:4 float64"]);
 }
 
 /// The options of the program itself, over the environment and keras.json: a prediction runs on the backend they name.
@@ -235,14 +253,17 @@ fn devices_that_are_not_there_are_errors_that_list_those_that_are() {
         });
         report(&registry::current().err().unwrap().to_string());
         report(&keras::set_backend("fake").unwrap_err().to_string());
+        // From code, the name is taken as it is: whoever uses it finds out.
+        keras::set_device("cuda:8").unwrap();
+        report(&small().predict(Array::full(&[2, 3], 0.5_f32).unwrap()).unwrap_err().to_string());
         return;
     };
-    for message in &lines {
-        for part in ["cuda:7", "cuda:0, cpu", "available besides: ndarray on cpu"] {
+    for (message, device) in lines.iter().zip(["cuda:7", "cuda:7", "cuda:8"]) {
+        for part in [device, "cuda:0, cpu", "available besides: ndarray on cpu"] {
             assert!(message.contains(part), "{message}");
         }
     }
-    assert_eq!(lines.len(), 2);
+    assert_eq!(lines.len(), 3);
 }
 
 /// A backend that opens but cannot compute is an error that lists what can, whoever asks for it.

@@ -1,10 +1,9 @@
 //! Every backend agrees with the reference on every operation.
 
 use backend_ndarray::NdArray;
-use keras_core::backend::Backend;
-use keras_core::backend::Support;
 use keras_core::backend::contrary::Contrary;
 use keras_core::backend::reference::Reference;
+use keras_core::backend::{Backend, Lack, Support};
 
 fn agrees<B: Backend>(backend: &B) {
     let report = conformance::run(backend);
@@ -55,11 +54,19 @@ fn agrees_but_for<B: Backend>(backend: &B, bounds: &[Bound<'_>], declined: &[(&s
     }
 }
 
-/// Results and gradients of whole programs, with empty axes, too.
+/// Operations that programs reach only as gradients: the table's positions are such as no pooling gives.
+const GRADIENTS_ALONE: [&str; 1] = ["max_pool_grad"];
+
+/// Results and gradients of whole programs, with empty axes, too; all that the backend runs without a kernel is among them.
 fn differentiates<B: Backend>(backend: B) {
+    let lacks = backend.lacks();
     let report = conformance::run_differentiated(backend).unwrap();
     println!("{report}");
     assert!(report.is_ok() && report.passed > 1000, "{report}");
+    let reached = |lack: &Lack| report.reached.contains(&(lack.operation, lack.instead.name()));
+    let missed: Vec<&Lack> =
+        lacks.iter().filter(|lack| !reached(lack) && !GRADIENTS_ALONE.contains(&lack.operation)).collect();
+    assert!(missed.is_empty(), "not in any program: {missed:?}");
 }
 
 #[test]
@@ -153,6 +160,28 @@ fn candle() {
         ("kernels that it declines", 58),
     ];
     agrees_but_for(&backend_candle::Candle::new("cpu").unwrap(), &bounds, &declined);
+}
+
+/// By way of the host goes what has no decomposition, and what would be decomposed into arithmetic on integers.
+#[cfg(feature = "candle")]
+#[test]
+fn candle_leaves_to_the_host_only_what_cannot_be_decomposed() {
+    use conformance::{Computation, Expected};
+    use keras_core::graph::{Graph, Type, decompose};
+    let candle = backend_candle::Candle::new("cpu").unwrap();
+    let mut found = 0;
+    for case in conformance::cases().iter().filter(|case| case.expected == Expected::Result) {
+        let Computation::Op(op) = &case.computation else { continue };
+        let types: Vec<Type> = case.inputs.iter().map(|x| Type::new(x.shape(), x.dtype())).collect();
+        if candle.supports(op, &types.iter().collect::<Vec<_>>()) == Support::Host {
+            let mut graph = Graph::new();
+            let integers = types.iter().any(|ty| !ty.dtype.is_float());
+            let inputs: Vec<_> = types.into_iter().map(|ty| graph.input(ty)).collect();
+            assert!(integers || decompose(&mut graph, op, &inputs).unwrap().is_none(), "{}", case.name());
+            found += 1;
+        }
+    }
+    assert!(found > 100, "{found}");
 }
 
 /// What libtorch may lack; the list may only become shorter.

@@ -76,8 +76,8 @@ fn the_lines_in_the_readme_are_those_of_the_example() {
     let (readme, example) = (read("README.md"), read("examples/embed/src/main.rs"));
     let section = readme.split_once("\n## Embedding\n").unwrap().1;
     let (block, _) = section.split_once("```rust,ignore\n").unwrap().1.split_once("```").unwrap();
-    let block: String = block.lines().map(|line| format!("    {line}\n")).collect();
-    assert!(block.contains("load_model") && example.contains(&block), "{block}");
+    let block: Vec<String> = block.lines().map(|line| format!("    {line}\n")).collect();
+    assert!(block.concat().contains("load_model") && example.contains(&block.concat()), "{block:?}");
 }
 
 #[test]

@@ -1,11 +1,12 @@
 //! The engine: updates, failures, engines that share variables, threads, memory, the time compilation takes, dumps.
 
+use crate::everywhere::{runtime, runtimes};
 use crate::observed::Observed;
 use conformance::Numbers;
 use cpu_time::ThreadTime;
 use keras_core::backend::contrary::Contrary;
 use keras_core::backend::reference::Reference;
-use keras_core::backend::{Backend, Engine, Program, Variable};
+use keras_core::backend::{Engine, Program, Runtime, Variable};
 use keras_core::graph::optimize::Passes;
 use keras_core::graph::{
     Binary, ByRef, Distribution, Graph, HostFn, Op, Reduce, ScanBuilder, SliceSpec, Type, Unary, Value,
@@ -26,24 +27,21 @@ fn compile(graph: &Graph) -> Program<Reference> {
     Engine::new(Reference).unwrap().compile(graph).unwrap()
 }
 
-/// Runs a check with programs of several backends and passes.
+/// Engines of every backend, and of those that only tests have.
+fn engines() -> Vec<Arc<dyn Runtime>> {
+    let (plain, fusing) = (Observed::new(false).0, Observed::new(true).0);
+    let others = [runtime(Reference), runtime(Contrary), runtime(plain), runtime(fusing)];
+    runtimes().into_iter().chain(others).collect()
+}
+
+/// Runs a check with programs of every backend, with and without passes.
 fn everywhere(graph: &Graph, check: impl Fn(&str, &dyn Fn(&[Array]) -> Result<Vec<Array>>)) {
-    fn with<B: Backend>(
-        name: &str,
-        backend: B,
-        graph: &Graph,
-        check: &impl Fn(&str, &dyn Fn(&[Array]) -> Result<Vec<Array>>),
-    ) {
-        let engine = Engine::new(backend).unwrap();
+    for engine in engines() {
         for passes in [NO_PASSES, Passes::default()] {
-            let program = engine.compile_with(graph, passes).unwrap();
-            check(&format!("{name}, {passes:?}"), &|feeds| program.run(feeds));
+            let program = engine.compile(graph, passes).unwrap();
+            check(&format!("{}, {passes:?}", engine.name()), &|feeds| program.run(feeds));
         }
     }
-    with("reference", Reference, graph, &check);
-    with("contrary", Contrary, graph, &check);
-    with("observed", Observed::new(false).0, graph, &check);
-    with("observed, fusing", Observed::new(true).0, graph, &check);
 }
 
 fn pair() -> (Variable, Variable) {
@@ -95,16 +93,6 @@ fn variables_swap() {
 /// After `b ← a` the two are not one: a change of `a` in place must not show in `b`.
 #[test]
 fn a_variable_that_becomes_another_does_not_share_its_memory() {
-    fn with<B: Backend>(backend: B, assign: &Graph, grow: &Graph, a: &Variable, b: &Variable) {
-        reset(&[(a, [1.0, 2.0]), (b, [10.0, 20.0])]);
-        let engine = Engine::new(backend).unwrap();
-        engine.compile(assign).unwrap().run(&[]).unwrap();
-        engine.compile(grow).unwrap().run(&[]).unwrap();
-        assert_eq!(
-            (a.value().unwrap(), b.value().unwrap()),
-            (Array::from([3.0, 6.0]), Array::from([1.0, 2.0]))
-        );
-    }
     let (a, b) = pair();
     let mut assign = Graph::new();
     let x = assign.variable(&a);
@@ -113,9 +101,18 @@ fn a_variable_that_becomes_another_does_not_share_its_memory() {
     let x = grow.variable(&a);
     let new = grow.binary_scalar(Binary::Mul, x, 3.0).unwrap();
     grow.set_updates([(a.clone(), new)]);
-    with(Reference, &assign, &grow, &a, &b);
-    with(Contrary, &assign, &grow, &a, &b);
-    with(Observed::new(true).0, &assign, &grow, &a, &b);
+    for engine in engines() {
+        reset(&[(&a, [1.0, 2.0]), (&b, [10.0, 20.0])]);
+        for graph in [&assign, &grow] {
+            engine.compile(graph, Passes::default()).unwrap().run(&[]).unwrap();
+        }
+        assert_eq!(
+            (a.value().unwrap(), b.value().unwrap()),
+            (Array::from([3.0, 6.0]), Array::from([1.0, 2.0])),
+            "{}",
+            engine.name()
+        );
+    }
 }
 
 #[test]
@@ -510,7 +507,7 @@ fn weights(sizes: [usize; 4]) -> Vec<Variable> {
 }
 
 /// A perceptron with softmax, or a step of SGD with momentum on its crossentropy.
-fn perceptron(batch: usize, sizes: [usize; 4], train: bool) -> (Graph, Vec<Variable>) {
+pub(crate) fn perceptron(batch: usize, sizes: [usize; 4], train: bool) -> (Graph, Vec<Variable>) {
     let weights = weights(sizes);
     (trace(&weights, batch, sizes, train), weights)
 }
@@ -567,9 +564,9 @@ fn trace(weights: &[Variable], batch: usize, sizes: [usize; 4], train: bool) -> 
 
 #[test]
 fn eight_threads_give_the_bits_of_one() {
-    fn with<B: Backend>(backend: B) {
+    for engine in engines() {
         let (graph, _) = perceptron(4, [6, 8, 8, 3], false);
-        let program = Engine::new(backend).unwrap().compile(&graph).unwrap();
+        let program = engine.compile(&graph, Passes::default()).unwrap();
         let feeds: Vec<Array> = (0..8).map(|i| Numbers::new(i).array(DType::F32, &[4, 6])).collect();
         let alone: Vec<Array> =
             feeds.iter().map(|x| program.run(std::slice::from_ref(x)).unwrap()[0].clone()).collect();
@@ -586,16 +583,13 @@ fn eight_threads_give_the_bits_of_one() {
             }
         });
     }
-    with(Reference);
-    with(Contrary);
-    with(Observed::new(true).0);
 }
 
 /// Two variables that always change together: whoever reads both sees both from before a commit or both from after.
 #[test]
 fn readers_see_a_commit_whole_or_not_at_all() {
-    fn with<B: Backend>(backend: B) {
-        const STEPS: usize = 300;
+    const STEPS: usize = 300;
+    for engine in engines() {
         let n = 64;
         let ramp = |start: f64| Array::full(&[n], start).unwrap();
         let (a, b) = (Variable::new("a", ramp(0.0)), Variable::new("b", ramp(1000.0)));
@@ -611,8 +605,7 @@ fn readers_see_a_commit_whole_or_not_at_all() {
         let shifted = look.splat(feed, &[n]).unwrap();
         let shifted = look.binary(Binary::Add, x, shifted).unwrap();
         look.set_outputs([x, y, sum, shifted]);
-        let engine = Engine::new(backend).unwrap();
-        let (train, predict) = (engine.compile(&g).unwrap(), engine.compile(&look).unwrap());
+        let [train, predict] = [g, look].map(|graph| engine.compile(&graph, Passes::default()).unwrap());
         let done = AtomicBool::new(false);
         let barrier = Barrier::new(4);
         std::thread::scope(|scope| {
@@ -645,9 +638,6 @@ fn readers_see_a_commit_whole_or_not_at_all() {
         });
         assert_eq!(a.value().unwrap(), ramp(STEPS as f64));
     }
-    with(Reference);
-    with(Contrary);
-    with(Observed::new(true).0);
 }
 
 /// Two programs that update one variable alternate: no step is lost.

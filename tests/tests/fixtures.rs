@@ -79,3 +79,14 @@ fn typed<T: Element + ReadableElement>(reader: &mut NpzReader<File>, i: usize) -
     let array: ndarray::ArrayD<T> = reader.by_index::<ndarray::OwnedRepr<T>, IxDyn>(i).ok()?;
     Some(Array::from_vec(array.shape(), array.iter().copied().collect()).unwrap())
 }
+
+/// A clone stays small: recorded cases are of a few elements each.
+#[test]
+fn fixtures_are_small() {
+    fn bytes(folder: &Path) -> u64 {
+        let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        entries.map(|path| if path.is_dir() { bytes(&path) } else { path.metadata().unwrap().len() }).sum()
+    }
+    let megabytes = bytes(&Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")) as f64 / 1e6;
+    assert!((1.0..30.0).contains(&megabytes), "{megabytes} MB");
+}

@@ -7,8 +7,9 @@ use keras_core::backend::reference::Reference;
 use keras_core::backend::{Backend, Engine, Variable};
 use keras_core::graph::Type;
 use keras_core::layers::{
-    self, Arguments, Base, BatchNormalization, Bidirectional, Build, Call, Cell, Dense, Dropout, GRU, Input,
-    LSTM, Layer, LayerRef, RNN, SimpleRNN, SimpleRNNCell, StackedRNNCells, TimeDistributed,
+    self, Arguments, Base, BatchNormalization, Bidirectional, Build, Call, Cell, ConvLSTM2D, Dense, Dropout,
+    GRU, GRUCell, Input, LSTM, LSTMCell, Layer, LayerRef, RNN, SimpleRNN, SimpleRNNCell, StackedRNNCells,
+    TimeDistributed,
 };
 use keras_core::models::{Model, Sequential};
 use keras_core::registry::Config;
@@ -371,34 +372,203 @@ fn recurrent_dropout_drops_the_same_elements_of_the_state_in_every_step() {
     }
 }
 
-/// With implementation 1 each gate has masks of its own, with 2 they share one: an LSTM all of whose gates have the
-/// same weights has equal gates then.
-#[test]
-fn gates_share_masks_with_implementation_2_alone() {
-    let (samples, width) = (20, 6);
-    let x = ramp(&[samples, 1, width]);
-    for (implementation, shared) in [(1, false), (2, true)] {
-        let kernel: Vec<f32> = (0..width).flat_map(|i| [i as f32 / 3.0 - 0.7; 4]).collect();
-        let weights = [
-            Array::from_vec(&[width, 4], kernel).unwrap(),
-            Array::zeros(DType::F32, &[1, 4]).unwrap(),
-            Array::zeros(DType::F32, &[4]).unwrap(),
-        ];
-        let lstm = LSTM::new(1).implementation(implementation).dropout(0.5).activation("sigmoid");
-        let y = trained(&with_weights(lstm, &x, &weights), &x, train());
-        // With z in every gate: h = σ(z)·σ(σ(z)·σ(z)); one mask gives a function of one number.
+/// Which of Keras's recurrences is computed by hand below.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Recurrence {
+    Simple,
+    Lstm,
+    Gru { reset_after: bool },
+}
+
+/// A layer of Keras by its formulas, of one sample: features, units, and how gates share masks.
+struct ByHand {
+    recurrence: Recurrence,
+    features: usize,
+    units: usize,
+    /// One mask for all gates, as with implementation 2; a GRU's z∘h then reads the state with its mask on.
+    shared: bool,
+    /// Kernel, recurrent kernel, bias.
+    weights: Vec<Vec<f64>>,
+}
+
+const RATE: f64 = 0.5;
+
+impl ByHand {
+    fn gates(&self) -> usize {
+        match self.recurrence {
+            Recurrence::Simple => 1,
+            Recurrence::Lstm => 4,
+            Recurrence::Gru { .. } => 3,
+        }
+    }
+
+    /// How many numbers are drawn: the masks of the input, then those of the state.
+    fn draws(&self) -> usize {
+        (if self.shared { 1 } else { self.gates() }) * (self.features + self.units)
+    }
+
+    /// The last result where the bits of `kept` say what is kept.
+    fn last(&self, steps: &[f64], kept: u32) -> Vec<f64> {
+        let (gates, units, features) = (self.gates(), self.units, self.features);
+        let masks = if self.shared { 1 } else { gates };
+        let factor = |draw: usize| f64::from(kept >> draw & 1) / (1.0 - RATE);
+        let of = |gate: usize| if self.shared { 0 } else { gate };
+        let input = |gate: usize, i: usize| factor(of(gate) * features + i);
+        let state = |gate: usize, i: usize| factor(masks * features + of(gate) * units + i);
+        let [kernel, recurrent, bias] = self.weights.as_slice() else { panic!("three weights") };
+        let wide = gates * units;
         let sigmoid = |z: f64| 1.0 / (1.0 + (-z).exp());
-        let values: Vec<f64> = x.to_vec();
-        let explained = y.iter().zip(values.chunks(width)).all(|(y, x)| {
-            (0..1 << width).any(|kept: u32| {
-                let z: f64 = (0..width)
-                    .filter(|i| kept >> i & 1 == 1)
-                    .map(|i| 2.0 * x[i] * f64::from(i as f32 / 3.0 - 0.7))
-                    .sum();
-                (y - sigmoid(z) * sigmoid(sigmoid(z) * sigmoid(z))).abs() < 1e-6
-            })
-        });
-        assert_eq!(explained, shared, "implementation {implementation}");
+        let (mut h, mut c) = (vec![0.0; units], vec![0.0; units]);
+        for x in steps.chunks(features) {
+            let projected = |gate: usize, j: usize| {
+                let terms =
+                    (0..features).map(|i| x[i] * input(gate, i) * kernel[i * wide + gate * units + j]);
+                terms.sum::<f64>() + bias[gate * units + j]
+            };
+            let product = |gate: usize, j: usize, h: &dyn Fn(usize) -> f64| -> f64 {
+                (0..units).map(|i| h(i) * recurrent[i * wide + gate * units + j]).sum()
+            };
+            let before = h.clone();
+            let dropped = |gate: usize| {
+                let before = &before;
+                move |i: usize| before[i] * state(gate, i)
+            };
+            let sum = |gate: usize, j: usize| projected(gate, j) + product(gate, j, &dropped(gate));
+            match self.recurrence {
+                Recurrence::Simple => h = (0..units).map(|j| sum(0, j).tanh()).collect(),
+                Recurrence::Lstm => {
+                    for j in 0..units {
+                        c[j] = sigmoid(sum(1, j)) * c[j] + sigmoid(sum(0, j)) * sum(2, j).tanh();
+                        h[j] = sigmoid(sum(3, j)) * c[j].tanh();
+                    }
+                }
+                Recurrence::Gru { reset_after } => {
+                    // The second row of the bias is that of the recurrent products.
+                    let own =
+                        |gate: usize, j: usize| if reset_after { bias[wide + gate * units + j] } else { 0.0 };
+                    let gate = |gate: usize, j: usize| sigmoid(sum(gate, j) + own(gate, j));
+                    for j in 0..units {
+                        let recurrent = if reset_after {
+                            gate(1, j) * (product(2, j, &dropped(2)) + own(2, j))
+                        } else {
+                            product(2, j, &|i| gate(1, i) * dropped(2)(i))
+                        };
+                        let carried = if self.shared { dropped(0)(j) } else { before[j] };
+                        let z = gate(0, j);
+                        h[j] = z * carried + (1.0 - z) * (projected(2, j) + recurrent).tanh();
+                    }
+                }
+            }
+        }
+        h
+    }
+
+    /// Whether every sample's last result is that of some masks.
+    fn explains(&self, x: &[f64], found: &[f64], steps: usize) -> bool {
+        x.chunks(steps * self.features).zip(found.chunks(self.units)).all(|(x, found)| {
+            (0..1 << self.draws())
+                .any(|kept| self.last(x, kept).iter().zip(found).all(|(a, b)| (a - b).abs() < 2e-6))
+        })
+    }
+}
+
+/// With implementation 1 each gate has masks of its own, with 2 they share one, the same in every step: by Keras's
+/// formulas every result is explained by some masks of that kind, and where kinds differ by none of the other.
+#[test]
+fn results_under_dropout_are_those_of_some_masks() {
+    let (samples, steps, features, units) = (6, 3, 2, 2);
+    let x = ramp(&[samples, steps, features]);
+    let values: Vec<f64> = x.to_vec();
+    let wrapped = |cell: LayerRef| LayerRef::new(RNN::new(cell)).unwrap();
+    let layer = |definition: Result<LayerRef>| definition.unwrap();
+    for (recurrence, implementation) in [
+        (Recurrence::Simple, 1),
+        (Recurrence::Lstm, 1),
+        (Recurrence::Lstm, 2),
+        (Recurrence::Gru { reset_after: false }, 1),
+        (Recurrence::Gru { reset_after: false }, 2),
+        (Recurrence::Gru { reset_after: true }, 1),
+        (Recurrence::Gru { reset_after: true }, 2),
+    ] {
+        macro_rules! forms {
+            ($layer:ident, $cell:ident $(, $option:ident = $value:expr)*) => {{
+                let whole = || $layer::new(units).dropout(RATE).recurrent_dropout(RATE)$(.$option($value))*;
+                let cell = $cell::new(units).dropout(RATE).recurrent_dropout(RATE)$(.$option($value))*;
+                let cell = layer(LayerRef::new(cell));
+                [layer(LayerRef::new(whole())), layer(LayerRef::new(whole().unroll(true))), wrapped(cell)]
+            }};
+        }
+        let forms = match recurrence {
+            Recurrence::Simple => forms!(SimpleRNN, SimpleRNNCell),
+            Recurrence::Lstm => forms!(LSTM, LSTMCell, implementation = implementation),
+            Recurrence::Gru { reset_after } => {
+                forms!(GRU, GRUCell, implementation = implementation, reset_after = reset_after)
+            }
+        };
+        for form in forms {
+            form.build(&[Spec::new([None, Some(steps), Some(features)], DType::F32)]).unwrap();
+            let weights: Vec<Array> =
+                form.weights().iter().map(|w| python_ramp(w.variable.shape(), 3.0)).collect();
+            form.set_weights(&weights).unwrap();
+            let weights: Vec<Vec<f64>> = weights.iter().map(Array::to_vec).collect();
+            let by_hand = |shared| ByHand { recurrence, features, units, shared, weights: weights.clone() };
+            let y = trained(&form, &x, train());
+            assert!(
+                by_hand(implementation == 2).explains(&values, &y, steps),
+                "{recurrence:?}, implementation {implementation}, {form:?}: {y:?}"
+            );
+            // Of an LSTM, masks that gates share are also masks of each gate.
+            let other = by_hand(implementation != 2);
+            let both =
+                recurrence == Recurrence::Simple || (recurrence, implementation) == (Recurrence::Lstm, 2);
+            assert!(
+                both || !other.explains(&values, &y, steps),
+                "{recurrence:?}, implementation {implementation}"
+            );
+        }
+    }
+}
+
+/// Each gate of a ConvLSTM2D has a mask of its own of the image, and one of the state, the same in every step.
+#[test]
+fn images_under_dropout_are_those_of_some_masks() {
+    let (samples, steps, width) = (4, 3, 2);
+    let x = ramp(&[samples, steps, 1, width, 1]);
+    let rnn = ConvLSTM2D::new(1, (1, 2)).padding("same").dropout(RATE).recurrent_dropout(RATE);
+    let layer = LayerRef::new(rnn).unwrap();
+    layer.build(&[Spec::new([None, Some(steps), Some(1), Some(width), Some(1)], DType::F32)]).unwrap();
+    let weights: Vec<Array> = layer.weights().iter().map(|w| python_ramp(w.variable.shape(), 3.0)).collect();
+    layer.set_weights(&weights).unwrap();
+    let (y, values): (Vec<f64>, Vec<f64>) = (trained(&layer, &x, train()), x.to_vec());
+    let weights: Vec<Vec<f64>> = weights.iter().map(Array::to_vec).collect();
+    let [kernel, recurrent, bias] = weights.as_slice() else { panic!("three weights") };
+    let hard = |z: f64| (0.2 * z + 0.5).clamp(0.0, 1.0);
+    let last = |steps: &[f64], kept: u32| {
+        let factor = |draw: usize| f64::from(kept >> draw & 1) / (1.0 - RATE);
+        let (mut h, mut c) = ([0.0; 2], [0.0; 2]);
+        for x in steps.chunks(width) {
+            // A window of two whose second half is behind the end for the last pixel.
+            let sum = |gate: usize, at: usize| {
+                let terms = (at..width).map(|i| {
+                    x[i] * factor(gate * width + i) * kernel[(i - at) * 4 + gate]
+                        + h[i] * factor((4 + gate) * width + i) * recurrent[(i - at) * 4 + gate]
+                });
+                terms.sum::<f64>() + bias[gate]
+            };
+            let next: Vec<(f64, f64)> = (0..width)
+                .map(|at| {
+                    let c = hard(sum(1, at)) * c[at] + hard(sum(0, at)) * sum(2, at).tanh();
+                    (hard(sum(3, at)) * c.tanh(), c)
+                })
+                .collect();
+            (h, c) = ([next[0].0, next[1].0], [next[0].1, next[1].1]);
+        }
+        h
+    };
+    for (x, found) in values.chunks(steps * width).zip(y.chunks(width)) {
+        let some =
+            (0..1 << 16).any(|kept| last(x, kept).iter().zip(found).all(|(a, b)| (a - b).abs() < 2e-6));
+        assert!(some, "{found:?}");
     }
 }
 

@@ -36,12 +36,13 @@ impl Stage {
 }
 
 /// A wrong call of ours: its name in the fixture, and parts of the message: where it happened (of a layer, with its
-/// name), what was expected, what was received.
+/// name), what was expected, what was received, what to do.
 struct Row {
     name: &'static str,
     place: &'static str,
     expected: &'static str,
     received: &'static str,
+    advice: &'static str,
     report: Option<Report>,
 }
 
@@ -50,21 +51,37 @@ fn row<T>(
     place: &'static str,
     expected: &'static str,
     received: &'static str,
+    advice: &'static str,
     outcome: Result<T>,
 ) -> Row {
-    Row { name, place, expected, received, report: outcome.err().map(|error| error.report().clone()) }
+    Row { name, place, expected, received, advice, report: outcome.err().map(|error| error.report().clone()) }
+}
+
+/// Whether a text holds a part, whose words and numbers are whole words and numbers there: no "3" in "83", "-3" or "3.5".
+fn holds(text: &str, part: &str) -> bool {
+    let word = |letter: char| letter.is_alphanumeric() || letter == '_';
+    let starts = part.starts_with(word);
+    let (ends, number) = (part.ends_with(word), part.ends_with(|letter: char| letter.is_ascii_digit()));
+    !part.is_empty()
+        && text.match_indices(part).any(|(at, _)| {
+            let before = text[..at].chars().next_back().unwrap_or(' ');
+            let mut after = text[at + part.len()..].chars();
+            let after = (after.next().unwrap_or(' '), after.next().unwrap_or(' '));
+            let digits_follow = number && after.0 == '.' && after.1.is_ascii_digit();
+            !(starts && (word(before) || before == '-') || ends && (word(after.0) || digits_follow))
+        })
 }
 
 /// What is wrong with a row's message.
 fn complaint(row: &Row) -> Option<String> {
     let Some(report) = &row.report else { return Some("it is no error".into()) };
     let lacks = |part: &str, text: &str, wanted: &str| {
-        (!text.contains(wanted)).then(|| format!("{part} does not say {wanted:?}: {report}"))
+        (!holds(text, wanted)).then(|| format!("{part} does not say {wanted:?}: {report}"))
     };
     lacks("the place", &report.doing, row.place)
         .or_else(|| lacks("what was expected", &report.expected, row.expected))
         .or_else(|| lacks("what was received", &report.received, row.received))
-        .or_else(|| report.advice.is_empty().then(|| format!("it does not say what to do: {report}")))
+        .or_else(|| lacks("what to do", &report.advice, row.advice))
 }
 
 #[test]

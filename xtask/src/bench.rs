@@ -31,6 +31,10 @@ pub(crate) enum Workload {
     GemmMlp,
     /// What the first training step costs more than the second, milliseconds
     Compile,
+    /// The same of a recurrent layer with a user's own cell, batches of 32 sequences of 100 steps, milliseconds
+    Cell,
+    /// What that model's first batch of 400 steps costs more than a later one, milliseconds
+    LongerCell,
     /// Loading a ResNet50 of 98 MB, beside h5py's reading of its arrays, milliseconds
     Load,
     /// `mnist_cnn` on the torch backend, beside PyTorch's C++ interface by hand, samples per second
@@ -124,6 +128,8 @@ impl Workload {
             Self::Latency => "latency",
             Self::Startup => "startup",
             Self::Compile => "compile",
+            Self::Cell => "cell",
+            Self::LongerCell => "longer_cell",
             Self::Load => "load",
         }
     }
@@ -141,7 +147,7 @@ impl Workload {
     /// and elsewhere the peer's speed is the floor.
     fn bound(self) -> Bound {
         match self {
-            Self::Mlp => Bound::Ratio(1.5),
+            Self::Mlp | Self::Lstm => Bound::Ratio(1.5),
             Self::GemmMlp => Bound::Ratio(0.75),
             Self::Load => Bound::Ratio(1.0 / 1.2),
             Self::TorchCnn => Bound::Ratio(0.9),
@@ -149,15 +155,17 @@ impl Workload {
             Self::Latency => Bound::Milliseconds(0.05),
             Self::Startup => Bound::Milliseconds(20.0),
             Self::Compile => Bound::Milliseconds(1.0),
-            Self::Cnn | Self::Lstm | Self::Vgg16 | Self::Resnet50 | Self::CandleMlp | Self::CandleCnn => {
-                Bound::Ratio(1.0)
-            }
+            Self::Cell | Self::LongerCell => Bound::Milliseconds(50.0),
+            Self::Cnn | Self::Vgg16 | Self::Resnet50 | Self::CandleMlp | Self::CandleCnn => Bound::Ratio(1.0),
         }
     }
 
     /// Whether it counts milliseconds, not samples per second.
     fn is_time(self) -> bool {
-        matches!(self, Self::Latency | Self::Startup | Self::Compile | Self::Load)
+        matches!(
+            self,
+            Self::Latency | Self::Startup | Self::Compile | Self::Cell | Self::LongerCell | Self::Load
+        )
     }
 
     fn key(self) -> &'static str {
@@ -338,6 +346,10 @@ mod tests {
         assert!(Bound::Milliseconds(0.05).holds(0.0, 0.05));
         assert!(!Bound::Milliseconds(0.05).holds(100.0, 0.051));
         assert_eq!(Workload::Latency.bound(), Bound::Milliseconds(0.05));
+        assert_eq!(Workload::Cell.bound(), Bound::Milliseconds(50.0));
+        assert_eq!(Workload::LongerCell.bound(), Bound::Milliseconds(50.0));
+        assert_eq!(Workload::Lstm.bound(), Bound::Ratio(1.5));
+        assert_eq!(Workload::Cnn.bound(), Bound::Ratio(1.0));
     }
 
     #[test]

@@ -196,6 +196,14 @@ pub(crate) fn spatial_axes(format: DataFormat, axes: usize) -> std::ops::Range<u
     }
 }
 
+/// The channels' axis of a tensor with `axes` spatial ones, counted from the end.
+pub(crate) fn channel_axis(format: DataFormat, axes: usize) -> isize {
+    match format {
+        DataFormat::ChannelsLast => -1,
+        DataFormat::ChannelsFirst => -1 - axes as isize,
+    }
+}
+
 /// A tensor with its channels moved to the end.
 pub(crate) fn to_channels_last(x: &Tensor, format: DataFormat) -> Result<Tensor> {
     let rank = x.rank()?;

@@ -1,7 +1,7 @@
 //! Activations with arguments or weights: `LeakyReLU`, `PReLU`, `ELU`, `ThresholdedReLU`, `Softmax`, `ReLU`.
 
 use super::affine::{Weighted, weight_verbs, write_weights};
-use super::check::{dtype, known, one, same_spec};
+use super::check::{dtype, one, same_spec};
 use super::registry::Read;
 use super::{Base, Build, Call, Layer};
 use crate::error::{Error, Result};
@@ -173,7 +173,8 @@ impl Layer for ReLU {
         if arguments.iter().all(|value| *value >= 0.0 && value.is_finite()) {
             return Ok(());
         }
-        let received = format!("{:?}, {} and {}", self.max_value, self.negative_slope, self.threshold);
+        let most = self.max_value.map_or("none".to_owned(), |most| most.to_string());
+        let received = format!("{most}, {} and {}", self.negative_slope, self.threshold);
         Err(Error::value("ReLU", "max_value, negative_slope and threshold of at least 0", received)
             .advice("leave out what you do not need: all three have defaults"))
     }
@@ -348,9 +349,10 @@ impl Layer for PReLU {
                 .advice("the batch axis, 0, is always shared"));
         }
         let mut shape = Vec::new();
-        for (axis, &len) in spec.shape.iter().enumerate().skip(1) {
-            let shared = shared.contains(&axis);
-            shape.push(if shared { 1 } else { known("PReLU", spec, len, "axes that are not shared")? });
+        for axis in 1..spec.rank() {
+            let len =
+                |cx: &mut Build| cx.known("PReLU", spec, axis as isize, &format!("unshared axis {axis}"));
+            shape.push(if shared.contains(&axis) { 1 } else { len(cx)? });
         }
         self.alpha.add(cx, "alpha", shape)
     }

@@ -145,7 +145,7 @@ impl Affine {
     /// Refuses wrong arguments before there are weights.
     pub(crate) fn check(&self, class: &str, cx: &Build, input: &Spec, units: usize) -> Result<()> {
         dtype(class, input, cx.dtype())?;
-        positive(class, "a number of units or filters", units)?;
+        positive(class, "units or filters", units)?;
         self.activation.resolve()?;
         self.activity_regularizer.resolve_if_any()?;
         Ok(())

@@ -1,12 +1,12 @@
 //! The arguments that every layer has, and the verbs that every layer type offers.
 
 use super::LayerRef;
-use crate::array::DType;
+use crate::array::{Array, DType};
 use crate::error::Result;
 use crate::registry::Reader;
 use crate::tensor::Tensor;
 
-/// Name, `trainable`, input shape and element type: the arguments of Keras's base class.
+/// Name, `trainable`, input shape, element type and first weights: the arguments of Keras's base class.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Base {
     /// The name; automatic if none.
@@ -19,6 +19,8 @@ pub struct Base {
     pub batch_size: Option<usize>,
     /// The element type of weights and of an implicit input; the default float type if none.
     pub dtype: Option<DType>,
+    /// The first values of the weights, instead of what initializers give; as in Keras, configs do not have them.
+    pub weights: Option<Vec<Array>>,
 }
 
 impl Base {
@@ -171,6 +173,14 @@ macro_rules! layer_verbs {
                 self.base.dtype = Some(dtype);
                 self
             }
+            /// The first values of the weights, in the order of
+            /// [`LayerRef::get_weights`]($crate::layers::LayerRef::get_weights), instead of what initializers give:
+            /// `Embedding::new(3, 2).weights([matrix])`. As in Keras, configs do not have them. An error, when weights
+            /// are made, if number or shapes do not fit.
+            pub fn weights(mut self, weights: impl Into<Vec<$crate::Array>>) -> Self {
+                self.base.weights = Some(weights.into());
+                self
+            }
             /// Makes a layer of the definition and calls it.
             #[track_caller]
             pub fn call(self, inputs: impl Into<$crate::layers::Inputs>) -> $crate::Result<$crate::Tensor> {
@@ -212,5 +222,102 @@ impl IntoLayer for LayerRef {
 impl IntoLayer for &LayerRef {
     fn into_layer(self) -> Result<LayerRef> {
         Ok(self.clone())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use crate::Array;
+    use crate::layers::{
+        BatchNormalization, Bidirectional, Dense, Highway, Input, LSTM, LayerRef, MaxoutDense, RNN,
+        SimpleRNNCell, TimeDistributed,
+    };
+    use crate::regularizers::l2;
+    use serde_json::json;
+
+    fn ramp(shape: &[usize]) -> Array {
+        let count = shape.iter().product::<usize>();
+        Array::from_vec(shape, (0..count).map(|i| i as f32).collect()).unwrap()
+    }
+
+    #[test]
+    fn weights_start_as_they_are_given() {
+        let rows = |shapes: &[&[usize]]| shapes.iter().map(|shape| ramp(shape)).collect::<Vec<_>>();
+        let lstm: &[&[usize]] = &[&[4, 8], &[2, 8], &[8]];
+        let dense = || Dense::new(3).weights(rows(&[&[4, 3], &[3]]));
+        let cell = SimpleRNNCell::new(2).weights(rows(&[&[4, 2], &[2, 2], &[2]]));
+        let normalized = BatchNormalization::new().weights(rows(&[&[4][..]; 4]));
+        let both = Bidirectional::new(LSTM::new(2)).weights(rows(&[lstm, lstm].concat()));
+        for layer in [
+            LayerRef::new(dense()).unwrap(),
+            LayerRef::new(normalized).unwrap(),
+            LayerRef::new(RNN::new(cell)).unwrap(),
+            LayerRef::new(TimeDistributed::new(dense())).unwrap(),
+            LayerRef::new(both).unwrap(),
+        ] {
+            layer.call(Input::new([5, 4]).tensor().unwrap()).unwrap();
+            for weight in layer.get_weights().unwrap() {
+                assert_eq!(weight, ramp(weight.shape()), "{layer:?}");
+            }
+            assert!(!layer.config_value().to_string().contains("\"weights\""), "{layer:?}");
+        }
+    }
+
+    #[test]
+    fn weights_that_do_not_fit_are_an_error_of_the_layer_at_every_call() {
+        let x = Input::new([4]).tensor().unwrap();
+        for (given, part) in [(vec![ramp(&[4, 3])], "2 arrays"), (vec![ramp(&[3, 4]), ramp(&[3])], "[4, 3]")]
+        {
+            let layer = LayerRef::new(Dense::new(3).weights(given).name("here")).unwrap();
+            for _ in 0..2 {
+                let error = layer.call(&x).unwrap_err();
+                assert!(error.report().doing.contains("layer here"), "{error}");
+                assert!(error.report().expected.contains(part), "{error}");
+            }
+            assert!(!layer.is_built());
+        }
+    }
+
+    #[test]
+    fn layers_of_keras_1_have_setters_for_all_arguments() {
+        let penalty = || l2(0.5);
+        let layers = [
+            LayerRef::new(
+                MaxoutDense::new(3)
+                    .init("ones")
+                    .w_regularizer(penalty())
+                    .b_regularizer(penalty())
+                    .activity_regularizer(penalty())
+                    .w_constraint("non_neg")
+                    .b_constraint("non_neg")
+                    .input_dim(4),
+            ),
+            LayerRef::new(
+                Highway::new()
+                    .init("ones")
+                    .w_regularizer(penalty())
+                    .b_regularizer(penalty())
+                    .activity_regularizer(penalty())
+                    .w_constraint("non_neg")
+                    .b_constraint("non_neg")
+                    .input_dim(4),
+            ),
+        ];
+        for layer in layers {
+            let layer = layer.unwrap();
+            let config = layer.config().config;
+            assert_eq!(
+                (config["input_dim"].clone(), config["batch_input_shape"].clone()),
+                (json!(4), json!([null, 4]))
+            );
+            for key in ["W_regularizer", "b_regularizer", "activity_regularizer"] {
+                assert_eq!(config[key]["config"]["l2"], json!(0.5), "{key}");
+            }
+            for key in ["W_constraint", "b_constraint"] {
+                assert_eq!(config[key]["class_name"], json!("NonNeg"), "{key}");
+            }
+            layer.call(Input::new([4]).tensor().unwrap()).unwrap();
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! What a layer sees while it is built and while it is called.
 
+use super::check::known;
 use super::scope::Scope;
 use super::{Arguments, LayerRef};
 use crate::array::{Array, DType, fits_into_memory};
@@ -8,6 +9,7 @@ use crate::constraints::ConstraintRef;
 use crate::error::{Error, Result};
 use crate::graph::{Distribution, Type};
 use crate::initializers::InitializerRef;
+use crate::k;
 use crate::random::{Stream, fresh_seed, stream_id};
 use crate::regularizers::RegularizerRef;
 use crate::semantics::Semantics;
@@ -29,6 +31,32 @@ pub struct Weight {
     pub constraint: Option<ConstraintRef>,
 }
 
+/// An axis of a layer's first input that its weights are made for.
+#[derive(Clone)]
+pub(super) struct WeightAxis {
+    /// Counted from the front or, below 0, from the end.
+    axis: isize,
+    len: usize,
+    /// What messages call it.
+    what: String,
+}
+
+impl WeightAxis {
+    /// An error if an input has another length there; open and missing axes are for others to judge.
+    pub(super) fn check(&self, class: &str, input: &Spec) -> Result<()> {
+        let axis = k::axis_of(self.axis, input.rank()).ok();
+        match axis.and_then(|axis| input.shape.get(axis).copied().flatten()) {
+            Some(len) if len != self.len => {
+                let expected = format!("an input whose {} is {}, as its weights are", self.what, self.len);
+                Err(Error::shape(class, expected, input.to_string()).advice(
+                    "make a layer of its own for inputs of another length, or reshape in front of it",
+                ))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 /// Collects the weights and children of a layer.
 pub struct Build {
     pub(super) layer: String,
@@ -38,6 +66,7 @@ pub struct Build {
     pub(super) weights: Vec<Weight>,
     pub(super) children: Vec<(String, LayerRef)>,
     pub(super) states: Vec<Variable>,
+    pub(super) axes: Vec<WeightAxis>,
 }
 
 impl Build {
@@ -50,6 +79,7 @@ impl Build {
             weights: Vec::new(),
             children: Vec::new(),
             states: Vec::new(),
+            axes: Vec::new(),
         }
     }
 
@@ -61,6 +91,19 @@ impl Build {
     /// The element type of the layer's weights.
     pub fn dtype(&self) -> DType {
         self.dtype
+    }
+
+    /// The length of an axis of the first input, counted from the front or, below 0, from the end: weights depend on
+    /// it, so it has to be known and to stay the same at every call of the layer. `class` and `what` name layer and axis
+    /// in messages.
+    ///
+    /// # Errors
+    /// If there is no such axis, or it is open.
+    pub fn known(&mut self, class: &str, input: &Spec, axis: isize, what: &str) -> Result<usize> {
+        let at = k::axis_of(axis, input.rank())?;
+        let len = known(class, input, input.shape.get(at).copied().flatten(), what)?;
+        self.axes.push(WeightAxis { axis, len, what: what.to_owned() });
+        Ok(len)
     }
 
     /// Starts a weight of that name and shape; [`WeightBuilder::add`] makes it.

@@ -104,7 +104,7 @@ impl<const N: usize> Layer for Conv<N> {
 
     fn build(&self, cx: &mut Build, inputs: &[Spec]) -> Result<()> {
         let frame = self.resolve()?;
-        let (spec, channels) = frame.channels(inputs)?;
+        let (spec, channels) = frame.channels(cx, inputs)?;
         positive(&frame.class, "groups", self.groups)?;
         if !channels.is_multiple_of(self.groups) || !self.filters.is_multiple_of(self.groups) {
             let expected = format!("channels and filters in multiples of {} groups", self.groups);

@@ -1,7 +1,7 @@
 //! `Dense`, `Activation`, `Identity`, `ActivityRegularization`, `Masking`.
 
 use super::affine::{Affine, activation_value, affine_verbs};
-use super::check::{at_least_rank, known, one, same_spec};
+use super::check::{at_least_rank, one, same_spec};
 use super::registry::Read;
 use super::{Base, Build, Call, Layer};
 use crate::activations::ActivationSpec;
@@ -71,7 +71,7 @@ impl Layer for Dense {
 
     fn build(&self, cx: &mut Build, inputs: &[Spec]) -> Result<()> {
         let spec = at_least_rank("Dense", inputs, 2)?;
-        let features = known("Dense", spec, spec.shape.last().copied().flatten(), "last axis")?;
+        let features = cx.known("Dense", spec, -1, "last axis")?;
         self.affine.build("Dense", cx, spec, &[features, self.units])
     }
 

@@ -24,6 +24,12 @@ use serde_json::{Value, json};
 /// let y = Embedding::new(1000, 64).mask_zero(true).call(&x)?;
 /// assert_eq!(y.spec()?.shape, [None, Some(20), Some(64)]);
 /// assert!(y.is_masked());
+///
+/// // A table that was made elsewhere, such as GloVe's.
+/// let table = keras_core::Array::from([[0.0_f32, 0.0], [0.1, 0.2], [0.3, 0.4]]);
+/// let layer = keras_core::layers::LayerRef::new(Embedding::new(3, 2).weights([table.clone()]).trainable(false))?;
+/// layer.call(&x)?;
+/// assert_eq!(layer.get_weights()?, [table]);
 /// # Ok::<(), keras_core::Error>(())
 /// ```
 #[derive(Debug, Clone)]

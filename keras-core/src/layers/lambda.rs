@@ -1,10 +1,11 @@
 //! `Lambda`: a Rust function as a layer.
 
 use super::registry::Read;
-use super::{Base, Build, Call, Layer, Outputs};
+use super::{Base, Build, Call, Layer, Outputs, ShapeArgument, read_shape};
 use crate::error::{Error, Result};
 use crate::registry::{Config, Reader};
-use crate::tensor::{Spec, Tensor};
+use crate::tensor::record::probe;
+use crate::tensor::{Spec, Tensor, shape_text};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -66,9 +67,11 @@ pub struct Lambda {
     base: Base,
     function_name: String,
     function: Option<Function>,
+    /// Whether it is handed the arguments.
+    takes_arguments: bool,
     mask: Option<MaskFunction>,
     arguments: Arguments,
-    /// As the file had it: Keras on TensorFlow reads the shape off the results, as we do.
+    /// As Keras writes it: a shape or a list of them, without the batch.
     output_shape: Value,
     output_shape_type: Value,
 }
@@ -81,7 +84,7 @@ impl Lambda {
         function: impl Fn(&[Tensor]) -> R + Send + Sync + 'static,
     ) -> Self {
         let function: Function = Arc::new(move |inputs, _| function(inputs).into().0);
-        Self { function: Some(function), ..Self::registered(name) }
+        Self { function: Some(function), takes_arguments: false, ..Self::registered(name) }
     }
 
     /// The function known under that name to [`register_lambda`].
@@ -90,6 +93,7 @@ impl Lambda {
             base: Base::default(),
             function_name: name.to_owned(),
             function: registered(name),
+            takes_arguments: true,
             mask: None,
             arguments: Arguments::new(),
             output_shape: Value::Null,
@@ -97,10 +101,36 @@ impl Lambda {
         }
     }
 
-    /// An argument that is saved with the layer and handed to a registered function.
+    /// An argument that is saved with the layer and handed to a [registered](register_lambda) function. For one given
+    /// to [`Lambda::new`], which takes none, it is an error when the layer is called.
     pub fn argument(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.arguments.insert(name.to_owned(), value.into());
         self
+    }
+
+    /// The shape of a sample's result. Tracing finds it already; a length said here settles one that tracing leaves
+    /// open, and another one than tracing finds is an error when the layer is called. Saved with the layer.
+    ///
+    /// ```
+    /// use keras_core::layers::{Input, Lambda};
+    /// let x = Input::new([None, Some(3)]).tensor()?;
+    /// let same = || Lambda::new("same", |x: &[keras_core::Tensor]| x.to_vec());
+    /// let y = same().output_shape([5, 3]).call(&x)?;
+    /// assert_eq!(y.spec()?.shape, [None, Some(5), Some(3)]);
+    /// assert!(same().output_shape([5, 4]).call(&x).is_err());
+    /// # Ok::<(), keras_core::Error>(())
+    /// ```
+    pub fn output_shape(mut self, shape: impl Into<ShapeArgument>) -> Self {
+        self.output_shape = json!(shape.into().0);
+        self.output_shape_type = "raw".into();
+        self
+    }
+
+    /// What [`Lambda::output_shape`] or the file says, one shape for each result; none if it says nothing.
+    fn declared(&self) -> Option<Vec<Vec<Option<usize>>>> {
+        read_shape(&self.output_shape)
+            .map(|shape| vec![shape])
+            .or_else(|| self.output_shape.as_array()?.iter().map(read_shape).collect())
     }
 
     /// The mask of the results from inputs and their masks; without one, results are not masked. As in Keras, it is
@@ -188,7 +218,34 @@ impl Layer for Lambda {
     }
 
     fn build(&self, _: &mut Build, _: &[Spec]) -> Result<()> {
-        self.function().map(|_| ())
+        self.function()?;
+        if self.takes_arguments || self.arguments.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<&String> = self.arguments.keys().collect();
+        Err(Error::value(
+            "Lambda",
+            "a function that takes arguments",
+            format!("{names:?} for one that takes none"),
+        )
+        .advice(
+            "register it with layers::register_lambda and use Lambda::registered, or let it capture them",
+        ))
+    }
+
+    fn compute_output_shape(&self, inputs: &[Spec]) -> Result<Option<Vec<Spec>>> {
+        let Some(declared) = self.declared() else { return Ok(None) };
+        let function = self.function()?;
+        let found = probe(inputs, |_, inputs| Ok(function(inputs, &self.arguments)))?;
+        let settled = found.iter().zip(&declared).map(|(spec, own)| settled(spec, own));
+        settled.collect::<Option<Vec<_>>>().filter(|_| found.len() == declared.len()).map(Some).ok_or_else(
+            || {
+                let texts: Vec<String> = found.iter().map(|spec| shape_text(&spec.shape)).collect();
+                let expected = format!("results of output_shape {}, batch in front", self.output_shape);
+                Error::shape("Lambda", expected, texts.join(", "))
+                    .advice("leave output_shape out: tracing the function finds it")
+            },
+        )
     }
 
     fn call(&self, _: &mut Call, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
@@ -217,6 +274,15 @@ impl Layer for Lambda {
         let mask = self.mask.as_ref().and_then(|mask| mask(inputs, &masks));
         Ok(vec![mask; outputs.len()])
     }
+}
+
+/// A traced spec with the lengths of a declared shape of a sample; none if they contradict each other.
+fn settled(found: &Spec, declared: &[Option<usize>]) -> Option<Spec> {
+    let (batch, lens) = found.shape.split_first()?;
+    let fits = lens.len() == declared.len()
+        && lens.iter().zip(declared).all(|(a, b)| a.is_none() || b.is_none() || a == b);
+    let lens = lens.iter().zip(declared).map(|(found, declared)| found.or(*declared));
+    fits.then(|| Spec::new(std::iter::once(*batch).chain(lens).collect::<Vec<_>>(), found.dtype))
 }
 
 #[cfg(test)]
@@ -271,6 +337,36 @@ mod tests {
         assert!(!plain.clone().call(&masked).unwrap().is_masked());
         let layer = LayerRef::new(plain.mask(|_, masks| masks.first().cloned().flatten())).unwrap();
         assert!(layer.call(&masked).unwrap().is_masked());
+    }
+
+    #[test]
+    fn arguments_reach_registered_functions_and_are_refused_for_others() {
+        register_lambda("lambda_test_repeated", |x: &[Tensor], arguments| {
+            let times = arguments.get("times").and_then(Value::as_u64).unwrap_or(1) as usize;
+            crate::k::concatenate(&vec![x.first().unwrap(); times], -1)
+        });
+        let x = Input::new([3]).tensor().unwrap();
+        let features = |layer: Lambda| layer.call(&x).unwrap().spec().unwrap().shape[1];
+        let registered = || Lambda::registered("lambda_test_repeated");
+        assert_eq!(features(registered()), Some(3));
+        assert_eq!(features(registered().argument("times", 4)), Some(12));
+        let plain = Lambda::new("plain", |x: &[Tensor]| x.to_vec()).argument("times", 4).name("here");
+        let error = plain.call(&x).unwrap_err().to_string();
+        assert!(error.contains("here") && error.contains("times") && error.contains("register"), "{error}");
+    }
+
+    #[test]
+    fn a_declared_shape_is_saved_and_fits_or_is_an_error() {
+        let x = Input::new([3]).tensor().unwrap();
+        let same = || Lambda::new("same", |x: &[Tensor]| x.to_vec()).name("here");
+        let layer = LayerRef::new(same().output_shape([None])).unwrap();
+        assert_eq!(layer.call(&x).unwrap().spec().unwrap().shape, [None, Some(3)]);
+        assert_eq!(layer.config().config["output_shape"], json!([null]));
+        for wrong in [same().output_shape(4), same().output_shape([3, 1])] {
+            let error = wrong.call(&x).unwrap_err();
+            assert!(error.report().received.contains("(None, 3)"), "{error}");
+            assert!(error.report().doing.contains("here"), "{error}");
+        }
     }
 
     #[test]

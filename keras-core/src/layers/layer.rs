@@ -1,6 +1,6 @@
 //! [`LayerRef`]: a layer as users and models hold it.
 
-use super::context::{Build, Weight};
+use super::context::{Build, Weight, WeightAxis};
 use super::given_masks::{MASK, are_masks};
 use super::scope::Scope;
 use super::{Arguments, Base, Input, Inputs, Layer, LayerNode, automatic_name, snake_case};
@@ -43,6 +43,8 @@ struct Built {
     states: Arc<Vec<Variable>>,
     /// What the layer was built for.
     inputs: Arc<Vec<Spec>>,
+    /// Which of its lengths later calls share.
+    axes: Arc<Vec<WeightAxis>>,
 }
 
 impl LayerRef {
@@ -243,12 +245,12 @@ impl LayerRef {
         let operands: Vec<Spec> = chosen.into_iter().filter_map(|i| operands.get(i).cloned()).collect();
         let operands = self.received(Semantics::current(), &operands);
         self.build(&operands)?;
+        let masked: Vec<bool> = inputs.iter().map(Tensor::is_masked).collect();
+        let (outputs, masks) = self.settle(&specs, &masked, &arguments)?;
         // Weights made for other inputs may not fit these: stated shapes do not know, a trace does.
         if before.is_some_and(|built| !built.weights.is_empty() && *built.inputs != operands) {
             self.probe(&specs, &arguments)?;
         }
-        let masked: Vec<bool> = inputs.iter().map(Tensor::is_masked).collect();
-        let (outputs, masks) = self.settle(&specs, &masked, &arguments)?;
         Ok(self.attach(inputs, arguments, outputs, &masks))
     }
 
@@ -407,14 +409,26 @@ impl LayerRef {
             children: Arc::new(build.children),
             states: Arc::new(build.states),
             inputs: Arc::new(inputs),
+            axes: Arc::new(build.axes),
         };
-        let mut slot = self.0.built.lock().unwrap_or_else(PoisonError::into_inner);
-        slot.get_or_insert(built);
-        Ok(())
+        self.0.built.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(built);
+        let given = self.base().weights.as_deref().map_or(Ok(()), |weights| self.set_weights(weights));
+        // What could not be built as asked is not built.
+        given.inspect_err(|_| *self.0.built.lock().unwrap_or_else(PoisonError::into_inner) = None)
     }
 
     fn built(&self) -> Option<Built> {
         self.0.built.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// An error if it has weights that do not fit inputs of those specs.
+    pub(super) fn check_axes(&self, inputs: &[Spec]) -> Result<()> {
+        match (self.built(), inputs.first()) {
+            (Some(built), Some(input)) => {
+                built.axes.iter().try_for_each(|axis| axis.check(&self.class_name(), input))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The specs it was built for; none if it was not.

@@ -1,7 +1,7 @@
 //! Normalisation within each sample (tf.keras): `LayerNormalization`, `UnitNormalization`.
 
 use super::affine::{Weighted, weight_verbs, write_weights};
-use super::check::{dtype, known, one, same_spec};
+use super::check::{dtype, one, same_spec};
 use super::registry::Read;
 use super::{Base, Build, Call, Layer, options::one_or_list};
 use crate::error::{Error, Result};
@@ -135,8 +135,7 @@ impl Layer for LayerNormalization {
         }
         let mut shape = Vec::new();
         for axis in axes_in(class, &self.axes, spec.rank())? {
-            let len = spec.shape.get(axis).copied().flatten();
-            shape.push(known(class, spec, len, &format!("axis {axis}"))?);
+            shape.push(cx.known(class, spec, axis as isize, &format!("axis {axis}"))?);
         }
         if self.scale {
             self.gamma.add(cx, "gamma", shape.clone())?;

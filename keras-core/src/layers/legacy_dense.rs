@@ -1,7 +1,7 @@
 //! Layers that Keras 2 keeps from Keras 1, with its names of arguments: `MaxoutDense`, `Highway`.
 
-use super::affine::{Weighted, activation_value};
-use super::check::{dtype, exact_rank, known, one, positive};
+use super::affine::{Weighted, activation_value, weight_verbs};
+use super::check::{dtype, exact_rank, one, positive};
 use super::registry::Read;
 use super::{Base, Build, Call, Layer};
 use crate::activations::ActivationSpec;
@@ -74,11 +74,11 @@ impl OldDense {
     }
 
     /// The features of the one input.
-    fn features(&self, class: &str, cx: &Build, inputs: &[Spec]) -> Result<usize> {
+    fn features(&self, class: &str, cx: &mut Build, inputs: &[Spec]) -> Result<usize> {
         let spec = exact_rank(class, inputs, 2)?;
         dtype(class, spec, cx.dtype())?;
         self.activity_regularizer.resolve_if_any()?;
-        known(class, spec, spec.shape.last().copied().flatten(), "last axis")
+        cx.known(class, spec, -1, "last axis")
     }
 
     fn activity_regularizer(&self) -> Option<RegularizerRef> {
@@ -91,11 +91,31 @@ macro_rules! old_verbs {
     ($type:ident) => {
         crate::layer_verbs!($type);
 
+        weight_verbs!([] $type, dense.w, "the kernel", "glorot_uniform", init, w_regularizer, w_constraint);
+
         impl $type {
-            /// First values of the kernel; default `"glorot_uniform"`.
-            pub fn init(mut self, initializer: impl Into<InitializerSpec>) -> Self {
-                self.dense.w.initializer = initializer.into();
+            /// A penalty on the bias, Keras's `b_regularizer`; default none.
+            pub fn b_regularizer(mut self, regularizer: impl Into<RegularizerSpec>) -> Self {
+                self.dense.b.regularizer = regularizer.into();
                 self
+            }
+
+            /// A projection of the bias after every update, Keras's `b_constraint`; default none.
+            pub fn b_constraint(mut self, constraint: impl Into<ConstraintSpec>) -> Self {
+                self.dense.b.constraint = constraint.into();
+                self
+            }
+
+            /// A penalty on the results, summed over the batch; default none.
+            pub fn activity_regularizer(mut self, regularizer: impl Into<RegularizerSpec>) -> Self {
+                self.dense.activity_regularizer = regularizer.into();
+                self
+            }
+
+            /// The features of a sample, which is the same as an `input_shape` of that length.
+            pub fn input_dim(mut self, len: usize) -> Self {
+                self.dense.input_dim = Some(len);
+                self.input_shape(len)
             }
 
             /// Whether a bias is added; default true.

@@ -99,7 +99,7 @@ impl<const N: usize> Layer for LocallyConnected<N> {
 
     fn build(&self, cx: &mut Build, inputs: &[Spec]) -> Result<()> {
         let frame = self.resolve()?;
-        let (spec, channels) = frame.channels(inputs)?;
+        let (spec, channels) = frame.channels(cx, inputs)?;
         self.affine.check(&frame.class, cx, spec, self.filters)?;
         let mut lens = Vec::with_capacity(N + 1);
         for len in frame.windows.output(&frame.class, &frame.image(inputs)?.spatial)? {
@@ -119,10 +119,20 @@ impl<const N: usize> Layer for LocallyConnected<N> {
     fn call(&self, cx: &mut Call, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
         let frame = self.resolve()?;
         let (x, spatial) = frame.enter(inputs)?;
-        let open: Vec<Option<usize>> = spatial.into_iter().map(Some).collect();
+        let open: Vec<Option<usize>> = spatial.iter().copied().map(Some).collect();
         let lens: Vec<usize> = frame.windows.output(&frame.class, &open)?.into_iter().flatten().collect();
         let windows = (self.windowed.size.0.as_slice(), self.windowed.strides.0.as_slice());
-        let y = k::unshared(&x, &cx.weight("kernel")?, windows, &lens, frame.format)?;
+        let kernel = cx.weight("kernel")?;
+        let (places, made_for) = (lens.iter().product::<usize>(), kernel.shape()?.first().copied());
+        if made_for != Some(places) {
+            let expected =
+                format!("an input with {} places for windows, as its weights have", made_for.unwrap_or(0));
+            return Err(Error::shape(frame.class, expected, format!("{places} in spatial axes {spatial:?}"))
+                .advice(
+                    "make a layer of its own for inputs of another size, or pad or crop in front of it",
+                ));
+        }
+        let y = k::unshared(&x, &kernel, windows, &lens, frame.format)?;
         if frame.format == DataFormat::ChannelsLast || !self.affine.use_bias {
             return self.affine.finish(cx, y, frame.format);
         }

@@ -1,7 +1,7 @@
 //! `BatchNormalization`.
 
 use super::affine::{Weighted, weight_verbs};
-use super::check::{dtype, known, one};
+use super::check::{dtype, one};
 use super::registry::Read;
 use super::{Base, Build, Call, Layer};
 use crate::array::DType;
@@ -185,7 +185,7 @@ impl Layer for BatchNormalization {
             return Err(Error::value(class, "a finite momentum and an epsilon of at least 0", received)
                 .advice("the defaults are 0.99 and 0.001"));
         }
-        let len = known(class, spec, spec.shape.get(axis).copied().flatten(), &format!("axis {axis}"))?;
+        let len = cx.known(class, spec, self.axis, &format!("axis {axis}"))?;
         if self.scale {
             self.gamma.add(cx, "gamma", [len])?;
         }

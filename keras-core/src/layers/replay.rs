@@ -22,6 +22,7 @@ impl LayerRef {
             let masked = given.masks(given.operands(masked), |_| Some(true));
             return self.settle(&given.operands(specs), &masked, &given.arguments);
         }
+        self.check_axes(specs)?;
         let supported = self.definition().supports_masking();
         let any_masked = masked.contains(&true) && supported;
         if masked.contains(&true) && !supported {

@@ -189,7 +189,7 @@ impl<const N: usize> Layer for DepthwiseConv<N> {
 
     fn build(&self, cx: &mut Build, inputs: &[Spec]) -> Result<()> {
         let frame = self.resolve()?;
-        let (spec, channels) = frame.channels(inputs)?;
+        let (spec, channels) = frame.channels(cx, inputs)?;
         let filters = channels.saturating_mul(self.depthwise.multiplier);
         positive(&frame.class, "depth_multiplier", self.depthwise.multiplier)?;
         self.affine.check(&frame.class, cx, spec, filters)?;
@@ -228,7 +228,7 @@ impl<const N: usize> Layer for SeparableConv<N> {
 
     fn build(&self, cx: &mut Build, inputs: &[Spec]) -> Result<()> {
         let frame = self.resolve()?;
-        let (spec, channels) = frame.channels(inputs)?;
+        let (spec, channels) = frame.channels(cx, inputs)?;
         self.affine.check(&frame.class, cx, spec, self.filters)?;
         self.depthwise.build(&frame.class, cx, channels)?;
         let mut kernel = vec![1; N];

@@ -134,7 +134,7 @@ impl<const N: usize> Layer for ConvTranspose<N> {
 
     fn build(&self, cx: &mut Build, inputs: &[Spec]) -> Result<()> {
         let frame = self.resolve()?;
-        let (spec, channels) = frame.channels(inputs)?;
+        let (spec, channels) = frame.channels(cx, inputs)?;
         self.affine.check(&frame.class, cx, spec, self.filters)?;
         let mut kernel = self.windowed.size.0.to_vec();
         kernel.extend([self.filters, channels]);

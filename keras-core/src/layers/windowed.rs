@@ -1,8 +1,8 @@
 //! [`Windowed`]: the arguments of layers that move windows over spatial axes, and what all of them do with those.
 
-use super::check::{known, one};
-use super::conv_geometry::{Image, Windows, to_channels_last};
-use super::{Choice, Padding, PerAxis};
+use super::check::one;
+use super::conv_geometry::{Image, Windows, channel_axis, to_channels_last};
+use super::{Build, Choice, Padding, PerAxis};
 use crate::config::{DataFormat, image_data_format};
 use crate::error::{Error, Result};
 use crate::registry::{Config, Reader};
@@ -101,9 +101,11 @@ impl Frame {
     }
 
     /// The one input and its channels, which weights depend on.
-    pub(crate) fn channels<'a>(&self, inputs: &'a [Spec]) -> Result<(&'a Spec, usize)> {
+    pub(crate) fn channels<'a>(&self, cx: &mut Build, inputs: &'a [Spec]) -> Result<(&'a Spec, usize)> {
         let spec = one(&self.class, inputs)?;
-        Ok((spec, known(&self.class, spec, self.image(inputs)?.channels, "channel axis")?))
+        self.image(inputs)?;
+        let axis = channel_axis(self.format, self.axes());
+        Ok((spec, cx.known(&self.class, spec, axis, "channel axis")?))
     }
 
     /// The spec of the result, with that many channels.

@@ -293,7 +293,7 @@ mod tests {
         model.add(convolution.input_shape([3, 3, 3])).unwrap();
         model.add(Conv2DTranspose::new(3, 2)).unwrap();
         let mut root = Tree::default();
-        root.text("model_config", &model.to_json().unwrap());
+        root.text("model_config", model.to_json().unwrap());
         let weights = root.group("model_weights");
         let layers = model.layers();
         let names: Vec<String> = layers.iter().map(|layer| layer.name().to_owned()).collect();

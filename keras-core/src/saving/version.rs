@@ -131,6 +131,7 @@ fn any_object(value: &Value, holds: fn(&Value) -> bool) -> bool {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -159,7 +160,7 @@ mod tests {
             let model = json!({"class_name": "Sequential", "config": {"layers": [layer]}});
             let log = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
             let writer = Output::Writer(log.clone()).during(|| Writer::of(Some(version), &model));
-            let text = String::from_utf8_lossy(&log.lock().expect("one thread")).into_owned();
+            let text = String::from_utf8_lossy(&log.lock().unwrap()).into_owned();
             (writer, text)
         };
         let frozen = |class, version| said(class, "trainable", json!(false), version);

@@ -229,7 +229,35 @@ impl Model {
         let mut feeds = batch.inputs.clone();
         feeds.extend(batch.targets.iter().cloned());
         feeds.extend(batch.weights.iter().flatten().cloned());
-        program.run(&feeds)?.iter().map(Array::item).collect()
+        let values = program.run(&feeds).or_else(|error| {
+            // In the words of the data, not of the operation that met it.
+            self.check_classes(compiled, &batch.targets)?;
+            Err(error)
+        })?;
+        values.iter().map(Array::item).collect()
+    }
+
+    /// An error if a target holds class numbers that its output does not have.
+    fn check_classes(&self, compiled: &Compiled, targets: &[Array]) -> Result<()> {
+        let specs = self.output_specs()?;
+        for (target, i) in targets.iter().zip(compiled.target_outputs()) {
+            let (Some(plan), Some(spec)) = (compiled.outputs.get(i), specs.get(i)) else { continue };
+            let Some(&Some(classes)) = spec.shape.last() else { continue };
+            let sparse = plan.loss.as_ref().is_some_and(|loss| loss.name() == SPARSE);
+            let known = |number: &f64| (0.0..classes as f64).contains(number);
+            if let Some(unknown) = target.to_vec::<f64>().into_iter().find(|number| sparse && !known(number))
+            {
+                let expected =
+                    format!("class numbers from 0 to {}, as the output has {classes} units", classes - 1);
+                return Err(Error::value(
+                    format!("checking target {}", plan.name),
+                    expected,
+                    unknown.to_string(),
+                )
+                .advice(format!("count classes from 0, or give layer {} a unit for each", plan.name)));
+            }
+        }
+        Ok(())
     }
 
     /// One update of the weights on one batch; the values of [`Model::metrics_names`].
@@ -278,6 +306,9 @@ impl Model {
     }
 }
 
+/// The loss of class numbers.
+const SPARSE: &str = "sparse_categorical_crossentropy";
+
 fn product(a: &Array, b: &Array) -> Result<Array> {
     let values = a.to_vec::<f64>().iter().zip(b.to_vec::<f64>()).map(|(a, b)| a * b).collect();
     Array::from_vec(a.shape(), values)
@@ -290,7 +321,7 @@ fn check_target(array: Column, spec: &Spec, name: &str, loss: &str) -> Result<Co
     let given = array.shape().get(1..).unwrap_or_default();
     let shape = |lens: &[usize]| format!("{lens:?}");
     let doing = format!("checking target {name}");
-    if loss == "sparse_categorical_crossentropy" {
+    if loss == SPARSE {
         let labels = own.split_last().map(|(_, rest)| rest).unwrap_or_default();
         let fits = given.len() == own.len()
             && given.last() == Some(&1)

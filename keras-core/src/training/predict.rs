@@ -217,8 +217,13 @@ impl Model {
             let whole = samples.is_multiple_of(batch) || (predicting && samples <= batch);
             let used = batch.min(samples);
             if used != fixed || !whole {
+                let stateful = self.layers().into_iter().filter(|layer| layer.definition().stateful());
+                let names: Vec<String> =
+                    stateful.map(|layer| format!("stateful layer {}", layer.name())).collect();
+                let places: Vec<String> =
+                    std::iter::once("checking batches".to_owned()).chain(names).collect();
                 return Err(Error::value(
-                    "checking batches",
+                    places.join(", "),
                     format!(
                         "a batch size of {fixed}, as the model's inputs fix it, and a number of samples that it divides"
                     ),

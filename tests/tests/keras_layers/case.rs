@@ -68,6 +68,14 @@ impl Case {
         shapes.iter().zip(dtypes).map(spec).collect()
     }
 
+    /// The specs of the inputs that arguments of the call do not name: those that a layer is built for.
+    pub(crate) fn own_specs(&self) -> Vec<Spec> {
+        let named: Vec<u64> =
+            self.arguments().values().filter_map(|value| value["tensor"].as_u64()).collect();
+        let own = (0..).zip(self.specs()).filter(|(i, _)| !named.contains(i));
+        own.map(|(_, spec)| spec).collect()
+    }
+
     pub(crate) fn array(&self, key: &str) -> &'static Array {
         self.fixture.array(&format!("{}/{key}", self.name()))
     }
@@ -79,7 +87,7 @@ impl Case {
     /// The layer with the recorded weights.
     pub(crate) fn layer(&self) -> LayerRef {
         let layer = deserialize(&self.config()).unwrap();
-        layer.build(&self.specs()).unwrap();
+        layer.build(&self.own_specs()).unwrap();
         layer.set_weights(&self.weights()).unwrap();
         layer
     }
@@ -109,6 +117,11 @@ pub(crate) fn input(spec: &Spec) -> Result<Tensor> {
     }
 }
 
+/// The spec that an array alone fits.
+pub(crate) fn spec_of(array: &Array) -> Spec {
+    Spec::new(array.shape().iter().map(|&len| Some(len)).collect::<Vec<_>>(), array.dtype())
+}
+
 pub(crate) fn cases_of(fixture: &'static Fixture, semantics: Semantics) -> impl Iterator<Item = Case> {
     fixture.cases().iter().map(move |json| Case { fixture, json, semantics })
 }
@@ -133,17 +146,41 @@ pub(crate) fn for_every(
     assert!(failures.is_empty(), "{} of {count}:\n{}", failures.len(), failures.join("\n"));
 }
 
-/// Equal shapes, and no element further away than 1e-5 of the largest, or of 0.1 where terms of about 1 cancel. Both sides
-/// round at 2⁻²⁴ = 6e-8 per operation; the longest sums here have some 400 terms of which most are below the largest
-/// result. In f64, 1e-10.
+/// Arrays whose terms, of about 1, cancel: by a case's name, or how it begins, and the array's, with the reason.
+const CANCELLING: [(&str, &str, &str); 7] = [
+    ("conv2d_cf_softmax", "test/grad_weight_1", BIAS_BEFORE_SOFTMAX),
+    ("conv2d_transpose_cf", "test/grad_weight_1", BIAS_BEFORE_SOFTMAX),
+    ("conv3d_transpose_cf", "test/grad_weight_1", BIAS_BEFORE_SOFTMAX),
+    ("depthwise_conv2d_cf", "test/grad_weight_1", BIAS_BEFORE_SOFTMAX),
+    ("separable_conv2d_cf", "test/grad_weight_2", BIAS_BEFORE_SOFTMAX),
+    (
+        "multi_head_attention",
+        "test/grad_weight_3",
+        "0: the bias of the keys moves all scores of a query by as much",
+    ),
+    (
+        "batch_normalization_all_options",
+        "train/grad_input_0",
+        "0 but for ε: two samples become ±1 whatever they are",
+    ),
+];
+const BIAS_BEFORE_SOFTMAX: &str = "0: a channel's bias moves all values of its softmax by as much";
+
+/// Equal shapes, and no element further away than 1e-5 of the largest. Both sides round at 2⁻²⁴ = 6e-8 per operation; the
+/// longest sums here have some 400 terms of which most are below the largest result. In f64, 1e-10.
 pub(crate) fn close(what: &str, found: &Array, expected: &Array) -> std::result::Result<(), String> {
+    close_from(1e-3, what, found, expected)
+}
+
+/// [`close`], where the largest counts as `least` at least: what the terms of a sum are that cancel.
+fn close_from(least: f64, what: &str, found: &Array, expected: &Array) -> std::result::Result<(), String> {
     if found.shape() != expected.shape() {
         return Err(format!("{what}: shape {:?} instead of {:?}", found.shape(), expected.shape()));
     }
     let double = expected.dtype() == DType::F64;
     let (found, expected): (Vec<f64>, Vec<f64>) = (found.to_vec(), expected.to_vec());
     let tolerance = if double { 1e-10 } else { 1e-5 };
-    let scale = expected.iter().fold(0.1_f64, |most, x| most.max(x.abs()));
+    let scale = expected.iter().fold(least, |most, x| most.max(x.abs()));
     for (i, (a, b)) in found.iter().zip(&expected).enumerate() {
         if (a - b).abs() > tolerance * scale || a.is_nan() {
             return Err(format!("{what}: {a} instead of {b} at {i}"));
@@ -250,7 +287,7 @@ pub(crate) fn check_phase<B: Backend>(
 
     let mut fetches: Vec<(String, &Array, Tensor)> = Vec::new();
     for (i, (y, mask)) in traced.outputs.iter().enumerate() {
-        fetches.push((format!("{phase} output {i}"), case.array(&format!("{phase}/output_{i}")), y.clone()));
+        fetches.push((format!("{phase}/output_{i}"), case.array(&format!("{phase}/output_{i}")), y.clone()));
         match (mask, case.find(&format!("output_mask_{i}"))) {
             (Some(mask), Some(expected)) => fetches.push((format!("mask {i}"), expected, mask.clone())),
             (None, None) => {}
@@ -264,21 +301,32 @@ pub(crate) fn check_phase<B: Backend>(
     }
     for ((key, _), gradient) in sources.into_iter().zip(gradients) {
         let gradient = gradient.ok_or_else(|| format!("{phase} {key}: no gradient"))?;
-        fetches.push((format!("{phase} {key}"), case.array(&format!("{phase}/{key}")), gradient));
+        fetches.push((format!("{phase}/{key}"), case.array(&format!("{phase}/{key}")), gradient));
     }
 
     let tensors: Vec<&Tensor> = fetches.iter().map(|(_, _, tensor)| tensor).collect();
     let found = traced.run(engine, &tensors, Vec::new());
     for ((what, expected, _), found) in fetches.iter().zip(found) {
-        close(what, &found, expected)?;
+        let cancels =
+            CANCELLING.iter().any(|(name, array, _)| case.name().starts_with(name) && array == what);
+        close_from(if cancels { 0.1 } else { 1e-3 }, what, &found, expected)?;
     }
     Ok(())
+}
+
+/// The classes of layers in the registry, without aliases and models.
+pub(crate) fn classes() -> Vec<String> {
+    let registry = include_str!("../../../keras-core/src/layers/registry.rs");
+    let entry =
+        |line: &'static str| line.trim().strip_prefix("(\"")?.strip_suffix(">),")?.split_once("\", make::<");
+    let classes = registry.lines().filter_map(entry).filter(|(name, kind)| name == kind);
+    classes.map(|(name, _)| name.to_owned()).collect()
 }
 
 /// What a case's layer gives for its recorded inputs, in the test phase.
 pub(crate) fn run_case(case: &Case) -> std::result::Result<Vec<Array>, String> {
     let layer = deserialize(&case.config()).map_err(|error| error.to_string())?;
-    layer.build(&case.specs()).map_err(|error| error.to_string())?;
+    layer.build(&case.own_specs()).map_err(|error| error.to_string())?;
     layer.set_weights(&case.weights()).map_err(|error| error.to_string())?;
     let traced = trace(case, &layer, TraceOptions { semantics: case.semantics, ..TraceOptions::default() });
     let outputs: Vec<&Tensor> = traced.outputs.iter().map(|(y, _)| y).collect();

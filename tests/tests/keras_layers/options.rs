@@ -1,27 +1,34 @@
 //! Every option matters: for each key of each layer's config, a change of its value changes a result, a gradient, a
-//! weight, a state or a mask, or is an error. The base of a comparison is a recorded case of the class.
+//! weight, a state, a mask or an input. The base of a comparison is a recorded case of the class.
 
-use super::case::{Case, cases};
-use keras_core::array::Array;
+use super::case::{Case, cases, spec_of};
+use super::contract::{Checked, model_of, said};
+use crate::options::{Of, is_exception};
+use keras_core::array::{Array, DType};
 use keras_core::backend::Engine;
 use keras_core::backend::reference::Reference;
 use keras_core::graph::Type;
 use keras_core::layers::deserialize;
+use keras_core::models::Sequential;
 use keras_core::registry::Config;
 use keras_core::tensor::{Phase, Trace, TraceOptions};
-use keras_core::{Tensor, k};
+use keras_core::training::Compile;
+use keras_core::{Result, Spec, Tensor, k};
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
 
-/// Keys that change nothing that one call shows, with the reason.
-const EXCEPTIONS: &[(&str, &str)] = &[
-    ("name", "a name names"),
-    ("unroll", "the same arithmetic, another graph"),
-    ("implementation", "the same arithmetic, other products"),
-];
+/// More bases than were recorded: with a value under a key of which a change shows that of another.
+fn bases(class: &str) -> Vec<(&'static str, Value)> {
+    match class {
+        "Cropping3D" => vec![("cropping", json!([[1, 0], [0, 0], [0, 0]]))],
+        _ => Vec::new(),
+    }
+}
 
 /// Another value for a key; none where nobody has said what would be one.
-fn changed(class: &str, key: &str, value: &Value, rank: usize) -> Option<Value> {
+fn changed(class: &str, key: &str, value: &Value, case: &Case) -> Option<Value> {
+    let shape = case.specs().swap_remove(0).shape;
     let initializer = |name: &str| json!({"class_name": name, "config": {}});
     let each = |step: i64| match value {
         Value::Array(items) => {
@@ -54,30 +61,27 @@ fn changed(class: &str, key: &str, value: &Value, rank: usize) -> Option<Value> 
                 .map_or(json!([]), |x| if x < 1.0 { json!(x / 2.0) } else { json!(x as u64 + 1) });
             inner
         }
-        "noise_shape" if value.is_null() => json!(vec![1; rank]),
+        "noise_shape" if value.is_null() => json!(vec![1; shape.len()]),
         "seed" => json!(value.as_i64().unwrap_or(0) + 3),
         "max_value" if value.is_null() => json!(0.5),
         "shared_axes" if value.is_null() => json!([1]),
         "output_padding" if value.is_null() => json!(1),
         "output_shape" if value.is_null() => json!([9]),
         "attention_axes" if value.is_null() => json!([0]),
-        "input_length" if value.is_null() => json!(3),
-        "input_dim" if value.is_null() => json!(11),
+        "input_length" | "input_dim" if value.is_null() => json!(shape.last()?),
         "output_padding" => each(-1),
         "noise_shape" | "max_value" | "shared_axes" | "output_shape" | "attention_axes" => Value::Null,
-        // Of an axis that every input has, and that no layer but a few takes.
-        "axis" if class != "Normalization" => json!(0),
+        "axis" if class == "Concatenate" => json!(0),
+        "axis" if class != "Normalization" => json!(if *value == json!(1) { -1 } else { 1 }),
         "axis" => json!(if value.is_null() { json!(-1) } else { Value::Null }),
-        "axes" => json!(0),
+        "axes" => json!(1),
         "target_shape" => json!(if *value == json!([-1]) { json!([-1, 1]) } else { json!([-1]) }),
         "dims" => Value::Array(value.as_array()?.iter().rev().cloned().collect()),
         "mean" | "variance" => {
-            if value.is_null() {
-                json!(2.0)
-            } else {
-                Value::Null
-            }
+            json!(value.as_array()?.iter().map(|x| x.as_f64().unwrap() + 0.25).collect::<Vec<_>>())
         }
+        "groups" => json!(if *value == json!(1) { 2 } else { 1 }),
+        "cropping" if !value.to_string().contains('0') => each(-1),
         key if key.ends_with("_initializer") || key == "init" => {
             initializer(if value["class_name"] == "Ones" { "Zeros" } else { "Ones" })
         }
@@ -106,48 +110,98 @@ fn changed(class: &str, key: &str, value: &Value, rank: usize) -> Option<Value> 
     })
 }
 
-/// What can be seen of a layer: texts and arrays by name. An error is all there is to see.
-fn seen(config: &Config, case: &Case) -> BTreeMap<String, Array> {
-    let mut found = BTreeMap::new();
-    if let Err(error) = look(config, case, &mut found) {
-        return BTreeMap::from([(format!("error {error}"), Array::full(&[], 0.0_f32).unwrap())]);
-    }
-    found
+/// What is seen of a layer, by name. Where one of two layers does not show something, it is not compared.
+type Seen = BTreeMap<String, String>;
+
+fn text(array: &Array) -> String {
+    format!("{:?} {:?} {:?}", array.dtype(), array.shape(), array.to_vec::<f64>())
 }
 
-fn look(config: &Config, case: &Case, found: &mut BTreeMap<String, Array>) -> keras_core::Result<()> {
+/// The ends of a model that starts with the layer, as it is and where told its input's shape, and the types of
+/// weights for inputs of its own type.
+fn see_start(config: &Config, case: &Case) -> Result<Seen> {
+    let mut found = Seen::new();
+    let mut told = config.clone();
+    let given = told.config.entry("batch_input_shape").or_insert(Value::Null);
+    if given.is_null() {
+        *given = json!(case.specs()[0].shape);
+    }
+    for (what, config) in [("first", config), ("first, told", &told)] {
+        let mut model = Sequential::new();
+        if model.add(deserialize(config)?).is_ok() {
+            let ends = model.inputs().and_then(|inputs| Ok((inputs, model.outputs()?)));
+            let specs = ends.map(|(inputs, outputs)| {
+                inputs.iter().chain(&outputs).map(|end| end.spec().unwrap().to_string()).collect::<Vec<_>>()
+            });
+            found.insert(what.into(), specs.map_or("not built".into(), |specs| specs.join(" to ")));
+        }
+    }
     let layer = deserialize(config)?;
-    let mut text = |what: String| {
-        found.insert(what, Array::full(&[], 0.0_f32).unwrap());
+    let typed = |spec: Spec| if spec.dtype.is_float() { Spec::new(spec.shape, layer.dtype()) } else { spec };
+    if layer.build(&case.own_specs().into_iter().map(typed).collect::<Vec<_>>()).is_ok() {
+        let types: Vec<DType> = layer.get_weights()?.iter().map(Array::dtype).collect();
+        found.insert("types".into(), format!("{types:?}"));
+    }
+    Ok(found)
+}
+
+/// Adds the weights after a training step, if there can be one.
+fn see_trained(config: &Config, case: &Case, found: &mut Seen) {
+    let trained = || -> Checked<String> {
+        let layer = deserialize(config).map_err(said)?;
+        let model = model_of(case, &layer)?;
+        layer.set_weights(&case.weights()).map_err(said)?;
+        let inputs: Vec<Array> =
+            (0..case.specs().len()).map(|i| case.array(&format!("input_{i}")).clone()).collect();
+        let predicted = model.predict_on_batch(inputs.clone()).map_err(said)?;
+        let targets: Vec<Array> = predicted
+            .iter()
+            .map(|y| Array::full(y.shape(), 0.25_f32).map(|target| target.cast(y.dtype())))
+            .collect::<Result<_>>()
+            .map_err(said)?;
+        model.compile(Compile::new("sgd", "mse")).map_err(said)?;
+        model.train_on_batch(inputs, targets).map_err(said)?;
+        Ok(layer.get_weights().map_err(said)?.iter().map(text).collect())
     };
-    text(format!("input {:?} {}", layer.base().batch_input_shape(), layer.dtype()));
-    text(format!("stateful {}, learns {}", layer.definition().stateful(), layer.trainable()));
-    layer.build(&case.specs())?;
-    text(format!("{} learn", layer.trainable_weights().len()));
+    if let Ok(trained) = trained() {
+        found.insert("trained".into(), trained);
+    }
+}
+
+fn see(config: &Config, case: &Case, trains: bool) -> Result<Seen> {
+    let mut found = see_start(config, case)?;
+    if trains {
+        see_trained(config, case, &mut found);
+    }
+    let layer = deserialize(config)?;
+    // At the recorded batch size, so that the layer may carry states.
+    let arrays: Vec<&Array> = (0..case.specs().len()).map(|i| case.array(&format!("input_{i}"))).collect();
+    let own = arrays.iter().take(case.own_specs().len());
+    layer.build(&own.copied().map(spec_of).collect::<Vec<_>>())?;
     for (i, weight) in layer.weights().iter().enumerate() {
-        found.insert(format!("initial {i}"), weight.variable.value()?);
+        found.insert(format!("initial {i}"), text(&weight.variable.value()?));
     }
-    let weights: Vec<Array> = layer.get_weights()?;
-    let recorded = case.weights();
-    let fits = weights.len() == recorded.len()
-        && weights.iter().zip(&recorded).all(|(a, b)| a.shape() == b.shape() && a.dtype() == b.dtype());
-    if fits {
-        layer.set_weights(&recorded)?;
-    }
-    let (_, outputs) = case.call(&layer)?;
-    for y in &outputs {
-        found.insert(format!("result {} {}", y.spec()?, y.is_masked()), Array::full(&[], 0.0_f32).unwrap());
-    }
+    let shapes =
+        |arrays: &[Array]| arrays.iter().map(|a| (a.shape().to_vec(), a.dtype())).collect::<Vec<_>>();
+    let (weights, recorded) = (layer.get_weights()?, case.weights());
+    found.insert("weights".into(), format!("{:?}", shapes(&weights)));
+    let weights = if shapes(&weights) == shapes(&recorded) { recorded } else { weights };
     let masked = case.flags("input_masks");
     for phase in [Phase::Test, Phase::Train] {
-        let trace = Trace::new(TraceOptions { phase, semantics: case.semantics, ..TraceOptions::default() });
+        layer.set_weights(&weights)?;
+        let frozen = if layer.trainable() { HashSet::new() } else { HashSet::from([layer.id()]) };
+        let trace = Trace::new(TraceOptions {
+            phase,
+            semantics: case.semantics,
+            frozen: Arc::new(frozen),
+            ..TraceOptions::default()
+        });
         let mut feeds = Vec::new();
         let mut feed = |array: &Array| {
             feeds.push(array.clone());
             trace.input(Type::new(array.shape(), array.dtype()))
         };
-        let inputs: Vec<Tensor> =
-            (0..masked.len()).map(|i| feed(case.array(&format!("input_{i}")))).collect();
+        let inputs: Vec<Tensor> = arrays.iter().map(|array| feed(array)).collect();
         let masks: Vec<Option<Tensor>> = (0..masked.len())
             .map(|i| masked[i].then(|| feed(case.array(&format!("input_mask_{i}")))))
             .collect();
@@ -155,9 +209,9 @@ fn look(config: &Config, case: &Case, found: &mut BTreeMap<String, Array>) -> ke
         let variables: Vec<Tensor> =
             layer.weights().iter().map(|weight| Tensor::variable(&weight.variable)).collect();
         let mut fetches: Vec<(String, Tensor)> = Vec::new();
-        let mut objective = k::sum(&(k::cast(&inputs[0], keras_core::DType::F32) * 0.0), &[], false);
+        let mut objective = k::sum(&(k::cast(&inputs[0], DType::F32) * 0.0), &[], false);
         for (i, (y, mask)) in results.iter().enumerate() {
-            objective = objective + k::cast(&k::sum(&k::sin(y), &[], false), keras_core::DType::F32);
+            objective = objective + k::cast(&k::sum(&k::sin(y), &[], false), DType::F32);
             fetches.push((format!("output {i}"), y.clone()));
             fetches.extend(mask.iter().map(|mask| (format!("mask {i}"), mask.clone())));
         }
@@ -169,9 +223,6 @@ fn look(config: &Config, case: &Case, found: &mut BTreeMap<String, Array>) -> ke
         for (i, loss) in collected.losses.iter().cloned().chain(penalties).enumerate() {
             fetches.push((format!("loss {i}"), loss));
         }
-        for (i, (_, update)) in collected.updates.iter().enumerate() {
-            fetches.push((format!("update {i}"), update.clone()));
-        }
         for (i, weight) in layer.weights().iter().enumerate() {
             let value = Tensor::variable(&weight.variable);
             fetches.extend(
@@ -181,53 +232,48 @@ fn look(config: &Config, case: &Case, found: &mut BTreeMap<String, Array>) -> ke
                     .map(|constraint| (format!("constrained {i}"), constraint.call(&value))),
             );
         }
-        let sources: Vec<&Tensor> = inputs
-            .iter()
-            .chain(&variables)
-            .filter(|x| x.dtype().is_ok_and(keras_core::DType::is_float))
-            .collect();
+        let sources: Vec<&Tensor> =
+            inputs.iter().chain(&variables).filter(|x| x.dtype().is_ok_and(DType::is_float)).collect();
         for (i, gradient) in k::gradients(&objective, &sources)?.into_iter().enumerate() {
             fetches.extend(gradient.map(|gradient| (format!("gradient {i}"), gradient)));
         }
-        let values =
-            fetches.iter().map(|(_, tensor)| trace.lift(tensor)).collect::<keras_core::Result<Vec<_>>>()?;
-        trace.with_graph_mut(|graph| graph.set_outputs(values));
+        let names: Vec<&String> = fetches.iter().map(|(name, _)| name).collect();
+        found.insert(format!("{phase:?}"), format!("{names:?}"));
+        let values = fetches.iter().map(|(_, tensor)| trace.lift(tensor)).collect::<Result<Vec<_>>>()?;
+        let updates = collected.updates.into_iter().map(|(v, x)| Ok((v, trace.lift(&x)?)));
+        let updates = updates.collect::<Result<Vec<_>>>()?;
+        trace.with_graph_mut(|graph| {
+            graph.set_outputs(values);
+            graph.set_updates(updates);
+        });
         let program = trace.with_graph(|graph| Engine::new(Reference)?.compile(graph))?;
-        for ((what, _), value) in fetches.into_iter().zip(program.run(&feeds)?) {
-            found.insert(format!("{phase:?} {what}"), value);
+        // What the first batch leaves behind shows in the second.
+        for batch in 0..2 {
+            for ((what, _), value) in fetches.iter().zip(program.run(&feeds)?) {
+                found.insert(format!("{phase:?} {batch} {what}"), text(&value));
+            }
+        }
+        let after = layer.get_weights()?;
+        found.insert(format!("{phase:?} after"), after.iter().map(text).collect());
+    }
+    Ok(found)
+}
+
+/// What is the same at two looks at layers of one config: what differs between them is random.
+fn look(config: &Config, case: &Case, trains: bool) -> Result<Seen> {
+    let (mut first, second) = (see(config, case, trains)?, see(config, case, trains)?);
+    for (what, value) in &mut first {
+        if second.get(what) != Some(value) {
+            *value = "random".into();
         }
     }
-    Ok(())
+    Ok(first)
 }
 
-/// Two looks at layers of one config: what differs between them is random.
-struct Looks([BTreeMap<String, Array>; 2]);
-
-impl Looks {
-    fn new(config: &Config, case: &Case) -> Self {
-        Self([seen(config, case), seen(config, case)])
-    }
-
-    /// The value under a name, if it is the same at every look.
-    fn steady(&self, what: &str) -> Option<&Array> {
-        let (a, b) = (self.0[0].get(what)?, self.0[1].get(what)?);
-        a.same_bits(b).then_some(a)
-    }
-
-    /// Whether there is something else, or another value, or something random that was not.
-    fn differs(&self, other: &Self) -> bool {
-        let names: BTreeSet<&String> = self.0[0].keys().chain(other.0[0].keys()).collect();
-        names.into_iter().any(|what| match (self.steady(what), other.steady(what)) {
-            (Some(a), Some(b)) => !a.same_bits(b),
-            (None, None) => self.0[0].contains_key(what) != other.0[0].contains_key(what),
-            _ => true,
-        })
-    }
-}
-
-fn check(cases: impl Iterator<Item = Case>) {
+#[test]
+fn every_option_of_every_layer_matters() {
     let mut classes: BTreeMap<String, Vec<Case>> = BTreeMap::new();
-    for case in cases.filter(|case| !case.is_double()) {
+    for case in cases().chain(super::tf_keras::cases()).filter(|case| !case.is_double()) {
         classes.entry(case.config().class_name).or_default().push(case);
     }
     let mut failures = Vec::new();
@@ -238,22 +284,41 @@ fn check(cases: impl Iterator<Item = Case>) {
         for case in cases {
             let config = deserialize(&case.config()).unwrap().config();
             open.extend(config.config.keys().cloned());
+            for (key, value) in self::bases(class) {
+                let mut config = config.clone();
+                config.config.insert(key.to_owned(), value);
+                bases.push((case, config));
+            }
             bases.push((case, config));
         }
-        open.retain(|key| !EXCEPTIONS.iter().any(|(exception, _)| exception == key));
+        let mut of = vec![Of::Layers, Of::Class(class)];
+        if cases.iter().all(|case| case.layer().trainable_weights().is_empty()) {
+            of.push(Of::Untrained);
+        }
+        if cases.iter().all(|case| case.specs().len() > 1 && case.weights().is_empty()) {
+            of.push(Of::Merges);
+        }
+        open.retain(|key| !is_exception(&of, key));
         options += open.len();
         for (case, config) in bases {
             if open.is_empty() {
                 break;
             }
-            let base = Looks::new(&config, case);
-            let rank = case.specs()[0].rank();
+            let Ok(base) = look(&config, case, open.contains("trainable")) else { continue };
             open.retain(|key| {
                 let Some(value) = config.config.get(key) else { return true };
-                let Some(value) = changed(class, key, value, rank) else { return true };
+                let Some(value) = changed(class, key, value, case) else { return true };
                 let mut other = config.clone();
                 other.config.insert(key.clone(), value);
-                !base.differs(&Looks::new(&other, case))
+                // An error is no difference: it does not show that the value is used.
+                let Ok(other) = (match key.as_str() {
+                    // The recorded arrays have one type.
+                    "dtype" => see_start(&other, case),
+                    key => look(&other, case, key == "trainable"),
+                }) else {
+                    return true;
+                };
+                base.iter().all(|(what, seen)| other.get(what).is_none_or(|other| other == seen))
             });
         }
         failures.extend(open.into_iter().map(|key| format!("{class}.{key}")));
@@ -264,15 +329,5 @@ fn check(cases: impl Iterator<Item = Case>) {
         failures.len(),
         failures.join(", ")
     );
-    assert!(options > 100, "{options} options");
-}
-
-#[test]
-fn every_option_of_keras_s_layers_matters() {
-    check(cases());
-}
-
-#[test]
-fn every_option_of_tf_keras_s_layers_matters() {
-    check(super::tf_keras::cases());
+    assert!(options > 500, "{options} options");
 }

@@ -196,7 +196,7 @@ fn weights_start_as_keras_s_do() {
 
 pub(super) fn starts(case: &Case) -> std::result::Result<(), String> {
     let layer = deserialize(&case.config()).unwrap();
-    layer.build(&case.specs()).unwrap();
+    layer.build(&case.own_specs()).unwrap();
     for (i, value) in layer.get_weights().unwrap().iter().enumerate() {
         close(&format!("initial weight {i}"), value, case.array(&format!("initial_weight_{i}")))?;
     }

@@ -1,16 +1,18 @@
 //! Layers that draw random numbers, against their definitions.
 
-use super::case::run;
+use super::case::{ramp, run, spec_of, traced};
+use keras_core::Tensor;
 use keras_core::array::{Array, DType};
 use keras_core::backend::reference::Reference;
 use keras_core::backend::{Engine, Variable};
-use keras_core::graph::Type;
 use keras_core::layers::{
-    AlphaDropout, Dropout, GaussianDropout, GaussianNoise, Input, IntoLayer, LayerRef, MultiHeadAttention,
-    SpatialDropout1D, SpatialDropout2D, SpatialDropout3D,
+    AdditiveAttention, AlphaDropout, Arguments, Attention, ConvLSTM2D, Dropout, GRU, GaussianDropout,
+    GaussianNoise, Input, IntoLayer, LSTM, LayerRef, MultiHeadAttention, SimpleRNN, SpatialDropout1D,
+    SpatialDropout2D, SpatialDropout3D,
 };
 use keras_core::models::Model;
-use keras_core::tensor::{Phase, Trace, TraceOptions};
+use keras_core::tensor::{Phase, TraceOptions};
+use std::collections::HashSet;
 
 fn layer(definition: impl IntoLayer) -> LayerRef {
     definition.into_layer().unwrap()
@@ -135,43 +137,106 @@ fn dropout_draws_by_name_or_by_seed_and_shares_draws_as_told() {
     assert!(values.chunks(30).any(|sample| sample != &values[..30]));
 }
 
+/// On an identity as value, an attention hands out its weights, in training those that are kept, scaled: each is drawn by
+/// itself, for each head. Asked for the weights, `Attention` gives those it used, `MultiHeadAttention` all of them.
+#[test]
+fn attentions_drop_a_fraction_of_their_weights_and_scale_the_others() {
+    let (samples, steps, others, heads, rate) = (50, 7, 12, 2, 0.3);
+    let shape = |rows: usize, columns: usize| [samples, rows, columns];
+    let identity = |len: usize| (0..len * len).map(move |i| if i % (len + 1) == 0 { 1.0_f32 } else { 0.0 });
+    let values = (0..samples).flat_map(|_| identity(others)).collect();
+    let value = Array::from_vec(&shape(others, others), values).unwrap();
+    let (query, key) = (ramp(&shape(steps, 5)), ramp(&shape(others, 5)));
+    let scores = Arguments::from_iter([("return_attention_scores".to_owned(), true.into())]);
+    let multi = MultiHeadAttention::new(heads, 4).value_dim(others).output_shape([heads * others]);
+    for (layer, heads, all) in [
+        (layer(Attention::new().dropout(rate)), 1, false),
+        (layer(AdditiveAttention::new().dropout(rate).use_scale(false)), 1, false),
+        (layer(multi.dropout(rate).use_bias(false)), heads, true),
+    ] {
+        let inputs = [&query, &value, &key];
+        layer.build(&inputs.map(spec_of)).unwrap();
+        if let [q, k, v, out] = layer.get_weights().unwrap().as_slice() {
+            let wide = heads * others;
+            let each = (0..others).flat_map(|i| (0..wide).map(move |j| f32::from(u8::from(j % others == i))));
+            let v = Array::from_vec(v.shape(), each.collect()).unwrap();
+            let out = Array::from_vec(out.shape(), identity(wide).collect()).unwrap();
+            layer.set_weights(&[q.clone(), k.clone(), v, out]).unwrap();
+        }
+        let run = |phase| {
+            let options = TraceOptions { phase, ..TraceOptions::default() };
+            let traced = traced(&layer, &inputs, &[None; 3], &scores, options);
+            let outputs: Vec<&Tensor> = traced.outputs.iter().map(|(y, _)| y).collect();
+            let found = traced.run(&Engine::new(Reference).unwrap(), &outputs, Vec::new());
+            [found[0].to_vec::<f64>(), found[1].to_vec::<f64>()]
+        };
+        let ([rest, weights], [kept, told]) = (run(Phase::Test), run(Phase::Train));
+        let close = |a: f64, b: f64| (a - b).abs() < 1e-6;
+        let scaled = |kept: f64, rest: f64| kept == 0.0 || close(kept, rest / (1.0 - rate));
+        let name = layer.name();
+        assert!(kept.iter().zip(&rest).all(|(&kept, &rest)| scaled(kept, rest)), "{name}");
+        let count = kept.iter().filter(|&&kept| kept != 0.0).count() as f64 / kept.len() as f64;
+        near(name, count, 1.0 - rate, (rate * (1.0 - rate)).sqrt(), kept.len());
+        // No two rows, samples or heads have the same draws.
+        let rows: HashSet<Vec<bool>> =
+            kept.chunks(others).map(|row| row.iter().map(|&kept| kept != 0.0).collect()).collect();
+        assert!(rows.len() > samples * heads, "{name}: {} of {} rows", rows.len(), samples * steps * heads);
+        if all {
+            assert!(told.iter().zip(&weights).all(|(&told, &weight)| close(told, weight)), "{name}");
+        } else {
+            assert!(told.iter().zip(&kept).all(|(&told, &kept)| close(told, kept)), "{name}");
+        }
+    }
+}
+
 /// What a layer gives in training under a seed and at a step.
-fn at(layer: &LayerRef, inputs: usize, seed: i64, step: i64) -> Array {
+fn at(layer: &LayerRef, shapes: &[&[usize]], seed: i64, step: i64) -> Array {
     let variable = |name: &str, value: i64| Variable::new(name, Array::full(&[], value).unwrap());
     let random = Some((variable("seed", seed), variable("step", step)));
-    let trace = Trace::new(TraceOptions { phase: Phase::Train, random, ..TraceOptions::default() });
-    let x: Vec<_> = (0..inputs).map(|_| trace.input(Type::new([4, 6, 5], DType::F32))).collect();
-    let (y, _) = layer.replay(&trace, &x, &vec![None; inputs]).unwrap().remove(0);
-    let y = trace.lift(&y).unwrap();
-    trace.with_graph_mut(|graph| graph.set_outputs(vec![y]));
-    let program = trace.with_graph(|graph| Engine::new(Reference).unwrap().compile(graph)).unwrap();
-    let values = (0..120).map(|i| ((i * 37 % 41) as f32 - 20.0) / 20.0).collect();
-    program.run(&vec![Array::from_vec(&[4, 6, 5], values).unwrap(); inputs]).unwrap().remove(0)
+    let inputs: Vec<Array> = shapes.iter().map(|shape| ramp(shape)).collect();
+    let options = TraceOptions { phase: Phase::Train, random, ..TraceOptions::default() };
+    let traced = traced(
+        layer,
+        &inputs.iter().collect::<Vec<_>>(),
+        &vec![None; inputs.len()],
+        &Arguments::new(),
+        options,
+    );
+    traced.run(&Engine::new(Reference).unwrap(), &[&traced.outputs[0].0], Vec::new()).remove(0)
 }
 
 #[test]
 fn draws_differ_between_steps_and_repeat_with_the_seed() {
-    let layers: Vec<(LayerRef, usize)> = vec![
-        (layer(Dropout::new(0.5)), 1),
-        (layer(Dropout::new(0.5).seed(7)), 1),
-        (layer(SpatialDropout1D::new(0.5)), 1),
-        (layer(AlphaDropout::new(0.5)), 1),
-        (layer(AlphaDropout::new(0.5).noise_shape([None, Some(1), Some(5)])), 1),
-        (layer(GaussianNoise::new(0.5)), 1),
-        (layer(GaussianDropout::new(0.5)), 1),
-        (layer(MultiHeadAttention::new(2, 3).dropout(0.5)), 2),
+    let x: &[usize] = &[4, 6, 5];
+    let layers: Vec<(LayerRef, Vec<&[usize]>)> = vec![
+        (layer(Dropout::new(0.5)), vec![x]),
+        (layer(Dropout::new(0.5).seed(7)), vec![x]),
+        (layer(SpatialDropout1D::new(0.5)), vec![x]),
+        (layer(SpatialDropout2D::new(0.5)), vec![&[4, 2, 3, 6]]),
+        (layer(SpatialDropout3D::new(0.5)), vec![&[4, 2, 1, 3, 6]]),
+        (layer(AlphaDropout::new(0.5)), vec![x]),
+        (layer(AlphaDropout::new(0.5).noise_shape([None, Some(1), Some(5)])), vec![x]),
+        (layer(GaussianNoise::new(0.5)), vec![x]),
+        (layer(GaussianDropout::new(0.5)), vec![x]),
+        (layer(Attention::new().dropout(0.5)), vec![x, x]),
+        (layer(AdditiveAttention::new().dropout(0.5)), vec![x, x]),
+        (layer(MultiHeadAttention::new(2, 3).dropout(0.5)), vec![x, x]),
+        (layer(SimpleRNN::new(6).dropout(0.5)), vec![x]),
+        (layer(SimpleRNN::new(6).recurrent_dropout(0.5)), vec![x]),
+        (layer(LSTM::new(6).dropout(0.5)), vec![x]),
+        (layer(LSTM::new(6).recurrent_dropout(0.5)), vec![x]),
+        (layer(GRU::new(6).dropout(0.5)), vec![x]),
+        (layer(GRU::new(6).recurrent_dropout(0.5)), vec![x]),
+        (layer(ConvLSTM2D::new(3, 2).dropout(0.5)), vec![&[4, 3, 3, 3, 2]]),
+        (layer(ConvLSTM2D::new(3, 2).recurrent_dropout(0.5)), vec![&[4, 3, 3, 3, 2]]),
     ];
-    for (layer, inputs) in layers {
+    for (layer, shapes) in layers {
         let name = layer.name().to_owned();
-        assert!(at(&layer, inputs, 1, 5).same_bits(&at(&layer, inputs, 1, 5)), "{name}: not the same again");
-        assert!(
-            !at(&layer, inputs, 1, 5).same_bits(&at(&layer, inputs, 1, 6)),
-            "{name}: the same at the next step"
-        );
-        assert!(
-            !at(&layer, inputs, 1, 5).same_bits(&at(&layer, inputs, 2, 5)),
-            "{name}: the same for another seed"
-        );
+        layer.build(&shapes.iter().map(|shape| spec_of(&ramp(shape))).collect::<Vec<_>>()).unwrap();
+        let first = at(&layer, &shapes, 1, 5);
+        assert!(first.same_bits(&at(&layer, &shapes, 1, 5)), "{name}: not the same again");
+        assert!(!first.same_bits(&at(&layer, &shapes, 1, 6)), "{name}: the same at the next step");
+        assert!(!first.same_bits(&at(&layer, &shapes, 2, 5)), "{name}: the same for another seed");
     }
 }
 

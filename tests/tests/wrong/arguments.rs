@@ -19,20 +19,36 @@ fn arguments() -> Vec<Row> {
     let conv = || Conv2D::new(3, 3).name("here");
     let typed = Config::new("Dense").with("units", 3).with("dtype", "float33").with("name", "here");
     vec![
-        row("dense_activation", HERE, "relu", "\"rulu\"", dense().activation("rulu").call(vector())),
+        row(
+            "dense_activation",
+            HERE,
+            "relu",
+            "\"rulu\"",
+            "activations::register",
+            dense().activation("rulu").call(vector()),
+        ),
         row(
             "dense_initializer",
             HERE,
             "he_normal",
             "\"he\"",
+            "initializers::register",
             dense().kernel_initializer("he").call(vector()),
         ),
-        row("dense_regularizer", HERE, "l2", "\"l3\"", dense().kernel_regularizer("l3").call(vector())),
+        row(
+            "dense_regularizer",
+            HERE,
+            "l2",
+            "\"l3\"",
+            "regularizers::register",
+            dense().kernel_regularizer("l3").call(vector()),
+        ),
         row(
             "dense_constraint",
             HERE,
             "max_norm",
             "\"max_nrom\"",
+            "constraints::register",
             dense().kernel_constraint("max_nrom").call(vector()),
         ),
         row(
@@ -40,14 +56,23 @@ fn arguments() -> Vec<Row> {
             HERE,
             "softmax",
             "\"sotfmax\"",
+            "activations::register",
             Activation::new("sotfmax").name("here").call(vector()),
         ),
-        row("conv2d_padding", HERE, "\"valid\", \"same\"", "\"full\"", conv().padding("full").call(image())),
+        row(
+            "conv2d_padding",
+            HERE,
+            "\"valid\", \"same\"",
+            "\"full\"",
+            "one of these",
+            conv().padding("full").call(image()),
+        ),
         row(
             "conv2d_causal",
             HERE,
             "\"valid\" or \"same\"",
             "\"causal\"",
+            "channels_last",
             conv().padding("causal").call(image()),
         ),
         row(
@@ -55,6 +80,7 @@ fn arguments() -> Vec<Row> {
             HERE,
             "\"valid\" or \"same\"",
             "channels_first",
+            "channels_last",
             Conv1D::new(3, 3).padding("causal").data_format("channels_first").name("here").call(sequence()),
         ),
         row(
@@ -62,6 +88,7 @@ fn arguments() -> Vec<Row> {
             HERE,
             "\"channels_last\"",
             "\"nchw\"",
+            "one of these",
             conv().data_format("nchw").call(image()),
         ),
         row(
@@ -69,6 +96,7 @@ fn arguments() -> Vec<Row> {
             HERE,
             "strides of 1",
             "dilation_rate [2, 2]",
+            "one of the two out",
             conv().strides(2).dilation_rate(2).call(image()),
         ),
         row(
@@ -76,6 +104,7 @@ fn arguments() -> Vec<Row> {
             HERE,
             "output_padding",
             "[2, 2]",
+            "raise the strides",
             Conv2DTranspose::new(3, 3).strides(2).output_padding(2).name("here").call(image()),
         ),
         row(
@@ -83,6 +112,7 @@ fn arguments() -> Vec<Row> {
             HERE,
             "\"valid\"",
             "\"same\"",
+            "ZeroPadding",
             LocallyConnected1D::new(3, 3).padding("same").name("here").call(sequence()),
         ),
         row(
@@ -90,6 +120,7 @@ fn arguments() -> Vec<Row> {
             HERE,
             "\"valid\"",
             "\"same\"",
+            "ZeroPadding",
             LocallyConnected2D::new(3, 3).padding("same").name("here").call(image()),
         ),
         row(
@@ -97,6 +128,7 @@ fn arguments() -> Vec<Row> {
             HERE,
             "\"valid\", \"same\"",
             "\"full\"",
+            "one of these",
             MaxPooling2D::new(2).padding("full").name("here").call(image()),
         ),
         row(
@@ -104,6 +136,7 @@ fn arguments() -> Vec<Row> {
             HERE,
             "\"nearest\", \"bilinear\"",
             "\"cubic\"",
+            "one of these",
             UpSampling2D::new(2).interpolation("cubic").name("here").call(image()),
         ),
         row(
@@ -111,6 +144,7 @@ fn arguments() -> Vec<Row> {
             HERE,
             "\"channels_last\"",
             "\"nchw\"",
+            "one of these",
             SpatialDropout2D::new(0.5).data_format("nchw").name("here").call(image()),
         ),
         row(
@@ -118,6 +152,7 @@ fn arguments() -> Vec<Row> {
             HERE,
             "max_value",
             "-1",
+            "all three have defaults",
             ReLU::new().max_value(-1.0).name("here").call(vector()),
         ),
         row(
@@ -125,14 +160,16 @@ fn arguments() -> Vec<Row> {
             HERE,
             "negative_slope",
             "-1",
+            "all three have defaults",
             ReLU::new().negative_slope(-1.0).name("here").call(vector()),
         ),
-        row("layer_type", "\"here\"", "float32", "\"float33\"", deserialize(&typed)),
+        row("layer_type", "\"here\"", "float32", "\"float33\"", "\"float32\"", deserialize(&typed)),
         row(
             "bidirectional_merge_mode",
             HERE,
             "\"sum\", \"mul\", \"ave\", \"concat\"",
             "\"add\"",
+            "one of these",
             Bidirectional::new(LSTM::new(2)).merge_mode("add").name("here").call(sequence()),
         ),
         row(
@@ -140,6 +177,7 @@ fn arguments() -> Vec<Row> {
             HERE,
             "a recurrent layer such as LSTM",
             "Dense",
+            "recurrent layer",
             Bidirectional::new(Dense::new(2)).name("here").call(sequence()),
         ),
         row(
@@ -147,6 +185,7 @@ fn arguments() -> Vec<Row> {
             HERE,
             "a cell",
             "Dense(inner)",
+            "Layer::cell",
             RNN::new(Dense::new(3).name("inner")).name("here").call(sequence()),
         ),
         row(
@@ -154,14 +193,23 @@ fn arguments() -> Vec<Row> {
             HERE,
             "a cell",
             "Dense(inner)",
+            "Layer::cell",
             RNN::new(StackedRNNCells::new([Dense::new(3).name("inner")])).name("here").call(sequence()),
         ),
-        row("lstm_zero_units", HERE, "units of at least 1", "0", LSTM::new(0).name("here").call(sequence())),
+        row(
+            "lstm_zero_units",
+            HERE,
+            "units of at least 1",
+            "0",
+            "number of units",
+            LSTM::new(0).name("here").call(sequence()),
+        ),
         row(
             "simple_rnn_activation",
             HERE,
             "tanh",
             "\"tan\"",
+            "activations::register",
             SimpleRNN::new(3).name("here").activation("tan").call(sequence()),
         ),
         row(
@@ -169,6 +217,7 @@ fn arguments() -> Vec<Row> {
             HERE,
             "implementation 1 or 2",
             "3",
+            "only dropout",
             GRU::new(3).name("here").implementation(3).call(sequence()),
         ),
         row(
@@ -176,6 +225,7 @@ fn arguments() -> Vec<Row> {
             HERE,
             "dropout from 0 to 1",
             "NaN",
+            "which fraction",
             GRU::new(3).name("here").dropout(f64::NAN).call(sequence()),
         ),
     ]
@@ -194,14 +244,23 @@ fn configs() -> Vec<Row> {
             here,
             "a known layer such as Dense",
             "\"Desne\"",
+            "layers::register",
             made("Desne", json!({"units": 3})),
         ),
-        row("config_without_units", here, "a whole number", "nothing", made("Dense", json!({}))),
+        row(
+            "config_without_units",
+            here,
+            "a whole number",
+            "nothing",
+            "give the key",
+            made("Dense", json!({})),
+        ),
         row(
             "config_unknown_key",
             here,
             "the keys name, ",
             "\"unit\": 3",
+            "\"units\"",
             made("Dense", json!({"units": 3, "unit": 3})),
         ),
         row(
@@ -209,6 +268,7 @@ fn configs() -> Vec<Row> {
             here,
             "a known activation",
             "7",
+            "activations::register",
             made("Dense", json!({"units": 3, "activation": 7})),
         ),
         row(
@@ -216,6 +276,7 @@ fn configs() -> Vec<Row> {
             here,
             "a whole number",
             "\"three\"",
+            "change the value",
             made("Dense", json!({"units": "three"})),
         ),
         row(
@@ -223,6 +284,7 @@ fn configs() -> Vec<Row> {
             here,
             "a list of 2",
             "[3]",
+            "change the value",
             made("Conv2D", json!({"filters": 3, "kernel_size": [3]})),
         ),
         row(
@@ -230,6 +292,7 @@ fn configs() -> Vec<Row> {
             here,
             "a list of 1",
             "[3,3]",
+            "change the value",
             made("Conv1D", json!({"filters": 3, "kernel_size": [3, 3]})),
         ),
         row(
@@ -237,6 +300,7 @@ fn configs() -> Vec<Row> {
             here,
             "a list of 2",
             "\"three\"",
+            "change the value",
             made("Conv2D", json!({"filters": 3, "kernel_size": "three"})),
         ),
         row(
@@ -244,6 +308,7 @@ fn configs() -> Vec<Row> {
             here,
             "a list of 2",
             "[3,-1]",
+            "change the value",
             made("Conv2D", json!({"filters": 3, "kernel_size": [3, -1]})),
         ),
         row(
@@ -251,6 +316,7 @@ fn configs() -> Vec<Row> {
             here,
             "2 pairs",
             "[1,2,3]",
+            "change the value",
             made("ZeroPadding2D", json!({"padding": [1, 2, 3]})),
         ),
         row(
@@ -258,14 +324,23 @@ fn configs() -> Vec<Row> {
             here,
             "2 pairs",
             "[[1,2,3],[1,2]]",
+            "change the value",
             made("Cropping2D", json!({"cropping": [[1, 2, 3], [1, 2]]})),
         ),
-        row("config_cropping3d", here, "3 pairs", "[1,2]", made("Cropping3D", json!({"cropping": [1, 2]}))),
+        row(
+            "config_cropping3d",
+            here,
+            "3 pairs",
+            "[1,2]",
+            "change the value",
+            made("Cropping3D", json!({"cropping": [1, 2]})),
+        ),
         row(
             "config_up_sampling2d",
             here,
             "a list of 2",
             "[2,2,2]",
+            "change the value",
             made("UpSampling2D", json!({"size": [2, 2, 2]})),
         ),
         row(
@@ -273,6 +348,7 @@ fn configs() -> Vec<Row> {
             here,
             "a list of 3",
             "[2,2]",
+            "change the value",
             made("MaxPooling3D", json!({"pool_size": [2, 2]})),
         ),
         row(
@@ -280,6 +356,7 @@ fn configs() -> Vec<Row> {
             here,
             "the keys value",
             "\"valeu\": 1.0",
+            "\"value\"",
             made(
                 "Dense",
                 json!({"units": 3, "kernel_initializer": {"class_name": "Constant", "config": {"valeu": 1.0}}}),
@@ -298,31 +375,63 @@ fn what_keras_2_3_1_does_not_know_is_refused_in_the_same_words() {
             HERE,
             "multiples of 3 groups",
             "2 channels and 4 filters",
+            "divide both",
             Conv2D::new(4, 3).groups(3).name("here").call(image()),
         ),
-        row("constants", HERE, "2 constants", "1 tensors", user().call([&sequence(), &of([Some(2)])])),
+        row(
+            "constants",
+            HERE,
+            "2 constants",
+            "1 tensors",
+            "the constants",
+            user().call([&sequence(), &of([Some(2)])]),
+        ),
         row(
             "axes",
-            "",
+            "BatchNormalization config, key \"axis\"",
             "one axis",
             "[1,2]",
+            "change the value",
             deserialize(&Config::new("BatchNormalization").with("axis", vec![1, 2])),
         ),
-        row("dims", "", "axes from 1", "[-1]", deserialize(&Config::new("Permute").with("dims", vec![-1]))),
-        row("target_shape", "", "a list of lengths", "nothing", deserialize(&Config::new("Reshape"))),
-        row("rate", "", "a number from 0 to 1", "nothing", deserialize(&Config::new("Dropout"))),
+        row(
+            "dims",
+            "Permute config, key \"dims\"",
+            "axes from 1",
+            "[-1]",
+            "change the value",
+            deserialize(&Config::new("Permute").with("dims", vec![-1])),
+        ),
+        row(
+            "target_shape",
+            "Reshape config, key \"target_shape\"",
+            "a list of lengths",
+            "nothing",
+            "give the key",
+            deserialize(&Config::new("Reshape")),
+        ),
+        row(
+            "rate",
+            "Dropout config, key \"rate\"",
+            "a number from 0 to 1",
+            "nothing",
+            "give the key",
+            deserialize(&Config::new("Dropout")),
+        ),
         row(
             "output_dim",
-            "",
+            "Embedding config, key \"output_dim\"",
             "a whole number",
             "nothing",
+            "give the key",
             deserialize(&Config::new("Embedding").with("input_dim", 3)),
         ),
         row(
             "units",
-            "",
+            "Dense config, key \"units\"",
             "a whole number of at least 0",
             "-3",
+            "change the value",
             deserialize(&Config::new("Dense").with("units", -3)),
         ),
     ] {

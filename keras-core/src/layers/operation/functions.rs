@@ -175,6 +175,15 @@ table! {
         "tile" = tile;
         "split" = split;
         "unstack" = unstack;
+        "slice" = slice;
+        "repeat" = |o| {
+            let count = usize::try_from(o.integer("repeats", -1)?).map_err(|_| o.wrong("repeats", "a count"))?;
+            let axis = o.value("axis").and_then(|axis| o.whole(axis)).ok_or_else(|| o.wrong("axis", "an axis"))?;
+            Ok(vec![k::repeat_elements(o.x()?, count, axis)])
+        };
+        "roll" = roll;
+        "norm" = norm;
+        "compat.v1.norm" = norm;
         "reverse" = |o| Ok(vec![k::reverse(o.x()?, &o.integers("axis")?.unwrap_or_default())]);
         "pad" = pad;
         "compat.v1.pad" = pad;
@@ -196,6 +205,12 @@ fn l2_normalize(o: &Operands) -> Result<Vec<Tensor>> {
     let squares = k::sum(&k::square(x), &o.integers("axis")?.unwrap_or_default(), true);
     let least = k::number(&squares, o.number("epsilon", 1e-12)?);
     Ok(vec![x * &k::rsqrt(&k::maximum(&squares, &least))])
+}
+
+fn norm(o: &Operands) -> Result<Vec<Tensor>> {
+    o.only("ord", &json!("euclidean"))?;
+    let axes = o.integers("axis")?.unwrap_or_default();
+    Ok(vec![square_root(&k::sum(&k::square(o.x()?), &axes, o.flag("keepdims")?))])
 }
 
 fn select(o: &Operands) -> Result<Vec<Tensor>> {
@@ -302,6 +317,45 @@ fn split(o: &Operands) -> Result<Vec<Tensor>> {
         start += size;
     }
     Ok(parts)
+}
+
+/// A part of each axis: its first place and how many, −1 for all that follow.
+fn slice(o: &Operands) -> Result<Vec<Tensor>> {
+    let mut x = o.x()?.clone();
+    let shape = x.shape()?;
+    let wrong = || o.wrong("size", &format!("lengths within {shape:?} from begin on, or -1 for the rest"));
+    let begins = o.integers("begin")?.unwrap_or_default();
+    let sizes = o.integers("size")?.unwrap_or_default();
+    if begins.len() != shape.len() || sizes.len() != shape.len() {
+        return Err(wrong());
+    }
+    for (axis, ((&len, begin), size)) in shape.iter().zip(begins).zip(sizes).enumerate() {
+        let start = usize::try_from(begin).map_err(|_| wrong())?;
+        let stop = if size == -1 {
+            Some(len)
+        } else {
+            begin.checked_add(size).and_then(|stop| usize::try_from(stop).ok())
+        };
+        let stop = stop.filter(|stop| (start..=len).contains(stop)).ok_or_else(wrong)?;
+        x = k::slice_axis(&x, axis as isize, start, stop);
+    }
+    Ok(vec![x])
+}
+
+/// Every element moved on along axes, what passes the end starts anew.
+fn roll(o: &Operands) -> Result<Vec<Tensor>> {
+    let mut x = o.x()?.clone();
+    let shape = x.shape()?;
+    let (shifts, axes) = (o.integers("shift")?.unwrap_or_default(), o.integers("axis")?.unwrap_or_default());
+    if shifts.is_empty() || shifts.len() != axes.len() {
+        return Err(o.wrong("shift", "a count for each axis of the argument axis"));
+    }
+    for (shift, axis) in shifts.into_iter().zip(axes) {
+        let len = shape.get(k::axis_of(axis, shape.len())?).copied().unwrap_or_default();
+        let cut = len - shift.rem_euclid(len.max(1) as isize) as usize;
+        x = k::concatenate(&[&k::slice_axis(&x, axis, cut, len), &k::slice_axis(&x, axis, 0, cut)], axis);
+    }
+    Ok(vec![x])
 }
 
 fn unstack(o: &Operands) -> Result<Vec<Tensor>> {

@@ -7,8 +7,8 @@ use crate::config::DataFormat;
 use crate::error::{Error, Result};
 use crate::graph::ConvSpec;
 use crate::k;
-use crate::layers::check::{RESHAPE, known, positive};
-use crate::layers::conv_geometry::{Image, Windows, from_channels_last, to_channels_last};
+use crate::layers::check::{RESHAPE, positive};
+use crate::layers::conv_geometry::{Image, Windows, channel_axis, from_channels_last, to_channels_last};
 use crate::layers::windowed::default_format;
 use crate::layers::{Build, Call, Choice, Padding, PerAxis};
 use crate::registry::{Config, Reader};
@@ -153,7 +153,7 @@ impl Kind for ConvLstm {
     fn build(&self, class: &str, cx: &mut Build, step: &Spec) -> Result<()> {
         let (_, format) = self.resolve(class)?;
         positive(class, "filters", self.filters)?;
-        let channels = known(class, step, Image::of(class, step, format, 2)?.channels, "channel axis")?;
+        let channels = cx.known(class, step, channel_axis(format, 2), "channel axis")?;
         let wide = self.filters.saturating_mul(4);
         let [rows, columns] = self.kernel_size.0;
         let shapes: [&[usize]; 3] =

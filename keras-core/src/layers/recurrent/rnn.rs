@@ -120,6 +120,7 @@ impl RNN {
 /// What a layer is as a cell; an error if it is none.
 pub(super) fn shapes(class: &str, layer: &LayerRef, step: &Spec) -> Result<Cell> {
     let within = |error: Error| error.within(format!("cell {}", layer.name()));
+    layer.check_axes(std::slice::from_ref(step)).map_err(within)?;
     layer.definition().cell(step).map_err(within)?.ok_or_else(|| {
         Error::value(class, "a cell: a layer that has states", format!("{layer:?}"))
             .advice("implement Layer::cell, or use a cell such as LSTMCell")

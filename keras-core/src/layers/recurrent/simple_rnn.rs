@@ -7,7 +7,7 @@ use super::{Cell, CellLayer, Recurrent};
 use crate::error::{Error, Result};
 use crate::graph::RecurrentCell;
 use crate::k::{Ran, Steps};
-use crate::layers::check::{RESHAPE, known, positive};
+use crate::layers::check::{RESHAPE, positive};
 use crate::layers::{Build, Call};
 use crate::registry::{Config, Reader};
 use crate::tensor::{Spec, Tensor};
@@ -80,7 +80,7 @@ impl Dense {
         forget: Option<usize>,
     ) -> Result<()> {
         positive(class, "units", self.units)?;
-        let features = known(class, step, step.shape.last().copied().flatten(), "last axis")?;
+        let features = cx.known(class, step, -1, "last axis")?;
         let wide = self
             .units
             .checked_mul(gates)

@@ -1,6 +1,5 @@
 //! [`Bidirectional`]: a recurrent layer in both directions.
 
-use crate::array::Array;
 use crate::error::{Error, Result};
 use crate::k;
 use crate::layers::registry::{Read, deserialize, read_layer};
@@ -50,7 +49,6 @@ pub struct Bidirectional {
     base: Base,
     merge_mode: Choice<MergeMode>,
     num_constants: Option<usize>,
-    weights: Option<Vec<Array>>,
     layers: Result<Layers>,
 }
 
@@ -104,7 +102,6 @@ impl Bidirectional {
             base: Base::default(),
             merge_mode: MergeMode::Concat.into(),
             num_constants: None,
-            weights: None,
             layers: layer.into_layer().and_then(Layers::of),
         }
     }
@@ -118,12 +115,6 @@ impl Bidirectional {
     /// How many of the tensors that the layer is called on, the last ones, are constants; default 0.
     pub fn num_constants(mut self, count: usize) -> Self {
         self.num_constants = Some(count);
-        self
-    }
-
-    /// First values of the weights, those of the forward layer first, instead of what initializers give.
-    pub fn weights(mut self, weights: impl Into<Vec<Array>>) -> Self {
-        self.weights = Some(weights.into());
         self
     }
 
@@ -181,7 +172,6 @@ impl Read for Bidirectional {
                 Some(_) => Some(reader.count("num_constants", 0)?),
                 None => None,
             },
-            weights: None,
             layers: Ok(Layers::of(read_layer(reader, "layer")?)?),
         })
     }
@@ -209,21 +199,7 @@ impl Layer for Bidirectional {
         let layers = self.layers.clone()?;
         let [forward, backward] = self.split(inputs)?;
         cx.build_child_by_name("forward", &layers.forward, &forward)?;
-        cx.build_child_by_name("backward", &layers.backward, &backward)?;
-        if let Some(weights) = &self.weights {
-            let count = layers.forward.weights().len();
-            if weights.len() != 2 * count {
-                return Err(Error::value(
-                    CLASS,
-                    format!("{} arrays of weights", 2 * count),
-                    weights.len().to_string(),
-                ));
-            }
-            let (forward, backward) = weights.split_at(count);
-            layers.forward.set_weights(forward)?;
-            layers.backward.set_weights(backward)?;
-        }
-        Ok(())
+        cx.build_child_by_name("backward", &layers.backward, &backward)
     }
 
     fn compute_output_shape(&self, inputs: &[Spec]) -> Result<Option<Vec<Spec>>> {
