@@ -147,6 +147,16 @@ pub enum MaskedOutput {
     FirstState,
 }
 
+/// What a `Bidirectional` that returns sequences gives at a masked step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MaskedBidirectional {
+    /// What its layers give there (Keras 2).
+    OfLayers,
+    /// Zeros (tf.keras since TensorFlow 1.13, Keras 3).
+    Zeros,
+}
+
 /// What becomes of a mask in front of a layer that does not support masking.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -201,6 +211,8 @@ pub struct Semantics {
     pub metric_names: MetricNames,
     /// What a recurrent layer gives at a masked step.
     pub masked_output: MaskedOutput,
+    /// What a `Bidirectional` gives there.
+    pub masked_bidirectional: MaskedBidirectional,
     /// The epsilon of RMSprop and Adagrad.
     pub optimizer_epsilon: OptimizerEpsilon,
     /// Masks in front of layers that do not support them.
@@ -238,6 +250,7 @@ impl Semantics {
             bilinear_grid: BilinearGrid::Corners,
             metric_names: MetricNames::AsGiven,
             masked_output: MaskedOutput::Previous,
+            masked_bidirectional: MaskedBidirectional::OfLayers,
             optimizer_epsilon: OptimizerEpsilon::BehindRoot,
             unsupported_mask: UnsupportedMask::Error,
             masked_values: MaskedValues::Counted,
@@ -255,6 +268,7 @@ impl Semantics {
             image_epsilon: ImageEpsilon::AsGiven,
             activity_penalty: ActivityPenalty::PerSample,
             bilinear_grid: BilinearGrid::HalfPixel,
+            masked_bidirectional: MaskedBidirectional::Zeros,
             unsupported_mask: UnsupportedMask::Dropped,
             masked_values: MaskedValues::LeftOut,
             ..Self::keras_2_3()

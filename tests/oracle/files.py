@@ -760,8 +760,9 @@ class logged(object):
 
 
 def same_structure(ours, theirs):
-    """But for our own state, and in tf.keras for that of the optimizer, whose name is in front only until it was loaded."""
-    apart = ("@keras_rs_state", "optimizer_weights") if TF else ("@keras_rs_state",)
+    """But for our own state, and in tf.keras for that of the optimizer, whose name is in front only until it was loaded, and for the
+    training config, in which functions have their full names then."""
+    apart = ("@keras_rs_state", "optimizer_weights", "@training_config") if TF else ("@keras_rs_state",)
     ours, theirs = ([line for line in dump(path) if not any(part in line for part in apart)] for path in (ours, theirs))
     only = ["- " + line for line in theirs if line not in ours] + ["+ " + line for line in ours if line not in theirs]
     assert ours == theirs, "%d lines differ: %s" % (len(only), [line[:300] for line in only[:6]])

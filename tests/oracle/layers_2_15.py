@@ -146,7 +146,8 @@ for name, make, options in [
         ("rnn_cells", lambda: L.RNN([L.SimpleRNNCell(2), L.LSTMCell(3)], return_sequences=True), {}),
         ("rnn_cells_zeros", lambda: L.RNN([L.GRUCell(2)], return_sequences=True, zero_output_for_mask=True), dict(mask=True, batch=3)),
         ("bidirectional", lambda: L.Bidirectional(L.LSTM(2, return_sequences=True)), {}),
-        ("bidirectional_masked", lambda: L.Bidirectional(L.GRU(2), merge_mode="sum"), dict(mask=True, batch=3))]:
+        ("bidirectional_masked", lambda: L.Bidirectional(L.GRU(2), merge_mode="sum"), dict(mask=True, batch=3)),
+        ("bidirectional_masked_sequences", lambda: L.Bidirectional(L.GRU(2, return_sequences=True), merge_mode="sum"), dict(mask=True, batch=3))]:
     case(name, make, (4, 3), **options)
 case("conv_lstm2d", lambda: L.ConvLSTM2D(2, 2, return_sequences=True, return_state=True), (3, 4, 3, 2))
 

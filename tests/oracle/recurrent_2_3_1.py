@@ -206,8 +206,6 @@ for stateful in [False, True]:
                  L.ConvLSTM2D(2, 2, **s), IMAGE, fixed=stateful)
             case("conv_lstm2d_mask_%srun" % name, lambda s=dict(stateful=stateful, go_backwards=backwards, return_sequences=sequences):
                  L.ConvLSTM2D(2, 2, **s), IMAGE, fixed=stateful, mask="steps", batch=3)
-case("rnn_conv_lstm2d_cell_state", lambda: L.ConvRNN2D(L.ConvLSTM2DCell(2, 2), return_state=True) if hasattr(L, "ConvRNN2D") else
-     L.ConvLSTM2D(2, 2, return_state=True), IMAGE)
 
 for name, settings in [("default", {}), ("sequences", dict(return_sequences=True, return_state=True)), ("backwards", dict(go_backwards=True, return_sequences=True)),
                        ("regularized", dict(kernel_regularizer=R.l2(0.03), recurrent_regularizer=R.l1(0.02), bias_regularizer=R.l2(0.1),

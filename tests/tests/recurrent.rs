@@ -7,9 +7,9 @@ use keras_core::backend::reference::Reference;
 use keras_core::backend::{Backend, Engine, Variable};
 use keras_core::graph::Type;
 use keras_core::layers::{
-    self, Arguments, Base, BatchNormalization, Bidirectional, Build, Call, Cell, ConvLSTM2D, Dense, Dropout,
-    GRU, GRUCell, Input, LSTM, LSTMCell, Layer, LayerRef, RNN, SimpleRNN, SimpleRNNCell, StackedRNNCells,
-    TimeDistributed,
+    self, Arguments, Base, BatchNormalization, Bidirectional, Build, Call, Cell, ConvLSTM2D, ConvLSTM2DCell,
+    Dense, Dropout, GRU, GRUCell, Input, LSTM, LSTMCell, Layer, LayerRef, RNN, SimpleRNN, SimpleRNNCell,
+    StackedRNNCells, TimeDistributed,
 };
 use keras_core::models::{Model, Sequential};
 use keras_core::registry::Config;
@@ -751,6 +751,24 @@ fn reverse_state_order_turns_the_states_of_stacked_cells_round() {
     };
     let (natural, reversed) = (results(false), results(true));
     assert!(natural[1].same_bits(&reversed[2]) && natural[2].same_bits(&reversed[1]));
+}
+
+/// What Keras's internal ConvRNN2D is for: an RNN runs cells of images, too.
+#[test]
+fn an_rnn_of_an_image_s_cell_is_the_layer_of_it() {
+    let x = ramp(&[2, 3, 4, 5, 2]);
+    let results = |layer: LayerRef| {
+        layer.build(&[Spec::new([None, Some(3), Some(4), Some(5), Some(2)], DType::F32)]).unwrap();
+        let weights: Vec<Array> = layer.weights().iter().map(|w| ramp(w.variable.shape())).collect();
+        layer.set_weights(&weights).unwrap();
+        run(&layer, &[&x], Phase::Test)
+    };
+    let rnn = RNN::new(ConvLSTM2DCell::new(3, 2).strides(2)).return_sequences(true).return_state(true);
+    let whole = ConvLSTM2D::new(3, 2).strides(2).return_sequences(true).return_state(true);
+    let found = results(LayerRef::new(rnn).unwrap());
+    for (i, expected) in results(LayerRef::new(whole).unwrap()).iter().enumerate() {
+        close(&format!("result {i}"), &found[i], expected).unwrap();
+    }
 }
 
 /// An identity for every gate, ones for the forget gate alone.

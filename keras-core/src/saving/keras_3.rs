@@ -187,8 +187,8 @@ pub(super) fn modules(value: &mut Value, functional: &str) {
             let spatial = class.starts_with("SpatialDropout");
             if let Some(config) = fields.get_mut("config").and_then(Value::as_object_mut).filter(|_| spatial)
             {
-                // It follows from the class, and no class of Keras 3 takes it.
-                config.shift_remove("noise_shape");
+                // Keras 3 takes neither for these: a layer without weights, whose class says the shape.
+                config.retain(|key, _| !matches!(key.as_str(), "noise_shape" | "trainable"));
             }
             fields.insert("module".into(), json!(module));
             fields.insert("registered_name".into(), registered);

@@ -1,7 +1,9 @@
 //! [`Writer`]: which Keras wrote a file.
 
 use crate::output::Output;
-use crate::semantics::{BilinearGrid, CrossentropyLogits, FrozenBatchNormalization, Semantics};
+use crate::semantics::{
+    BilinearGrid, CrossentropyLogits, FrozenBatchNormalization, MaskedBidirectional, Semantics,
+};
 use serde_json::{Value, json};
 
 /// The packages whose files differ.
@@ -92,6 +94,7 @@ impl Writer {
             Self::Tf1Keras => Semantics {
                 frozen_batch_normalization: FrozenBatchNormalization::BatchStatistics,
                 bilinear_grid: BilinearGrid::Corners,
+                masked_bidirectional: MaskedBidirectional::OfLayers,
                 ..Self::EarlyTfKeras.semantics()
             },
             Self::TfKeras => Semantics::tf_keras(),

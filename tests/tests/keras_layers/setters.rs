@@ -510,7 +510,7 @@ const FOREIGN: [(&str, &str); 7] = [
     ("Node", "no layer: `LayerNode`"),
     ("Wrapper", "an abstract class"),
     ("InputLayer", "`Input`, whose result is a tensor"),
-    ("ConvRNN2D", "Keras 2.3.1 does not export it: `RNN` and `Bidirectional` take cells of images"),
+    ("ConvRNN2D", "Keras 2.3.1 does not export it: `RNN` takes cells of images"),
     ("Lambda", "its function is no JSON: see `setters_of_lambda`"),
 ];
 

@@ -5,6 +5,7 @@ use crate::k;
 use crate::layers::registry::{Read, deserialize, read_layer};
 use crate::layers::{Arguments, Base, Build, Call, Choice, IntoLayer, Layer, LayerRef, options::Named};
 use crate::registry::{Config, Reader};
+use crate::semantics::MaskedBidirectional;
 use crate::tensor::{Spec, Tensor};
 
 /// How the results of both directions become one.
@@ -235,8 +236,15 @@ impl Layer for Bidirectional {
             Ok(results.into_iter().map(|(result, _)| result).collect())
         };
         let (forward, backward) = (run(&layers.forward, &forward)?, run(&layers.backward, &backward)?);
+        let zeros = cx.semantics().masked_bidirectional == MaskedBidirectional::Zeros;
+        let mask = cx.mask(0).filter(|_| layers.return_sequences && zeros);
+        let without_masked = |y: Tensor| match mask {
+            Some(mask) => k::switch(mask, &y, &k::zeros_like(&y, None)),
+            None => y,
+        };
         let outputs = self.join(&layers, forward, backward, |mode, y, reversed| {
             let reversed = if layers.return_sequences { k::reverse(&reversed, &[1]) } else { reversed };
+            let (y, reversed) = (without_masked(y), without_masked(reversed));
             Ok(match mode {
                 MergeMode::Concat => vec![k::concatenate(&[&y, &reversed], -1)],
                 MergeMode::Sum => vec![y + reversed],
