@@ -332,6 +332,13 @@ fn cell() -> Result<(f64, f64)> {
     }
     let [short, long] = steps.map(median);
     eprintln!("cell: {short:.2} ms for 100 steps, {long:.2} ms for 400, {:.2} times that", long / short);
+    if long / short > 6.0 {
+        return Err(Error::value(
+            "a user's cell",
+            "steps that take time in proportion to their number",
+            format!("{short:.2} ms for 100 of them and {long:.2} ms for 400"),
+        ));
+    }
     let [first, longer] = extra.map(median);
     Ok((first, longer))
 }

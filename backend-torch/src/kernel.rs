@@ -185,11 +185,14 @@ pub(crate) struct Bias {
 }
 
 impl Bias {
-    /// If the kernel is one.
+    /// If the kernel is one. Where rows of a kernel are several axes of the result, what is added to them is no bias.
     pub(crate) fn of(kernel: &Kernel) -> Option<Self> {
         let ([_, bias], [output]) = (kernel.inputs.as_slice(), kernel.outputs.as_slice()) else {
             return None;
         };
+        if output.shape.last() != kernel.shape.last() {
+            return None;
+        }
         let rows = bias
             .strides
             .split_last()

@@ -130,7 +130,9 @@ pub(crate) fn conv(spec: &ConvSpec, x: &Tensor, kernel: &Tensor, bias: Option<&T
     let (x, pads) = padded(spec, channels_second(x)?)?;
     let (strides, dilations) = (ints(&spec.strides), ints(&spec.dilations));
     let mut result = if kernel.is_mkldnn() {
-        let bias = bias.map_or(std::ptr::null(), |bias| bias.as_ptr().cast());
+        // Of the bias oneDNN reads the numbers one behind the other, whatever its strides.
+        let bias = bias.map(Tensor::f_contiguous).transpose()?;
+        let bias = bias.as_ref().map_or(std::ptr::null(), |bias| bias.as_ptr().cast());
         // SAFETY: the pointers are those of living tensors (or null, where it may be) and of lists of two elements.
         one(|result| unsafe {
             keras_packed_convolution(

@@ -153,7 +153,9 @@ pub enum MaskedOutput {
 pub enum MaskedBidirectional {
     /// What its layers give there (Keras 2).
     OfLayers,
-    /// Zeros (tf.keras since TensorFlow 1.13, Keras 3).
+    /// Zeros, except of a `ConvLSTM2D` (tf.keras since TensorFlow 1.13).
+    ZerosOfVectors,
+    /// Zeros (Keras 3).
     Zeros,
 }
 
@@ -268,7 +270,7 @@ impl Semantics {
             image_epsilon: ImageEpsilon::AsGiven,
             activity_penalty: ActivityPenalty::PerSample,
             bilinear_grid: BilinearGrid::HalfPixel,
-            masked_bidirectional: MaskedBidirectional::Zeros,
+            masked_bidirectional: MaskedBidirectional::ZerosOfVectors,
             unsupported_mask: UnsupportedMask::Dropped,
             masked_values: MaskedValues::LeftOut,
             ..Self::keras_2_3()
@@ -290,6 +292,7 @@ impl Semantics {
             integer_inputs: IntegerInputs::Promoted,
             moving_variance: MovingVariance::Batch,
             optimizer_epsilon: OptimizerEpsilon::BelowRoot,
+            masked_bidirectional: MaskedBidirectional::Zeros,
             ..Self::tf_keras()
         }
     }

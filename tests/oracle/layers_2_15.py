@@ -69,6 +69,10 @@ case("separable_conv1d_causal", lambda: L.SeparableConv1D(3, 3, padding="causal"
 case("separable_conv2d", lambda: L.SeparableConv2D(3, 2, strides=2), (4, 5, 2))
 for name, options in [("", {}), ("_same", dict(padding="same", strides=3)), ("_output_padding", dict(strides=3, output_padding=1)), ("_same_output_padding", dict(strides=2, padding="same", output_padding=0))]:
     case("conv1d_transpose" + name, lambda o=options: L.Conv1DTranspose(3, 3, **o), (4, 2))
+given = dict(activation="tanh", bias_initializer=tf.keras.initializers.Constant(2), bias_regularizer=R.l1(0.1), activity_regularizer=R.l2(0.05), bias_constraint="non_neg")
+case("depthwise_conv1d_options", lambda: L.DepthwiseConv1D(3, depthwise_initializer="ones", depthwise_regularizer=R.l2(0.1), depthwise_constraint=tf.keras.constraints.MaxNorm(0.7), **given), (8, 2), initial=True)
+case("conv1d_transpose_options", lambda: L.Conv1DTranspose(3, 3, kernel_initializer="ones", kernel_regularizer=R.l2(0.1), kernel_constraint=tf.keras.constraints.MaxNorm(0.7), **given), (4, 2), initial=True)
+case("conv1d_transpose_no_bias", lambda: L.Conv1DTranspose(3, 3, use_bias=False, dilation_rate=2), (4, 2))
 case("conv2d_transpose", lambda: L.Conv2DTranspose(3, 3, strides=2, padding="same", output_padding=1), (3, 4, 2))
 case("conv3d_transpose_k3", lambda: L.Conv3DTranspose(2, 3, strides=2), (2, 3, 2, 2))
 case("conv3d_transpose", lambda: L.Conv3DTranspose(2, 2, strides=2), (2, 3, 2, 2))
@@ -147,7 +151,10 @@ for name, make, options in [
         ("rnn_cells_zeros", lambda: L.RNN([L.GRUCell(2)], return_sequences=True, zero_output_for_mask=True), dict(mask=True, batch=3)),
         ("bidirectional", lambda: L.Bidirectional(L.LSTM(2, return_sequences=True)), {}),
         ("bidirectional_masked", lambda: L.Bidirectional(L.GRU(2), merge_mode="sum"), dict(mask=True, batch=3)),
-        ("bidirectional_masked_sequences", lambda: L.Bidirectional(L.GRU(2, return_sequences=True), merge_mode="sum"), dict(mask=True, batch=3))]:
+        ("bidirectional_masked_sequences", lambda: L.Bidirectional(L.GRU(2, return_sequences=True), merge_mode="sum"), dict(mask=True, batch=3)),
+        ("bidirectional_masked_backwards", lambda: L.Bidirectional(L.GRU(2, return_sequences=True, go_backwards=True)), dict(mask=True, batch=3)),
+        ("bidirectional_time_major", lambda: L.Bidirectional(L.SimpleRNN(2, return_sequences=True, time_major=True), merge_mode="sum"), dict(batch=3)),
+        ("bidirectional_masked_last", lambda: L.Bidirectional(L.GRU(2, zero_output_for_mask=True)), dict(mask=True, batch=3))]:
     case(name, make, (4, 3), **options)
 case("conv_lstm2d", lambda: L.ConvLSTM2D(2, 2, return_sequences=True, return_state=True), (3, 4, 3, 2))
 

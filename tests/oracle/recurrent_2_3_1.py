@@ -95,7 +95,7 @@ for kind, make, states in STANDARD:
     for activation in ACTIVATIONS:
         one(activation, with_=dict(activation=activation, return_sequences=True))
     if kind != "simple_rnn":
-        for activation in ["linear", "relu", "tanh", "hard_sigmoid", "softmax"]:
+        for activation in ["tanh"] + [name for name in ACTIVATIONS if name != "sigmoid"]:
             one("recurrent_" + activation, with_=dict(recurrent_activation=activation, return_sequences=True))
         one("implementation_1", with_=dict(implementation=1, return_sequences=True))
     for mask in [False, True]:
@@ -127,12 +127,16 @@ for kind, make in [("simple_rnn_cell", L.SimpleRNNCell), ("gru_cell", L.GRUCell)
     cell("default")
     cell("state", rnn=dict(return_sequences=True, return_state=True, go_backwards=True))
     cell("functions", dict(activation="relu", use_bias=False))
+    for activation in ACTIVATIONS:
+        cell(activation, dict(activation=activation))
     cell("regularized", dict(kernel_regularizer=R.l2(0.03), recurrent_regularizer=R.l1(0.02), bias_regularizer=R.l2(0.2)))
     cell("constrained", dict(kernel_constraint=C.MaxNorm(1.5), recurrent_constraint=C.NonNeg(), bias_constraint=C.UnitNorm()))
     cell("initialized", dict(kernel_initializer="he_normal", recurrent_initializer="identity", bias_initializer="ones"))
     cell("dropout", dict(dropout=0.3, recurrent_dropout=0.4), random=True)
     if kind != "simple_rnn_cell":
         cell("implementation_1", dict(implementation=1, recurrent_activation="hard_sigmoid"))
+        for activation in ["tanh"] + ACTIVATIONS:
+            cell("recurrent_" + activation, dict(recurrent_activation=activation))
     for mask in [False, True]:
         for stateful in [False, True]:
             for unroll in [False, True]:
@@ -185,6 +189,10 @@ for name, settings in [
     settings = dict(dict(kernel_size=2), **settings)
     case("conv_lstm2d_" + name, lambda s=settings: L.ConvLSTM2D(2, **s), IMAGE)
     case("conv_lstm2d_cf_" + name, lambda s=settings: L.ConvLSTM2D(2, data_format="channels_first", **s), IMAGE_CF)
+for activation in [name for name in ACTIVATIONS if name not in ("relu", "softmax")]:
+    case("conv_lstm2d_" + activation, lambda a=activation: L.ConvLSTM2D(2, 2, activation=a), (1, 5, 4, 2) if activation == "exponential" else IMAGE)
+for activation in [name for name in ACTIVATIONS if name not in ("sigmoid", "hard_sigmoid")]:
+    case("conv_lstm2d_recurrent_" + activation, lambda a=activation: L.ConvLSTM2D(2, 2, recurrent_activation=a), (1, 5, 4, 2) if activation == "exponential" else IMAGE)
 case("conv_lstm2d_one_step", lambda: L.ConvLSTM2D(2, 2), (1, 3, 3, 1), batch=1)
 for name, settings in [("k5_same", dict(kernel_size=5, padding="same")), ("k2_s3", dict(kernel_size=2, strides=3)), ("k4_s3_same", dict(kernel_size=4, strides=3, padding="same")),
                        ("k3_d2_same", dict(kernel_size=3, dilation_rate=2, padding="same"))]:

@@ -155,6 +155,44 @@ fn the_first_gradients_are_the_same() {
     }
 }
 
+/// What is added to a contraction element by element is no bias, however few axes fusion makes of it.
+#[test]
+fn a_contraction_plus_anything_has_the_same_values() {
+    let array = |shape: &[usize]| {
+        let count: usize = shape.iter().product();
+        Array::from_vec(shape, (0..count).map(|i| (i as f32 * 0.7).sin()).collect()).unwrap()
+    };
+    type Sum = (&'static str, [&'static [usize]; 3], fn(&Tensor, &Tensor) -> Tensor);
+    let sums: [Sum; 4] = [
+        ("conv", [&[2, 5, 6, 3], &[3, 3, 3, 4], &[5, 6, 4]], |x, w| {
+            k::conv2d(x, w, k::Conv::new().padding("same"))
+        }),
+        ("conv of one image", [&[1, 5, 6, 3], &[3, 3, 3, 4], &[1, 6, 4]], |x, w| {
+            k::conv2d(x, w, k::Conv::new().padding("same"))
+        }),
+        ("matmul", [&[3, 5], &[5, 4], &[3, 4]], k::dot),
+        ("batch_dot", [&[2, 3, 5], &[2, 5, 4], &[3, 4]], |x, y| k::batch_dot(x, y, (2, 1))),
+    ];
+    for (what, shapes, contract) in sums {
+        let arrays = shapes.map(array);
+        let inputs = shapes.map(|shape| Input::new(&shape[1..]).batch_size(shape[0]).tensor().unwrap());
+        let [a, b, added] = &inputs;
+        let sum = k::relu(&(contract(a, b) + added), 0.0, None, 0.0);
+        let results: Vec<(&str, Array)> = runtimes()
+            .iter()
+            .map(|runtime| {
+                let function = k::function(&inputs, [&sum]).unwrap().on(runtime);
+                (runtime.name(), function.run(arrays.clone()).unwrap().remove(0))
+            })
+            .collect();
+        for (name, found) in &results {
+            for (found, expected) in found.to_vec::<f32>().iter().zip(results[0].1.to_vec::<f32>()) {
+                assert!((found - expected).abs() < 1e-5, "{what} on {name}: {found}, {expected}");
+            }
+        }
+    }
+}
+
 /// Weights that are drawn and what dropout drops have the same bits on every backend.
 #[test]
 fn random_numbers_have_the_same_bits() {

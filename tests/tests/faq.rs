@@ -16,7 +16,7 @@ fn engine() -> Engine<NdArray> {
 
 fn stack() -> Sequential {
     let mut model = Sequential::new();
-    model.add(Dense::new(5).activation("tanh").input_shape([3])).unwrap();
+    model.add(Dense::new(5).activation("tanh").input_shape([3]).name("first")).unwrap();
     model.add(BatchNormalization::new().momentum(0.5)).unwrap();
     model.add(Dropout::new(0.5)).unwrap();
     model.add(Dense::new(2).name("last")).unwrap();
@@ -39,7 +39,8 @@ fn close(a: &Array, b: &Array) {
 #[test]
 fn the_output_of_an_intermediate_layer() {
     let model = stack();
-    let inner = Model::new(model.input().unwrap(), model.get_layer_at(0).unwrap().output().unwrap()).unwrap();
+    let inner =
+        Model::new(model.input().unwrap(), model.get_layer("first").unwrap().output().unwrap()).unwrap();
     let by_model = inner.on(&engine()).predict(samples()).unwrap();
     let f =
         k::function([&model.layers()[0].input().unwrap()], [&model.layers()[0].output().unwrap()]).unwrap();

@@ -389,8 +389,8 @@ fn custom() -> Row {
 /// Where a function of one operand is differentiable; `None` if no gradient passes.
 fn domain(function: Unary) -> Option<Vec<(f64, f64)>> {
     Some(match function {
-        Unary::Sign | Unary::Floor | Unary::Ceil | Unary::Round | Unary::IsNan | Unary::Not => return None,
-        Unary::Abs | Unary::Relu => vec![(0.2, 2.0), (-2.0, -0.2)],
+        Unary::Floor | Unary::Ceil | Unary::Round | Unary::IsNan | Unary::Not => return None,
+        Unary::Abs | Unary::Sign | Unary::Relu => vec![(0.2, 2.0), (-2.0, -0.2)],
         Unary::Log | Unary::Sqrt | Unary::Rsqrt => vec![(0.3, 2.0)],
         Unary::Recip => vec![(0.3, 2.0), (-2.0, -0.3)],
         Unary::Log1p => vec![(-0.6, 2.0)],

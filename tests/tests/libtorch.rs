@@ -85,7 +85,11 @@ fn a_libtorch_that_is_there_is_taken() {
     let rest = "'\"${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}\"\n";
     for (name, value, expected) in [
         ("LIBTORCH", "/of/mine", "export LIBTORCH='/of/mine'\nexport LD_LIBRARY_PATH='/of/mine/lib"),
-        ("LIBTORCH_USE_PYTORCH", "1", "export LD_LIBRARY_PATH='/of/python/lib"),
+        (
+            "LIBTORCH_USE_PYTORCH",
+            "1",
+            "export LIBTORCH_USE_PYTORCH=1\nexport LD_LIBRARY_PATH='/of/python/lib",
+        ),
     ] {
         let mut xtask = Command::new(env!("CARGO"));
         xtask.args(["run", "--quiet", "--package", "xtask", "--", "libtorch"]).current_dir(ROOT);

@@ -1,6 +1,7 @@
 //! A project of a user's own, outside the workspace: the README's hello world, built from the path and run where there is no home
 //! folder to write to and no terminal.
 
+use crate::embedding::build_beside_the_workspace;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -41,29 +42,7 @@ fn main() -> Result<()> {{
     fs::write(folder.join("Cargo.toml"), manifest).unwrap();
     // The same versions as the workspace's, so that what it has built is used again.
     fs::copy(Path::new(&path).join("Cargo.lock"), folder.join("Cargo.lock")).unwrap();
-    let here = std::env::current_exe().unwrap();
-    let target = here.ancestors().find(|folder| folder.join("CACHEDIR.TAG").is_file()).unwrap();
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--quiet", "--message-format=json"]);
-    // As in the workspace, so that what others wrote is not built again; our own crates are.
-    for setting in [
-        "opt-level=3",
-        "debug=false",
-        "package.keras-core.opt-level=0",
-        "package.keras.opt-level=0",
-        "package.backend-ndarray.opt-level=0",
-    ] {
-        cargo.args(["--config", &format!("profile.dev.{setting}")]);
-    }
-    let output =
-        cargo.env("CARGO_TARGET_DIR", target).current_dir(folder).stderr(Stdio::inherit()).output().unwrap();
-    assert!(output.status.success(), "the README's hello world does not build");
-    let messages = String::from_utf8(output.stdout).unwrap();
-    let executable = messages.lines().find_map(|line| {
-        let message: serde_json::Value = serde_json::from_str(line).unwrap();
-        message["executable"].as_str().map(PathBuf::from)
-    });
-    executable.unwrap()
+    build_beside_the_workspace(folder, &[])
 }
 
 fn run(program: &Path, home: Option<&Path>) -> (String, String) {

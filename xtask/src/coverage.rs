@@ -38,19 +38,6 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("ConvLSTM2DCell", "*", "inside ConvLSTM2D alone"),
 ];
 
-/// Options of which some names will do, with the reason.
-const SOME_NAMES: &[(&str, &str, &str)] = &[
-    ("SimpleRNNCell", "activation", "computed as in SimpleRNN, which has all"),
-    ("GRUCell", "activation", "computed as in GRU, which has all"),
-    ("LSTMCell", "activation", "computed as in LSTM, which has all"),
-    ("ConvLSTM2D", "activation", "a function of the same type as the other layers'"),
-    ("ConvLSTM2D", "recurrent_activation", "a function of the same type as the other layers'"),
-    ("GRU", "recurrent_activation", "names without a kernel of their own take one way"),
-    ("LSTM", "recurrent_activation", "names without a kernel of their own take one way"),
-    ("GRUCell", "recurrent_activation", "computed as in GRU"),
-    ("LSTMCell", "recurrent_activation", "computed as in LSTM"),
-];
-
 const ACTIVATIONS: &[&str] = &[
     "linear",
     "relu",
@@ -262,8 +249,7 @@ fn argument_gaps(class: &str, name: &str, default: Option<&str>, cases: &[Case])
         gaps.push("Conv1D.padding: never \"causal\"".to_owned());
     }
     let named = default.is_none_or(|default| default == "None" || default.starts_with('\''));
-    let some = SOME_NAMES.iter().any(|(known, option, _)| *known == class && *option == name);
-    if let Some((_, names)) = NAMES.iter().find(|(option, _)| *option == name && named && !some) {
+    if let Some((_, names)) = NAMES.iter().find(|(option, _)| *option == name && named) {
         // Locally connected layers have no other padding, and a layer without the key in its config the first.
         let names =
             names.iter().filter(|known| !(class.starts_with("LocallyConnected") && **known == "same"));

@@ -68,8 +68,9 @@ pub(crate) fn make(stages: &mut Stages) -> Result<Vec<(&'static str, OsString)>>
 /// `cargo xtask libtorch`: the environment on standard output, as lines for a shell.
 pub(crate) fn run() -> Result<()> {
     let (libtorch, libraries) = find(&mut Stages::default())?;
-    if let Some(folder) = libtorch {
-        println!("export LIBTORCH='{}'", folder.display());
+    match libtorch {
+        Some(folder) => println!("export LIBTORCH='{}'", folder.display()),
+        None => println!("export LIBTORCH_USE_PYTORCH=1"),
     }
     println!("export LD_LIBRARY_PATH='{}'\"${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}\"", libraries.display());
     Ok(())

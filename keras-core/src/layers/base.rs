@@ -265,6 +265,13 @@ mod tests {
     }
 
     #[test]
+    fn weights_of_the_layer_in_bidirectional_are_an_error() {
+        let layer = Bidirectional::new(LSTM::new(2).weights([ramp(&[4, 8]), ramp(&[2, 8]), ramp(&[8])]));
+        let error = layer.call(Input::new([5, 4]).tensor().unwrap()).unwrap_err().to_string();
+        assert!(error.contains("give the weights to Bidirectional"), "{error}");
+    }
+
+    #[test]
     fn weights_that_do_not_fit_are_an_error_of_the_layer_at_every_call() {
         let x = Input::new([4]).tensor().unwrap();
         for (given, part) in [(vec![ramp(&[4, 3])], "2 arrays"), (vec![ramp(&[3, 4]), ramp(&[3])], "[4, 3]")]

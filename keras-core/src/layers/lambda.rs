@@ -3,7 +3,7 @@
 use super::registry::Read;
 use super::{Base, Build, Call, Layer, Outputs, ShapeArgument, read_shape};
 use crate::error::{Error, Result};
-use crate::registry::{Config, Reader};
+use crate::registry::{Config, Reader, warn_once};
 use crate::tensor::record::probe;
 use crate::tensor::{Spec, Tensor, shape_text};
 use serde_json::{Map, Value, json};
@@ -74,6 +74,8 @@ pub struct Lambda {
     /// As Keras writes it: a shape or a list of them, without the batch.
     output_shape: Value,
     output_shape_type: Value,
+    /// Whether a file says it, which Keras 3 and tf.keras hardly look at.
+    output_shape_read: bool,
 }
 
 impl Lambda {
@@ -98,6 +100,7 @@ impl Lambda {
             arguments: Arguments::new(),
             output_shape: Value::Null,
             output_shape_type: "raw".into(),
+            output_shape_read: false,
         }
     }
 
@@ -123,6 +126,7 @@ impl Lambda {
     pub fn output_shape(mut self, shape: impl Into<ShapeArgument>) -> Self {
         self.output_shape = json!(shape.into().0);
         self.output_shape_type = "raw".into();
+        self.output_shape_read = false;
         self
     }
 
@@ -196,6 +200,7 @@ impl Read for Lambda {
             arguments,
             output_shape: reader.value("output_shape").cloned().unwrap_or_default(),
             output_shape_type: reader.value("output_shape_type").cloned().unwrap_or_else(|| "raw".into()),
+            output_shape_read: true,
             ..Self::registered(&name)
         };
         layer.function()?;
@@ -238,14 +243,21 @@ impl Layer for Lambda {
         let function = self.function()?;
         let found = probe(inputs, |_, inputs| Ok(function(inputs, &self.arguments)))?;
         let settled = found.iter().zip(&declared).map(|(spec, own)| settled(spec, own));
-        settled.collect::<Option<Vec<_>>>().filter(|_| found.len() == declared.len()).map(Some).ok_or_else(
-            || {
-                let texts: Vec<String> = found.iter().map(|spec| shape_text(&spec.shape)).collect();
-                let expected = format!("results of output_shape {}, batch in front", self.output_shape);
-                Error::shape("Lambda", expected, texts.join(", "))
-                    .advice("leave output_shape out: tracing the function finds it")
-            },
-        )
+        let settled = settled.collect::<Option<Vec<_>>>().filter(|_| found.len() == declared.len());
+        if settled.is_some() {
+            return Ok(settled);
+        }
+        let texts: Vec<String> = found.iter().map(|spec| shape_text(&spec.shape)).collect();
+        let (stated, found_text) = (&self.output_shape, texts.join(", "));
+        if self.output_shape_read {
+            warn_once(&format!(
+                "a Lambda's output_shape {stated} in a file is not what its function gives, {found_text}, which counts"
+            ));
+            return Ok(Some(found));
+        }
+        let expected = format!("results of output_shape {stated}, batch in front");
+        Err(Error::shape("Lambda", expected, found_text)
+            .advice("leave output_shape out: tracing the function finds it"))
     }
 
     fn call(&self, _: &mut Call, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
@@ -363,9 +375,14 @@ mod tests {
         assert_eq!(layer.call(&x).unwrap().spec().unwrap().shape, [None, Some(3)]);
         assert_eq!(layer.config().config["output_shape"], json!([null]));
         for wrong in [same().output_shape(4), same().output_shape([3, 1])] {
-            let error = wrong.call(&x).unwrap_err();
+            let error = wrong.clone().call(&x).unwrap_err();
             assert!(error.report().received.contains("(None, 3)"), "{error}");
             assert!(error.report().doing.contains("here"), "{error}");
+            // In a file it is a slip that Keras does not see.
+            let config = LayerRef::new(wrong).unwrap().config();
+            register_lambda("same", |x: &[Tensor], _| x.to_vec());
+            let read = crate::layers::deserialize(&config).unwrap();
+            assert_eq!(read.call(&x).unwrap().spec().unwrap().shape, [None, Some(3)]);
         }
     }
 

@@ -94,6 +94,11 @@ impl Loss for Function {
     }
 }
 
+/// Whether a name stands for a loss that a user registered.
+pub(crate) fn is_custom(name: &str) -> bool {
+    REGISTRY.is_custom(name)
+}
+
 macro_rules! registry {
     (
         functions { $($($name:literal)|+ = $function:expr;)* }

@@ -197,6 +197,11 @@ fn function(
     Ok(custom(name, call))
 }
 
+/// Whether a name stands for a metric that a user registered.
+pub(crate) fn is_custom(name: &str) -> bool {
+    REGISTRY.is_custom(name)
+}
+
 macro_rules! registry {
     (
         functions { $($($name:literal)|+ = $call:expr, $canonical:literal;)* }

@@ -276,7 +276,8 @@ impl OptimizerState {
         Ok(chosen)
     }
 
-    /// Gives the variables the next values, one after the other, and all others their first.
+    /// Gives the variables the next values, one after the other, and all others their first. An error of `next` leaves
+    /// what came before it set.
     pub(crate) fn assign(
         &self,
         chosen: &[Variable],

@@ -12,7 +12,7 @@ struct Names {
     keras_3: &'static [&'static str],
 }
 
-const BY_OUTPUT: &[&str] = &["crossentropy", "ce"];
+const CROSSENTROPY: &[&str] = &["crossentropy", "ce"];
 const BINARY: &[&str] = &["binary_crossentropy", "bce", "BCE"];
 const LOG_COSH: &[&str] = &["logcosh", "log_cosh"];
 const HUBER: &[&str] = &["huber", "huber_loss"];
@@ -39,7 +39,7 @@ const LOSSES: &[Names] = &[
 
 /// What each trains with: tf.keras 2.15 takes `kld` and `huber` at `compile`, too, and fails at the first batch.
 const METRICS: &[Names] = &[
-    Names { all: BY_OUTPUT, keras_2: BY_OUTPUT, tf_keras: BY_OUTPUT, keras_3: &[] },
+    Names { all: CROSSENTROPY, keras_2: CROSSENTROPY, tf_keras: CROSSENTROPY, keras_3: &[] },
     Names {
         all: BINARY,
         keras_2: &["binary_crossentropy"],
@@ -62,23 +62,32 @@ const METRICS: &[Names] = &[
     },
 ];
 
-/// A training config with the names that a writer's Keras knows.
+/// A training config with the names that a writer's Keras knows; what users registered keeps its name.
 ///
 /// # Errors
 /// If it has a metric that this Keras does not have.
 pub(super) fn named_for(writer: Writer, mut config: Value) -> Result<Value> {
-    for (key, kind, table) in
-        [("loss", "loss", LOSSES), ("metrics", "metric", METRICS), ("weighted_metrics", "metric", METRICS)]
-    {
+    let loss = Kind { title: "loss", table: LOSSES, is_custom: crate::losses::is_custom };
+    let metric = Kind { title: "metric", table: METRICS, is_custom: crate::metrics::is_custom };
+    for (key, kind) in [("loss", &loss), ("metrics", &metric), ("weighted_metrics", &metric)] {
         if let Some(value) = config.get_mut(key) {
-            rename(value, writer, kind, table)?;
+            rename(value, writer, kind)?;
         }
     }
     Ok(config)
 }
 
-fn rename(value: &mut Value, writer: Writer, kind: &str, table: &[Names]) -> Result<()> {
+/// Losses or metrics.
+struct Kind {
+    title: &'static str,
+    table: &'static [Names],
+    is_custom: fn(&str) -> bool,
+}
+
+fn rename(value: &mut Value, writer: Writer, kind: &Kind) -> Result<()> {
+    let Kind { title, table, is_custom } = kind;
     match value {
+        Value::String(name) if is_custom(name) => {}
         Value::String(name) => {
             let names = table.iter().find(|names| names.all.contains(&name.as_str()));
             let Some(names) = names else { return Ok(()) };
@@ -91,19 +100,19 @@ fn rename(value: &mut Value, writer: Writer, kind: &str, table: &[Names]) -> Res
                 Some(_) if known.contains(&name.as_str()) => {}
                 Some(first) => *name = (*first).to_owned(),
                 None => {
-                    let what = format!("saving the {kind} {name:?}");
+                    let what = format!("saving the {title} {name:?}");
                     return Err(Error::value(
                         what,
-                        format!("a {kind} of {}", writer.title()),
+                        format!("a {title} of {}", writer.title()),
                         "none of them",
                     )
-                    .advice("compile with another one, or save without the optimizer"));
+                    .advice("compile with another one, register your own under that name, or save without the optimizer"));
                 }
             }
         }
-        Value::Array(items) => items.iter_mut().try_for_each(|item| rename(item, writer, kind, table))?,
+        Value::Array(items) => items.iter_mut().try_for_each(|item| rename(item, writer, kind))?,
         Value::Object(fields) if !fields.contains_key("class_name") => {
-            fields.values_mut().try_for_each(|item| rename(item, writer, kind, table))?;
+            fields.values_mut().try_for_each(|item| rename(item, writer, kind))?;
         }
         _ => {}
     }

@@ -174,6 +174,11 @@ fn unsaid_of(class: &str, config: &Value, writer: Writer, semantics: Semantics) 
         }
     } else if writer == Writer::Keras3 && said("time_major").is_some() {
         return Some(format!("time_major of {class}"));
+    } else if writer == Writer::Keras3
+        && class == "Bidirectional"
+        && config["layer"]["config"]["go_backwards"] == json!(true)
+    {
+        return Some("Bidirectional around a layer that goes backwards".to_owned());
     }
     let grid = semantics.bilinear_grid;
     if config["interpolation"] == json!("bilinear") && grid != writer.semantics().bilinear_grid {
@@ -239,6 +244,13 @@ mod tests {
                 ("GaussianNoise", json!({"seed": 3}), Writer::Keras23, "seed=3", "Dialect::TfKeras"),
                 ("Softmax", json!({"axis": [1, 2]}), Writer::Keras23, "axis=[1,2]", "Dialect::TfKeras"),
                 ("Dense", json!({"activation": "gelu"}), Writer::Keras23, "gelu", "Dialect::TfKeras"),
+                (
+                    "Bidirectional",
+                    json!({"layer": {"class_name": "LSTM", "config": {"go_backwards": true}}}),
+                    Writer::Keras3,
+                    "goes backwards",
+                    "Dialect::Keras2",
+                ),
                 (
                     "Dense",
                     json!({"kernel_initializer": {"class_name": "VarianceScaling", "config": {"distribution": "untruncated_normal"}}}),

@@ -149,7 +149,9 @@ fn as_object(metered: &Metered) -> Value {
                 "config": {"name": metered.name, "dtype": "float32", "fn": function}})
         }
         mut object => {
-            object["config"]["name"] = json!(metered.name);
+            if let Some(config) = object.get_mut("config").and_then(Value::as_object_mut) {
+                config.insert("name".into(), json!(metered.name));
+            }
             object
         }
     }

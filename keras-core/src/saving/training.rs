@@ -70,7 +70,10 @@ fn optimizer_of(value: &Value, writer: Writer) -> Result<OptimizerSpec> {
     }
     let mut config: Config = serde_json::from_value(value.clone())
         .map_err(|_| Error::file("training config", "an optimizer's class_name and config", brief(value)))?;
-    let tf = matches!(writer, Writer::Tf1Keras | Writer::EarlyTfKeras | Writer::TfKeras | Writer::Keras3);
+    let tf = matches!(
+        writer,
+        Writer::FirstTfKeras | Writer::Tf1Keras | Writer::EarlyTfKeras | Writer::TfKeras | Writer::Keras3
+    );
     let later = is_later(value, writer);
     let class = config.class_name.rsplit('>').next().unwrap_or_default().to_owned();
     if later {
@@ -211,13 +214,14 @@ fn function_or(value: &Value) -> Result<Value> {
         }
         "MeanMetricWrapper" | "SumOverBatchSizeMetricWrapper" => {
             let (Some(name), Some(function)) = (name, function.as_str()) else { return Ok(function.clone()) };
-            // One of the function's names; early versions put the name of the output in front. Which accuracy it is follows from
-            // the model's output again.
+            // One of the function's names, none of which is long; early versions put the name of the output in front. Which
+            // accuracy it is follows from the model's output again.
             let own =
                 |name: &str| MetricSpec::from(name).resolve().map(|metric| metric.name().to_owned()).ok();
             let canonical = own(function);
             let is = |name: &str| {
-                name == function || BY_OUTPUT.contains(&name) || canonical.is_some() && own(name) == canonical
+                let alias = || canonical.is_some() && name.len() < 64 && own(name) == canonical;
+                name == function || BY_OUTPUT.contains(&name) || alias()
             };
             let starts = name.match_indices('_').map(|(at, _)| at + 1);
             if let Some(alias) =
@@ -335,7 +339,7 @@ fn without_outputs(names: &[String], config: &mut Value) {
 pub(super) fn compile(model: &Model, config: &Value, writer: Writer, state: Option<&State>) -> Result<()> {
     let mut full = state.map_or_else(|| config.clone(), |state| state.complete(config.clone()));
     flatten(&model.output_nesting()?, &mut full);
-    if matches!(writer, Writer::Tf1Keras | Writer::EarlyTfKeras | Writer::TfKeras)
+    if matches!(writer, Writer::FirstTfKeras | Writer::Tf1Keras | Writer::EarlyTfKeras | Writer::TfKeras)
         && full.get("optimizer_config").is_some()
     {
         without_outputs(&model.output_names()?, &mut full);

@@ -15,7 +15,9 @@ pub(super) enum Writer {
     Keras22,
     /// Keras 2.3.
     Keras23,
-    /// tf.keras of TensorFlow 1, where its files say so.
+    /// tf.keras of TensorFlow 1 up to 1.12.
+    FirstTfKeras,
+    /// tf.keras of TensorFlow 1.13 to 1.15, where its files say so.
     Tf1Keras,
     /// tf.keras of TensorFlow 1.13 to 2.2.
     EarlyTfKeras,
@@ -51,7 +53,7 @@ impl Writer {
         Some(match (major, minor) {
             (1, _) => Self::Keras1,
             (3, _) => Self::Keras3,
-            (2, 0 | 1) if version.ends_with("-tf") => Self::Tf1Keras,
+            (2, 0 | 1) if version.ends_with("-tf") => Self::FirstTfKeras,
             (2, _) if version.ends_with("-tf") => Self::EarlyTfKeras,
             (2, 0..=2) => Self::Keras22,
             (2, 3) => Self::Keras23,
@@ -94,8 +96,11 @@ impl Writer {
             Self::Tf1Keras => Semantics {
                 frozen_batch_normalization: FrozenBatchNormalization::BatchStatistics,
                 bilinear_grid: BilinearGrid::Corners,
-                masked_bidirectional: MaskedBidirectional::OfLayers,
                 ..Self::EarlyTfKeras.semantics()
+            },
+            Self::FirstTfKeras => Semantics {
+                masked_bidirectional: MaskedBidirectional::OfLayers,
+                ..Self::Tf1Keras.semantics()
             },
             Self::TfKeras => Semantics::tf_keras(),
             Self::Keras3 => Semantics::keras_3(),
@@ -107,11 +112,11 @@ fn warn_of_tensorflow_1(config: &Value) {
     let found = [
         (
             is_frozen_batch_normalization as fn(&Value) -> bool,
-            "a frozen BatchNormalization trains with its moving averages",
+            "a frozen BatchNormalization trains with its moving averages (in TensorFlow 1 FrozenBatchNormalization::BatchStatistics)",
         ),
         (
             |layer| layer["config"]["interpolation"] == json!("bilinear"),
-            "bilinear interpolation is between the middles of cells",
+            "bilinear interpolation is between the middles of cells (in TensorFlow 1 BilinearGrid::Corners)",
         ),
     ];
     for (_, what) in found.into_iter().filter(|(holds, _)| any_object(config, *holds)) {
@@ -145,7 +150,7 @@ mod tests {
             ("2.0.8", Some(Writer::Keras22)),
             ("2.2.5", Some(Writer::Keras22)),
             ("2.3.1", Some(Writer::Keras23)),
-            ("2.1.6-tf", Some(Writer::Tf1Keras)),
+            ("2.1.6-tf", Some(Writer::FirstTfKeras)),
             ("2.2.4-tf", Some(Writer::EarlyTfKeras)),
             ("2.3.0-tf", Some(Writer::EarlyTfKeras)),
             ("2.15.0", Some(Writer::TfKeras)),
@@ -173,13 +178,17 @@ mod tests {
         assert!(text.contains("middles of cells") && text.contains("set_semantics"), "{text}");
         for (class, version, writer) in [
             ("BatchNormalizationV1", "2.2.4-tf", Writer::Tf1Keras),
-            ("BatchNormalization", "2.1.6-tf", Writer::Tf1Keras),
+            ("BatchNormalization", "2.1.6-tf", Writer::FirstTfKeras),
             ("BatchNormalization", "2.3.0-tf", Writer::EarlyTfKeras),
             ("Dense", "2.2.4-tf", Writer::EarlyTfKeras),
         ] {
             assert_eq!(frozen(class, version), (writer, String::new()), "{class} {version}");
         }
-        let rules = Writer::Tf1Keras.semantics();
-        assert_eq!(rules.frozen_batch_normalization, FrozenBatchNormalization::BatchStatistics);
+        let (first, later) = (Writer::FirstTfKeras.semantics(), Writer::Tf1Keras.semantics());
+        for rules in [first, later] {
+            assert_eq!(rules.frozen_batch_normalization, FrozenBatchNormalization::BatchStatistics);
+        }
+        assert_eq!(first.masked_bidirectional, MaskedBidirectional::OfLayers);
+        assert_eq!(later.masked_bidirectional, MaskedBidirectional::ZerosOfVectors);
     }
 }

@@ -243,10 +243,11 @@ impl Model {
         for (target, i) in targets.iter().zip(compiled.target_outputs()) {
             let (Some(plan), Some(spec)) = (compiled.outputs.get(i), specs.get(i)) else { continue };
             let Some(&Some(classes)) = spec.shape.last() else { continue };
-            let sparse = plan.loss.as_ref().is_some_and(|loss| loss.name() == SPARSE);
+            if classes == 0 || plan.loss.as_ref().is_none_or(|loss| loss.name() != SPARSE) {
+                continue;
+            }
             let known = |number: &f64| (0.0..classes as f64).contains(number);
-            if let Some(unknown) = target.to_vec::<f64>().into_iter().find(|number| sparse && !known(number))
-            {
+            if let Some(unknown) = target.to_vec::<f64>().into_iter().find(|number| !known(number)) {
                 let expected =
                     format!("class numbers from 0 to {}, as the output has {classes} units", classes - 1);
                 return Err(Error::value(

@@ -378,6 +378,59 @@ fn dense(shape: &[usize], dtype: DType) -> Kernel {
     p.0
 }
 
+/// accumulator + bias, perhaps relu of it: what libraries of matrices do themselves. Rows of the kernel may be several axes of the
+/// result, of which `shape` is the whole.
+fn biased(rows: &[usize], shape: &[usize], dtype: DType, relu: bool) -> Kernel {
+    let mut p = Program::over(rows);
+    let (x, bias) = (p.whole(dtype), p.load(dtype, &[false, true]));
+    let mut y = p.binary(Binary::Add, x, bias);
+    if relu {
+        y = p.unary(Unary::Relu, y);
+    }
+    p.0.outputs.push(KernelOutput { register: y, shape: shape.to_vec(), alias: None, reduce: None });
+    p.0
+}
+
+fn biased_epilogues(cases: &mut Vec<Case>) {
+    let mut numbers = Numbers::new(45);
+    let special = |mut array: Vec<f64>, place: usize, value: f64| {
+        if let Some(number) = array.get_mut(place) {
+            *number = value;
+        }
+        array
+    };
+    for (dtype, relu, odd) in FLOATS
+        .into_iter()
+        .flat_map(|dtype| [(dtype, false, 0.5), (dtype, true, f64::NAN), (dtype, true, f64::INFINITY)])
+    {
+        let mut push = |title: &str, op: &Op, operands: [&[usize]; 2], shape: &[usize], added: usize| {
+            let rows = [shape.iter().product::<usize>() / added, added];
+            let kernel = ByRef(Arc::new(biased(&rows, shape, dtype, relu)));
+            let x: Vec<f64> = numbers.array(dtype, operands[0]).to_vec();
+            let x = array(dtype, operands[0], special(x, 1, odd));
+            let operands = [x, numbers.array(dtype, operands[1]), numbers.array(dtype, &[added])];
+            let title = format!("{title}, + {added}{}, {odd} among them", if relu { ", relu" } else { "" });
+            cases.push(Case::new(title, Op::Epilogue(Box::new(op.clone()), kernel), operands));
+        };
+        for trans_b in [false, true] {
+            let op = Op::MatMul { trans_a: false, trans_b };
+            let b: [usize; 2] = if trans_b { [3, 7] } else { [7, 3] };
+            push("matmul", &op, [&[5, 7], &b], &[5, 3], 3);
+            let stacked = [4, b[0], b[1]];
+            push("stacked matmul", &op, [&[4, 5, 7], &stacked], &[4, 5, 3], 3);
+            push("stacked matmul, by element", &op, [&[4, 5, 7], &stacked], &[4, 5, 3], 15);
+        }
+        for groups in [1, 2] {
+            let spec =
+                ConvSpec { strides: vec![1, 1], dilations: vec![1, 1], pads: vec![(1, 1), (1, 1)], groups };
+            let kernel = [3, 3, 4 / groups, 6];
+            let title = format!("conv in {groups} groups");
+            push(&title, &Op::Conv(spec.clone()), [&[2, 5, 6, 4], &kernel], &[2, 5, 6, 6], 6);
+            push(&title, &Op::Conv(spec), [&[2, 5, 6, 4], &kernel], &[2, 5, 6, 6], 180);
+        }
+    }
+}
+
 fn epilogues(cases: &mut Vec<Case>) {
     let mut numbers = Numbers::new(44);
     for dtype in FLOATS {
@@ -421,5 +474,6 @@ pub(super) fn cases() -> Vec<Case> {
     types(&mut cases);
     reductions(&mut cases);
     epilogues(&mut cases);
+    biased_epilogues(&mut cases);
     cases
 }

@@ -169,5 +169,14 @@ fn metrics_that_a_keras_has_not_are_errors_that_say_so() {
         );
         model.save_with(folder.path().join(name), Save::new().include_optimizer(false)).unwrap();
     }
+    // A user's own one has its own name.
+    let own = |y: &keras_core::Tensor, p: &keras_core::Tensor| y - p;
+    keras_core::metrics::register("kld", move |_| Ok(keras_core::metrics::custom("kld", own)));
+    model.compile(Compile::new("sgd", "huber").metrics(["kld"])).unwrap();
+    for name in ["model.h5", "model.keras"] {
+        model.save(folder.path().join(name)).unwrap();
+        let again = load_model(folder.path().join(name)).unwrap();
+        assert_eq!(again.metrics_names().unwrap(), ["loss", "kld"]);
+    }
     assert_eq!(losses::get("huber").unwrap().name(), losses::get("huber_loss").unwrap().name());
 }

@@ -324,13 +324,16 @@ pub(crate) fn classes() -> Vec<String> {
 }
 
 /// What a case's layer gives for its recorded inputs, in the test phase.
-pub(crate) fn run_case(case: &Case) -> std::result::Result<Vec<Array>, String> {
+pub(super) fn run_case<B: Backend>(
+    case: &Case,
+    engine: &Engine<B>,
+) -> std::result::Result<Vec<Array>, String> {
     let layer = deserialize(&case.config()).map_err(|error| error.to_string())?;
     layer.build(&case.own_specs()).map_err(|error| error.to_string())?;
     layer.set_weights(&case.weights()).map_err(|error| error.to_string())?;
     let traced = trace(case, &layer, TraceOptions { semantics: case.semantics, ..TraceOptions::default() });
     let outputs: Vec<&Tensor> = traced.outputs.iter().map(|(y, _)| y).collect();
-    Ok(traced.run(&Engine::new(Reference).unwrap(), &outputs, Vec::new()))
+    Ok(traced.run(engine, &outputs, Vec::new()))
 }
 
 /// Values that differ, below 1.

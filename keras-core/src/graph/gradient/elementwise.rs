@@ -8,7 +8,9 @@ pub(super) fn unary(g: &mut Graph, function: Unary, x: Value, y: Value, dy: Valu
     let derivative = match function {
         Unary::Neg => return g.unary(Unary::Neg, dy).map(Some),
         Unary::Abs => g.unary(Unary::Sign, x)?,
-        Unary::Sign | Unary::Floor | Unary::Ceil | Unary::Round | Unary::IsNan | Unary::Not => {
+        // As in TensorFlow, zeros there and nothing at all of the others.
+        Unary::Sign => return g.full_like(x, 0.0).map(Some),
+        Unary::Floor | Unary::Ceil | Unary::Round | Unary::IsNan | Unary::Not => {
             return Ok(None);
         }
         Unary::Exp => y,

@@ -209,7 +209,11 @@ fn l2_normalize(o: &Operands) -> Result<Vec<Tensor>> {
 
 fn norm(o: &Operands) -> Result<Vec<Tensor>> {
     o.only("ord", &json!("euclidean"))?;
-    let axes = o.integers("axis")?.unwrap_or_default();
+    let axes = match o.integers("axis")? {
+        None => Vec::new(),
+        Some(axes) if matches!(*axes, [_]) || matches!(*axes, [a, b] if a != b) => axes,
+        Some(_) => return Err(o.wrong("axis", "an axis, two, or none for all")),
+    };
     Ok(vec![square_root(&k::sum(&k::square(o.x()?), &axes, o.flag("keepdims")?))])
 }
 

@@ -59,6 +59,10 @@ struct Layers {
     given: LayerRef,
     forward: LayerRef,
     backward: LayerRef,
+    /// Whether the given one goes backwards: sequences are then in the order of its steps.
+    backwards: bool,
+    /// The axis of time.
+    time: isize,
     return_sequences: bool,
     return_state: bool,
 }
@@ -82,17 +86,30 @@ impl Layers {
             )
             .advice("make a new layer for the wrapper"));
         }
+        if given.definition().base().is_some_and(|base| base.weights.is_some()) {
+            return Err(Error::value(
+                CLASS,
+                "a layer without first weights",
+                format!("{given:?} with weights"),
+            )
+            .advice("give the weights to Bidirectional, those of the forward layer first"));
+        }
         let copy = |prefix: &str, backwards: bool| {
             let mut config = config.clone();
             config.config.insert("name".into(), format!("{prefix}_{}", given.name()).into());
             config.config.insert("go_backwards".into(), backwards.into());
+            if !return_sequences {
+                // Keras, too, takes it back: a last state is never zeros.
+                config.config.shift_remove("zero_output_for_mask");
+            }
             deserialize(&config).map_err(|error| {
                 error.within(format!("{CLASS}, which copies {} by its config", given.name()))
             })
         };
         let (forward, backward) = (copy("forward", backwards)?, copy("backward", !backwards)?);
         let return_state = flag("return_state").unwrap_or(false);
-        Ok(Self { given, forward, backward, return_sequences, return_state })
+        let time = isize::from(flag("time_major") != Some(true));
+        Ok(Self { given, forward, backward, backwards, time, return_sequences, return_state })
     }
 }
 
@@ -236,14 +253,20 @@ impl Layer for Bidirectional {
             Ok(results.into_iter().map(|(result, _)| result).collect())
         };
         let (forward, backward) = (run(&layers.forward, &forward)?, run(&layers.backward, &backward)?);
-        let zeros = cx.semantics().masked_bidirectional == MaskedBidirectional::Zeros;
+        let zeros = match cx.semantics().masked_bidirectional {
+            MaskedBidirectional::OfLayers => false,
+            MaskedBidirectional::ZerosOfVectors => layers.given.config().class_name != "ConvLSTM2D",
+            MaskedBidirectional::Zeros => true,
+        };
+        let turned = |x: &Tensor| k::reverse(x, &[layers.time]);
         let mask = cx.mask(0).filter(|_| layers.return_sequences && zeros);
-        let without_masked = |y: Tensor| match mask {
+        let mask = mask.map(|mask| if layers.backwards { turned(mask) } else { mask.clone() });
+        let without_masked = |y: Tensor| match &mask {
             Some(mask) => k::switch(mask, &y, &k::zeros_like(&y, None)),
             None => y,
         };
         let outputs = self.join(&layers, forward, backward, |mode, y, reversed| {
-            let reversed = if layers.return_sequences { k::reverse(&reversed, &[1]) } else { reversed };
+            let reversed = if layers.return_sequences { turned(&reversed) } else { reversed };
             let (y, reversed) = (without_masked(y), without_masked(reversed));
             Ok(match mode {
                 MergeMode::Concat => vec![k::concatenate(&[&y, &reversed], -1)],
