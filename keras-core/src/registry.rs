@@ -38,7 +38,11 @@ impl Config {
 
     /// Reads `{"class_name", "config"}`; the config of an old `Sequential` is the bare list of its layers.
     pub(crate) fn from_value(value: &Value) -> Option<Self> {
-        let class_name = value.get("class_name")?.as_str()?.to_owned();
+        let class_name = value.get("class_name")?.as_str()?;
+        // Archives say beside the class under which name a user registered it.
+        let registered = value.get("registered_name").and_then(Value::as_str);
+        let registered = registered.filter(|name| name.contains('>') && bare_name(name) == class_name);
+        let class_name = registered.unwrap_or(class_name).to_owned();
         let config = match value.get("config")? {
             Value::Object(config) => config.clone(),
             Value::Array(layers) => Map::from_iter([("layers".to_owned(), Value::Array(layers.clone()))]),
@@ -324,6 +328,11 @@ impl<T: 'static> Registry<T> {
         self.custom(name).or_else(|| self.custom(bare_name(name))).is_some()
     }
 
+    /// Whether a name stands for something of the library's own.
+    pub(crate) fn is_builtin(&self, name: &str) -> bool {
+        !self.is_custom(name) && self.builtin.iter().any(|(known, _)| *known == bare_name(name))
+    }
+
     /// The error of a name nobody registered; it lists the names that come close.
     pub fn unknown(&self, name: &str) -> Error {
         self.unknown_among(name, &[])
@@ -356,7 +365,7 @@ impl<T: 'static> Registry<T> {
 }
 
 /// The name without the package that tf.keras puts in front: `Custom>Adam`.
-fn bare_name(name: &str) -> &str {
+pub(crate) fn bare_name(name: &str) -> &str {
     name.rsplit_once('>').map_or(name, |(_, bare)| bare)
 }
 

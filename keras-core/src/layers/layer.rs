@@ -7,7 +7,7 @@ use super::{Arguments, Base, Input, Inputs, Layer, LayerNode, automatic_name, sn
 use crate::array::{Array, DType};
 use crate::backend::Variable;
 use crate::error::{Error, Result};
-use crate::registry::Config;
+use crate::registry::{Config, bare_name};
 use crate::semantics::Semantics;
 use crate::tensor::record::{Producer, masked_symbols};
 use crate::tensor::{Phase, Spec, Tensor, shape_text};
@@ -55,7 +55,8 @@ impl LayerRef {
         // A later change of the default is for layers made after it.
         base.dtype.get_or_insert_with(crate::k::floatx);
         let class_name = definition.config().class_name;
-        let prefix = if class_name == "InputLayer" { "input".to_owned() } else { snake_case(&class_name) };
+        let prefix =
+            if class_name == "InputLayer" { "input".to_owned() } else { snake_case(bare_name(&class_name)) };
         let name = match &base.name {
             Some(name) => name.clone(),
             None => automatic_name(&prefix),

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 /// The config as Keras 2.3 would write it. What says the same under another name is renamed; what exists only
 /// elsewhere is dropped where it says that nothing is different. The rest stays, and is refused by whoever reads it.
 pub(super) fn modern(config: &Config) -> Result<Config> {
-    let mut config = config.clone();
+    let mut config = modern_base(config);
     let class = &mut config.class_name;
     let keys = &mut config.config;
     for (key, value) in keys.iter_mut() {
@@ -16,9 +16,6 @@ pub(super) fn modern(config: &Config) -> Result<Config> {
         if key.ends_with("activation") && *value == json!("silu") {
             *value = json!("swish");
         }
-    }
-    if let Some(shape) = keys.shift_remove("batch_shape") {
-        keys.insert("batch_input_shape".into(), shape);
     }
     if class == "LeakyReLU"
         && let Some(slope) = keys.shift_remove("negative_slope")
@@ -44,6 +41,19 @@ pub(super) fn modern(config: &Config) -> Result<Config> {
     }
     keys.retain(|key, value| !inert(key, value));
     Ok(config)
+}
+
+/// The same of the arguments that every layer has, a user's own too.
+pub(super) fn modern_base(config: &Config) -> Config {
+    let mut config = config.clone();
+    let keys = &mut config.config;
+    if let Some(dtype) = keys.get_mut("dtype") {
+        plain(dtype);
+    }
+    if let Some(shape) = keys.shift_remove("batch_shape") {
+        keys.insert("batch_input_shape".into(), shape);
+    }
+    config
 }
 
 /// What a wrapped layer says of how it computes: neither names nor the marks of Keras 3.

@@ -90,8 +90,8 @@ pub use recurrent::{
     Cell, CellLayer, ConvLSTM2D, ConvLSTM2DCell, CuDNNGRU, CuDNNLSTM, GRU, GRUCell, Gru, LSTM, LSTMCell,
     Lstm, RNN, Recurrent, SimpleRNN, SimpleRNNCell, StackedRNNCells,
 };
-pub(crate) use registry::registry;
 pub use registry::{deserialize, register};
+pub(crate) use registry::{is_builtin, registry};
 pub use separable::{
     DepthwiseConv, DepthwiseConv1D, DepthwiseConv2D, SeparableConv, SeparableConv1D, SeparableConv2D,
 };

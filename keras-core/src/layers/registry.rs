@@ -186,7 +186,7 @@ pub fn deserialize(config: &Config) -> Result<LayerRef> {
     let name = config.config.get("name").and_then(serde_json::Value::as_str);
     let place = name.map_or_else(|| "layer".to_owned(), |name| format!("layer {name:?}"));
     let made = if REGISTRY.is_custom(&config.class_name) {
-        REGISTRY.build(config)
+        REGISTRY.build(&legacy::modern_base(config))
     } else {
         legacy::modern(config).and_then(|config| REGISTRY.build(&config))
     };
@@ -200,6 +200,11 @@ pub fn deserialize(config: &Config) -> Result<LayerRef> {
             _ => error,
         }
     })
+}
+
+/// Whether a class is one of the library's own.
+pub(crate) fn is_builtin(class_name: &str) -> bool {
+    REGISTRY.is_builtin(class_name)
 }
 
 /// Makes a layer class known to [`deserialize`], or replaces one.

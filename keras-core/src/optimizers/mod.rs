@@ -241,6 +241,11 @@ impl OptimizerSpec {
     }
 }
 
+/// Whether a name stands for an optimizer that a user registered.
+pub(crate) fn is_custom(name: &str) -> bool {
+    REGISTRY.is_custom(name)
+}
+
 static REGISTRY: Registry<OptimizerRef> = Registry::new(
     "optimizer",
     &[

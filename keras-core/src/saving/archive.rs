@@ -8,14 +8,15 @@ use super::state::{self, State};
 use super::training::{self, interleaved, separated};
 use super::version::Writer;
 use super::{Dialect, config, dialect, keras_3, text, tf_keras};
-use crate::array::{Array, element_count};
+use crate::array::Array;
 use crate::backend::Variable;
 use crate::error::{Error, Result};
 use crate::layers::{LayerRef, Weight, loading};
 use crate::models::{Model, Network};
+use crate::registry::bare_name;
 use crate::semantics::OptimizerEpsilon;
-use serde_json::{Value, json};
-use std::collections::HashMap;
+use serde_json::{Map, Value, json};
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::path::Path;
@@ -92,22 +93,29 @@ pub(super) fn load(parts: &Parts, options: &Load) -> Result<Model> {
 
     // The size of the file bounds the number of its numbers, of half precision at least.
     let numbers = usize::try_from(h5.size() / 2).unwrap_or(usize::MAX);
-    let training = value.get("compile_config").filter(|config| options.compiles() && !config.is_null());
+    let training = compile_config(value).filter(|_| options.compiles());
     let semantics = state.as_ref().and_then(|state| state.semantics);
     let model = semantics
         .unwrap_or_else(|| training::semantics(writer, training))
         .during(|| loading(numbers, || config::model_of_value(what, value)))
         .map_err(|error| error.within(what))?;
-    values(&model, &root, &mut Variable::set)?;
+    values(&model, &root, &mut Variable::set).map_err(|error| error.within(what))?;
     if let Some(training) = training {
         let compile = || -> Result<()> {
             training::compile(&model, training, writer, state.as_ref())?;
             read_optimizer(&model, &root, writer)?;
-            state.as_ref().map_or(Ok(()), |state| state.restore(&model))
+            state::restore(state.as_ref(), &model)
         };
         compile().map_err(|error| error.within(what))?;
     }
     Ok(model)
+}
+
+/// The training config of a compiled model; Keras 3 has an empty one of others.
+pub(super) fn compile_config(config: &Value) -> Option<&Value> {
+    let config = config.get("compile_config")?;
+    let empty = config.is_null() || config.as_object().is_some_and(Map::is_empty);
+    (!empty).then_some(config)
 }
 
 /// Whether weights stand in groups by layer and number: `layers/dense/vars/0`.
@@ -135,8 +143,9 @@ enum Count {
 /// What takes the value of a weight.
 pub(super) type Set<'a> = &'a mut dyn FnMut(&Variable, &Array) -> Result<()>;
 
-/// Hands a value for every weight of a model to `set`, one by one; an error if one is missing or of another shape.
-pub(super) fn values(model: &Model, root: &Node, set: Set<'_>) -> Result<()> {
+/// Hands a value for every weight of a model to `set`, one by one; an error if one is missing or of another shape, or if a layer
+/// has more of them in the file. The keys of the file's layers that no layer of the model takes.
+pub(super) fn values(model: &Model, root: &Node, set: Set<'_>) -> Result<Vec<String>> {
     let layers = container(root)?;
     let layers = layers.ok_or_else(|| {
         Error::file(format!("weights of model {}", model.name()), "a group of layers", "none")
@@ -144,14 +153,18 @@ pub(super) fn values(model: &Model, root: &Node, set: Set<'_>) -> Result<()> {
     read_layers(&model.layers(), &layers, set)
 }
 
-fn read_layers(layers: &[LayerRef], (group, count): &(Node, Count), set: Set<'_>) -> Result<()> {
+fn read_layers(layers: &[LayerRef], (group, count): &(Node, Count), set: Set<'_>) -> Result<Vec<String>> {
+    let mut taken = HashSet::new();
     for (layer, key) in layers.iter().zip(keys(layers, *count)) {
         let own = match group.child(&key)? {
-            Some(own) => Some(own),
-            None => group.child(layer.name())?,
+            Some(own) => Some((key.clone(), own)),
+            None => group.child(layer.name())?.map(|own| (layer.name().to_owned(), own)),
         };
         match own {
-            Some(own) => read_layer(layer, &own, set)?,
+            Some((key, own)) => {
+                read_layer(layer, &own, set)?;
+                taken.insert(key);
+            }
             None if layer.weights().is_empty() => {}
             None => {
                 return Err(Error::file(
@@ -162,16 +175,32 @@ fn read_layers(layers: &[LayerRef], (group, count): &(Node, Count), set: Set<'_>
             }
         }
     }
-    Ok(())
+    let mut left = Vec::new();
+    for key in group.groups()?.into_iter().filter(|key| !taken.contains(key)) {
+        if let Some(other) = group.child(&key)?
+            && (arrays(&other, VARS)? > 0 || other.groups()?.iter().any(|name| name != VARS))
+        {
+            left.push(key);
+        }
+    }
+    Ok(left)
+}
+
+/// How many arrays a group inside has.
+fn arrays(node: &Node, path: &str) -> Result<usize> {
+    node.group_at(path)?.map_or(Ok(0), |group| group.datasets().map(|names| names.len()))
 }
 
 fn read_layer(layer: &LayerRef, group: &Node, set: Set<'_>) -> Result<()> {
     let weights = own(layer);
-    if !weights.is_empty() {
+    let what = || format!("weights of layer {}", layer.name());
+    if weights.is_empty() {
+        has_no_more(group, VARS, 0).map_err(|error| error.within(what()))?;
+    } else {
         // A recurrent layer is its cell here, but not there.
         let cell = group.child("cell")?;
         let vars = cell.as_ref().unwrap_or(group);
-        let what = || format!("weights of layer {}", layer.name());
+        let mut counts: HashMap<String, usize> = HashMap::new();
         for (path, weight) in &weights {
             // tf.keras gives its own name to what Keras 3 calls query_dense.
             let (part, _) = path.split_once('/').unwrap_or((path, ""));
@@ -179,34 +208,52 @@ fn read_layer(layer: &LayerRef, group: &Node, set: Set<'_>) -> Result<()> {
                 Some(_) => path.clone(),
                 None => format!("_{path}"),
             };
+            let (place, _) = path.rsplit_once('/').unwrap_or((&path, ""));
+            *counts.entry(place.to_owned()).or_insert(0) += 1;
             let stored = vars.stored(&path).map_err(|error| error.within(what()))?;
             let (own, saved) = (weight.variable.shape(), stored.shape());
-            if own != saved && stored.len() != element_count(own) {
+            if own != saved {
                 return Err(Error::shape(
                     what(),
                     format!("{own:?} for {}", weight.name),
                     format!("{saved:?}"),
                 ));
             }
-            let array = stored.read()?;
-            let array = if own == array.shape() { array } else { array.reshape(own)? };
-            set(&weight.variable, &array)?;
+            set(&weight.variable, &stored.read()?)?;
+        }
+        for (place, count) in counts {
+            has_no_more(vars, &place, count).map_err(|error| error.within(what()))?;
         }
     }
     if let Some(network) = layer.downcast::<Network>() {
-        let layers = container(group)?;
-        return layers.map_or(Ok(()), |layers| read_layers(&layers_of(network), &layers, set));
+        if let Some(layers) = container(group)? {
+            read_layers(&layers_of(network), &layers, set)?;
+        }
+        return Ok(());
     }
     for (key, child) in children(layer) {
         if let Some(inner) = group.group_at(&key)? {
             read_layer(&child, &inner, set)?;
         } else if !child.weights().is_empty() {
-            let what = format!("weights of layer {}", layer.name());
-            return Err(Error::file(what, format!("a group {key:?}"), "none"));
+            return Err(Error::file(what(), format!("a group {key:?}"), "none"));
         }
     }
     Ok(())
 }
+
+/// An error if a group holds more arrays than a layer has weights.
+fn has_no_more(node: &Node, place: &str, count: usize) -> Result<()> {
+    match arrays(node, place)? {
+        found if found > count => {
+            Err(Error::file(format!("the group {place:?}"), format!("{count} arrays"), found.to_string())
+                .advice("load them into a model of the layers that they were saved from"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The group of a layer's arrays.
+const VARS: &str = "vars";
 
 /// A layer's own weights where archives have them: those that can learn first, frozen or not. The projections of a
 /// `MultiHeadAttention` are layers there.
@@ -221,7 +268,7 @@ fn own(layer: &LayerRef) -> Vec<(String, Weight)> {
             let group = match weight.name.split_once('/') {
                 Some(("attention_output", _)) => "output_dense/vars".to_owned(),
                 Some((part, _)) => format!("{part}_dense/vars"),
-                None => "vars".to_owned(),
+                None => VARS.to_owned(),
             };
             let count = counts.entry(group.clone()).or_insert(0);
             let path = format!("{group}/{count}");
@@ -249,7 +296,8 @@ fn keys(layers: &[LayerRef], count: Count) -> Vec<String> {
         .iter()
         .map(|layer| {
             let class = layer.class_name();
-            let key = snake_case(if class == "Model" { "Functional" } else { &class });
+            let class = bare_name(&class);
+            let key = snake_case(if class == "Model" { "Functional" } else { class });
             let number = counts.entry(key.clone()).or_insert(0);
             let numbered = if *number == 0 { key } else { format!("{key}_{number}") };
             *number += if count == Count::WeightsTwice && !layer.weights().is_empty() { 2 } else { 1 };

@@ -70,7 +70,7 @@ pub fn inspect(path: impl AsRef<Path>) -> Result<Inspection> {
     if let Some(parts) = archive::parts(path)? {
         let mut found = empty(".keras archive");
         found.keras_version = parts.metadata.get("keras_version").and_then(Value::as_str).map(str::to_owned);
-        found.training_config = parts.config.get("compile_config").cloned();
+        found.training_config = archive::compile_config(&parts.config).cloned();
         found.model_config = Some(parts.config);
         found.weights = stored_weights(&tree(&parts.weights)?)?;
         return Ok(found);

@@ -1,6 +1,8 @@
 //! Configs between Keras 3 and Keras 2: calls as objects of arguments become lists of references, and the way back.
 
+use crate::layers::is_builtin;
 use crate::models::by_key;
+use crate::registry::bare_name;
 use serde_json::{Map, Value, json};
 use std::collections::HashSet;
 
@@ -180,17 +182,21 @@ pub(super) fn modules(value: &mut Value, functional: &str) {
                 return;
             };
             let (module, registered) = match class {
-                "Functional" => (functional, json!("Functional")),
-                "Sequential" => ("keras", Value::Null),
-                _ => ("keras.layers", Value::Null),
+                "Functional" => (json!(functional), json!("Functional")),
+                "Sequential" => (json!("keras"), Value::Null),
+                class if is_builtin(class) => (json!("keras.layers"), Value::Null),
+                // One of the user's: Python finds it under its whole name.
+                class => (Value::Null, json!(class)),
             };
+            let bare = bare_name(class).to_owned();
             let spatial = class.starts_with("SpatialDropout");
             if let Some(config) = fields.get_mut("config").and_then(Value::as_object_mut).filter(|_| spatial)
             {
                 // Keras 3 takes neither for these: a layer without weights, whose class says the shape.
                 config.retain(|key, _| !matches!(key.as_str(), "noise_shape" | "trainable"));
             }
-            fields.insert("module".into(), json!(module));
+            fields.insert("class_name".into(), json!(bare));
+            fields.insert("module".into(), module);
             fields.insert("registered_name".into(), registered);
         }
         _ => {}

@@ -127,19 +127,7 @@ fn model_of(h5: &H5, options: &Load) -> Result<Model> {
 fn compile(model: &Model, root: &Node, writer: Writer, config: &Value, state: Option<&State>) -> Result<()> {
     training::compile(model, config, writer, state)?;
     read_state(model, root, writer)?;
-    match state {
-        Some(state) => state.restore(model)?,
-        None if model
-            .optimizer()
-            .is_ok_and(|optimizer| optimizer.iterations().is_ok_and(|steps| steps > 0)) =>
-        {
-            Output::current().warning(
-                "the file does not say where random numbers stood: dropout, noise and the order of batches start anew",
-            );
-        }
-        None => {}
-    }
-    Ok(())
+    state::restore(state, model)
 }
 
 /// Builds a `Sequential` whose config has no input shape, as far as its first weights tell: Keras 2.2 and 2.3 drop an
@@ -265,14 +253,18 @@ impl Model {
         }
         let within = |error: Error| error.within(h5.what());
         archive::values(self, root, &mut |_, _| Ok(())).map_err(within)?;
-        archive::values(self, root, &mut Variable::set).map_err(within)?;
+        let skipped = archive::values(self, root, &mut Variable::set).map_err(within)?;
+        if !skipped.is_empty() {
+            let (what, left) = (h5.what(), skipped.join(", "));
+            Output::current().warning(&format!("no layer of the model takes what {what} has of {left}"));
+        }
         let loaded = self
             .layers()
             .iter()
             .filter(|layer| !layer.weights().is_empty())
             .map(|layer| layer.name().to_owned())
             .collect();
-        Ok(WeightsReport { loaded, ..WeightsReport::default() })
+        Ok(WeightsReport { loaded, skipped, ..WeightsReport::default() })
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::array::Array;
 use crate::error::{Error, Result};
 use crate::models::{Model, lock};
+use crate::output::Output;
 use crate::random::{self, RandomState};
 use crate::semantics::Semantics;
 use crate::training::{Order, Run};
@@ -124,7 +125,7 @@ impl State {
     }
 
     /// Puts the random streams of a file into a model.
-    pub(super) fn restore(&self, model: &Model) -> Result<()> {
+    fn restore(&self, model: &Model) -> Result<()> {
         let Some(random) = &self.random else { return Ok(()) };
         model.0.random.0.set(&Array::from(random.seed))?;
         model.0.random.1.set(&Array::from(random.step))?;
@@ -135,6 +136,19 @@ impl State {
         *lock(&model.0.order) = Order::resumed(random.order.state()?, run);
         Ok(())
     }
+}
+
+/// Puts the random streams of a file into a model that it compiled; a warning if the file, of Keras, has none and was trained.
+pub(super) fn restore(state: Option<&State>, model: &Model) -> Result<()> {
+    if let Some(state) = state {
+        return state.restore(model);
+    }
+    if model.optimizer().is_ok_and(|optimizer| optimizer.iterations().is_ok_and(|steps| steps > 0)) {
+        Output::current().warning(
+            "the file does not say where random numbers stood: dropout, noise and the order of batches start anew",
+        );
+    }
+    Ok(())
 }
 
 fn whole(value: &Array) -> i64 {

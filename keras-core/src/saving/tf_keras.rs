@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::layers;
 use crate::models::{Model, lock};
 use crate::optimizers::OptimizerState;
-use crate::registry::Config;
+use crate::registry::{Config, bare_name};
 use crate::tensor::Spec;
 use crate::training::Metered;
 use serde_json::{Map, Value, json};
@@ -239,25 +239,31 @@ pub(super) fn compile_config(model: &Model, config: &Value, writer: Writer) -> R
     }
     if let Some(fields) = config.as_object_mut() {
         fields.shift_remove("optimizer_config");
-        for (key, module) in
-            [("loss", "keras.losses"), ("metrics", "keras.metrics"), ("weighted_metrics", "keras.metrics")]
-        {
+        let metrics = ("keras.metrics", crate::metrics::is_custom as fn(&str) -> bool);
+        for (key, module) in [
+            ("loss", ("keras.losses", crate::losses::is_custom as fn(&str) -> bool)),
+            ("metrics", metrics),
+            ("weighted_metrics", metrics),
+        ] {
             fields.get_mut(key).into_iter().for_each(|value| found_in(value, module));
         }
-        optimizer["module"] = json!("keras.optimizers");
-        optimizer["registered_name"] = Value::Null;
+        found_in(&mut optimizer, ("keras.optimizers", crate::optimizers::is_custom));
         fields.insert("optimizer".into(), optimizer);
     }
     Ok(config)
 }
 
-/// Says of every object inside where its class is found.
-fn found_in(value: &mut Value, module: &str) {
+/// Says of every object inside where its class is found: in a module, or under its whole name if it is one of the user's.
+fn found_in(value: &mut Value, module: (&str, fn(&str) -> bool)) {
     match value {
         Value::Array(items) => items.iter_mut().for_each(|item| found_in(item, module)),
         Value::Object(fields) if fields.contains_key("class_name") => {
-            fields.insert("module".into(), json!(module));
-            fields.insert("registered_name".into(), Value::Null);
+            let class = fields.get("class_name").and_then(Value::as_str).unwrap_or_default().to_owned();
+            let (module, is_custom) = module;
+            let own = is_custom(&class);
+            fields.insert("class_name".into(), json!(bare_name(&class)));
+            fields.insert("module".into(), if own { Value::Null } else { json!(module) });
+            fields.insert("registered_name".into(), if own { json!(class) } else { Value::Null });
         }
         Value::Object(fields) => fields.values_mut().for_each(|item| found_in(item, module)),
         _ => {}

@@ -3,16 +3,19 @@
 
 use super::oracle::{Recorded, python};
 use super::{largest_difference, on_ndarray, unpacked};
-use keras_core::Array;
-use keras_core::models::Model;
+use keras_core::layers::{Base, Build, Call, Conv2D, Dense, Embedding, Layer, LayerRef};
+use keras_core::models::{Model, Sequential};
+use keras_core::registry::Config;
 use keras_core::saving::{
     Dialect, Load, LoadWeights, Save, clone_model, load_model, load_model_with, model_from_json,
 };
 use keras_core::semantics::Semantics;
-use keras_core::training::{Data, Predict};
+use keras_core::training::{Data, Output, Predict};
+use keras_core::{Array, Spec, Tensor};
 use serde_json::Value;
 use std::path::Path;
 use std::process::Command;
+use std::sync::{Arc, Mutex};
 
 fn differences(what: &str, ours: &[Array], theirs: &[Array], tolerance: f64) -> Vec<String> {
     if ours.len() != theirs.len() {
@@ -93,19 +96,25 @@ fn all(fixture: &str, to: &Path, save: Save) -> usize {
     names.len()
 }
 
-/// What the packages of an environment say of files that we wrote.
-fn check(environment: &str, save: Save) {
-    let folder = tempfile::tempdir().unwrap();
-    all("keras_3.zip", folder.path(), save);
+/// What the other half says of a folder.
+fn python_says(environment: &str, command: &str, folder: &Path) -> Vec<u8> {
     let output = Command::new(python(environment))
         .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("oracle/keras_3.py"))
-        .arg("check")
-        .arg(folder.path())
+        .arg(command)
+        .arg(folder)
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let report: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+    output.stdout
+}
+
+/// What the packages of an environment say of files that we wrote.
+fn check(environment: &str, save: Save) {
+    let folder = tempfile::tempdir().unwrap();
+    all("keras_3.zip", folder.path(), save);
+    let report = python_says(environment, "check", folder.path());
+    let report: Vec<Value> = serde_json::from_slice(&report).unwrap();
     let lines: Vec<String> = report
         .iter()
         .map(|line| format!("{}: {}", line[0].as_str().unwrap(), line[1].as_str().unwrap()))
@@ -161,6 +170,135 @@ fn optimizers_that_only_tf_keras_has_are_named() {
             let bare = load_model_with(&file, &Load::new().compile(false)).unwrap();
             assert!(bare.optimizer().is_err(), "{fixture}, {name}");
         }
+    }
+}
+
+/// A layer that no Keras has.
+struct Scaled {
+    base: Base,
+    class: &'static str,
+    factor: f64,
+}
+
+impl Layer for Scaled {
+    fn config(&self) -> Config {
+        Config::new(self.class).with("factor", self.factor)
+    }
+
+    fn base(&self) -> Option<&Base> {
+        Some(&self.base)
+    }
+
+    fn build(&self, cx: &mut Build, inputs: &[Spec]) -> keras_core::Result<()> {
+        let features = cx.known(self.class, &inputs[0], -1, "last axis")?;
+        cx.weight("gain", [features], &keras_core::initializers::get("ones")?).add().map(drop)
+    }
+
+    fn call(&self, cx: &mut Call, inputs: &[Tensor]) -> keras_core::Result<Vec<Tensor>> {
+        Ok(vec![&inputs[0] * self.factor * cx.weight("gain")?])
+    }
+}
+
+/// A user's own layer in archives: the real Keras finds its class in a scope or by its registered name, and we find ours.
+fn a_layer_of_ones_own(environment: &str, save: Save) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name);
+    let x = super::wave(&[4, 3]);
+    keras_core::npy::write_npy(file("x.npy"), &x).unwrap();
+    let mut ours = Vec::new();
+    for (name, class) in [("scope", "Scaled"), ("registered", "Custom>Scaled")] {
+        keras_core::layers::register(class, move |config| {
+            let mut reader = config.reader();
+            let layer =
+                Scaled { base: Base::read(&mut reader)?, class, factor: reader.float("factor", 1.0)? };
+            reader.finish()?;
+            LayerRef::new(layer)
+        });
+        let mut model = Sequential::new();
+        model.add(Dense::new(3).input_shape([3])).unwrap();
+        model.add(Scaled { base: Base::default(), class, factor: 2.5 }).unwrap();
+        model.add(Scaled { base: Base::default(), class, factor: 0.5 }).unwrap();
+        let gains = [[0.5_f32, 2.0, -1.0], [3.0, 1.0, 0.25]];
+        for (i, gain) in gains.into_iter().enumerate() {
+            model.layers()[i + 1].set_weights(&[Array::from(gain)]).unwrap();
+        }
+        let model = on_ndarray((*model).clone());
+        let path = file(&format!("{name}.keras"));
+        model.save_with(&path, save).unwrap();
+        ours.push(model.predict(&x).unwrap());
+        let again = on_ndarray(load_model(&path).unwrap());
+        assert!(again.predict(&x).unwrap().same_bits(&ours[ours.len() - 1]), "{name}");
+    }
+    let theirs: Vec<Vec<f32>> =
+        serde_json::from_slice(&python_says(environment, "own", folder.path())).unwrap();
+    for (ours, theirs) in ours.iter().zip(theirs) {
+        let theirs = Array::from_vec(ours.shape(), theirs).unwrap();
+        assert!(largest_difference(ours, &theirs) < 1e-5);
+    }
+    let back = on_ndarray(load_model(file("theirs.keras")).unwrap());
+    assert!(largest_difference(&back.predict(&x).unwrap(), &ours[1]) < 1e-5);
+}
+
+#[test]
+#[ignore = "needs Keras 3: cargo xtask test --all"]
+fn keras_3_opens_archives_with_a_layer_of_one_s_own() {
+    a_layer_of_ones_own("keras-3", Save::new());
+}
+
+#[test]
+#[ignore = "needs tf.keras 2.15: cargo xtask test --all"]
+fn tf_keras_2_15_opens_archives_with_a_layer_of_one_s_own() {
+    a_layer_of_ones_own("tf-2.15", Save::new().dialect(Dialect::TfKeras));
+}
+
+/// As in Keras: arrays of as many numbers in another shape, or more arrays than a layer has, are an error; layers of the file that
+/// the model does not have are a warning.
+#[test]
+fn weights_of_archives_fit_or_are_errors() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("it.weights.h5");
+    let of = |layers: Vec<LayerRef>| {
+        let mut model = Sequential::new();
+        layers.iter().for_each(|layer| model.add(layer).unwrap());
+        (*model).clone()
+    };
+    let one = |layer: LayerRef| of(vec![layer]);
+    let dense = |inputs: usize, units, bias| {
+        LayerRef::new(Dense::new(units).use_bias(bias).input_shape([inputs])).unwrap()
+    };
+    let conv = |kernel| LayerRef::new(Conv2D::new(2, kernel).input_shape([5, 5, 1])).unwrap();
+    let table = |rows, columns| LayerRef::new(Embedding::new(rows, columns).input_length(3)).unwrap();
+    for (saved, other, part) in [
+        (one(table(10, 4)), one(table(20, 2)), "[20, 2]"),
+        (one(dense(3, 4, false)), one(dense(4, 3, false)), "[4, 3]"),
+        (one(conv([1, 3])), one(conv([3, 1])), "[3, 1, 1, 2]"),
+        (one(dense(3, 4, true)), one(dense(3, 4, false)), "1 arrays"),
+    ] {
+        saved.save_weights(&path).unwrap();
+        let before = other.get_weights().unwrap();
+        let error = other.load_weights(&path, LoadWeights::new()).unwrap_err().to_string();
+        assert!(error.contains(part) && error.contains("weights of layer"), "{error}");
+        assert_eq!(other.get_weights().unwrap(), before);
+    }
+    of(vec![dense(3, 4, true), dense(4, 2, true)]).save_weights(&path).unwrap();
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let load = || one(dense(3, 4, true)).load_weights(&path, LoadWeights::new());
+    let report = Output::Writer(log.clone()).during(load).unwrap();
+    assert_eq!(report.skipped, ["dense_1"]);
+    let said = String::from_utf8(log.lock().unwrap().clone()).unwrap();
+    assert!(said.contains("dense_1"), "{said}");
+}
+
+/// A file of Keras does not say where random numbers stood.
+#[test]
+fn a_trained_file_of_keras_warns_that_random_numbers_start_anew() {
+    let from = unpacked("keras_3.zip");
+    for ending in ["keras", "h5"] {
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let load = || load_model(from.path().join(format!("optimizer_Adam.{ending}")));
+        Output::Writer(log.clone()).during(load).unwrap();
+        let said = String::from_utf8(log.lock().unwrap().clone()).unwrap();
+        assert!(said.contains("where random numbers stood"), "{ending}: {said}");
     }
 }
 
