@@ -151,7 +151,9 @@ fn bound(case: &Case, inputs: &[Array], at: usize, output: &Array) -> Result<Bou
             let (operands, others) = inputs.split_at(2.min(inputs.len()));
             let result = reference(contraction, operands, &[])?;
             let Some(result) = result.first() else { return Ok(Bound::Bits) };
-            let of_result = of_terms(contraction, operands, result)?.into_iter().fold(0.0, f64::max);
+            // Infinite elements hide nothing of the others.
+            let terms = of_terms(contraction, operands, result)?.into_iter();
+            let of_result = terms.filter(|x| x.is_finite()).fold(0.0, f64::max);
             let inputs = [std::slice::from_ref(result), others].concat();
             // The kernels of the epilogue cases do not enlarge differences.
             of_kernel(kernel, &inputs, &case.scalars, at, output)?
