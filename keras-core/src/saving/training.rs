@@ -11,7 +11,7 @@ use crate::metrics::{BY_OUTPUT, MetricSpec};
 use crate::models::{Model, Nesting, lock};
 use crate::optimizers::{OptimizerSpec, OptimizerState};
 use crate::output::Output;
-use crate::registry::Config;
+use crate::registry::{Config, bare_name};
 use crate::semantics::{OptimizerEpsilon, Semantics};
 use crate::training::{Compile, PerOutput};
 use serde_json::{Map, Value, json};
@@ -70,12 +70,9 @@ fn optimizer_of(value: &Value, writer: Writer) -> Result<OptimizerSpec> {
     }
     let mut config: Config = serde_json::from_value(value.clone())
         .map_err(|_| Error::file("training config", "an optimizer's class_name and config", brief(value)))?;
-    let tf = matches!(
-        writer,
-        Writer::FirstTfKeras | Writer::Tf1Keras | Writer::EarlyTfKeras | Writer::TfKeras | Writer::Keras3
-    );
+    let tf = writer.is_tf_keras() || writer == Writer::Keras3;
     let later = is_later(value, writer);
-    let class = config.class_name.rsplit('>').next().unwrap_or_default().to_owned();
+    let class = bare_name(&config.class_name).to_owned();
     if later {
         config.class_name.clone_from(&class);
     }
@@ -339,9 +336,7 @@ fn without_outputs(names: &[String], config: &mut Value) {
 pub(super) fn compile(model: &Model, config: &Value, writer: Writer, state: Option<&State>) -> Result<()> {
     let mut full = state.map_or_else(|| config.clone(), |state| state.complete(config.clone()));
     flatten(&model.output_nesting()?, &mut full);
-    if matches!(writer, Writer::FirstTfKeras | Writer::Tf1Keras | Writer::EarlyTfKeras | Writer::TfKeras)
-        && full.get("optimizer_config").is_some()
-    {
+    if writer.is_tf_keras() && full.get("optimizer_config").is_some() {
         without_outputs(&model.output_names()?, &mut full);
     }
     model.compile(compile_options(&full, writer)?)?;

@@ -76,6 +76,11 @@ impl Writer {
         }
     }
 
+    /// Whether it is the Keras inside TensorFlow.
+    pub(super) fn is_tf_keras(self) -> bool {
+        matches!(self, Self::FirstTfKeras | Self::Tf1Keras | Self::EarlyTfKeras | Self::TfKeras)
+    }
+
     /// What those are called whose files are written.
     pub(super) fn title(self) -> &'static str {
         match self {
