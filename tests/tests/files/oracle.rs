@@ -121,6 +121,15 @@ fn reported(environment: &str, command: &str, folder: &Path) -> Vec<String> {
     report.as_array().unwrap().iter().map(line).collect()
 }
 
+/// What our file of a trained model lost in Keras, which loaded and saved it.
+fn came_back(folder: &Path, name: &str) -> Option<String> {
+    let values = |ending: &str| {
+        let model = load_model(folder.join(format!("{name}.{ending}.h5"))).unwrap();
+        (model.get_weights().unwrap(), model.optimizer().unwrap().get_weights().unwrap())
+    };
+    (values("trained") != values("again")).then(|| format!("{name}: other weights or state after Keras"))
+}
+
 /// At least that many cases go through.
 fn matrix(environment: &str, least: usize) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
@@ -130,6 +139,9 @@ fn matrix(environment: &str, least: usize) -> tempfile::TempDir {
     assert!(names.len() >= least, "{} cases", names.len());
     let mut wrong: Vec<String> = names.iter().flat_map(|name| go_through(folder.path(), name)).collect();
     wrong.extend(reported(environment, "check", folder.path()));
+    let optimizers: Vec<&String> = names.iter().filter(|name| name.starts_with("optimizer_")).collect();
+    assert!(optimizers.len() >= 7, "{optimizers:?}");
+    wrong.extend(optimizers.into_iter().flat_map(|name| came_back(folder.path(), name)));
     assert!(wrong.is_empty(), "{} of {} cases:\n{}", wrong.len(), names.len(), wrong.join("\n"));
     folder
 }
