@@ -19,7 +19,7 @@ use keras_core::{Array, DType, Result, Tensor, k};
 use serde_json::{Value, json};
 
 /// Keys that change nothing that can be computed, here and in `keras_layers`: of which classes, with the reason.
-const EXCEPTIONS: [(Of, &str, &str); 12] = [
+const EXCEPTIONS: [(Of, &str, &str); 13] = [
     (Of::All, "name", "a name names"),
     (Of::Metrics, "dtype", "sums are kept in the default float type"),
     (Of::Layers, "unroll", "the same arithmetic, another graph"),
@@ -29,6 +29,7 @@ const EXCEPTIONS: [(Of, &str, &str); 12] = [
     (Of::Class("LocallyConnected1D"), "padding", "Keras refuses all but \"valid\""),
     (Of::Class("LocallyConnected2D"), "padding", "Keras refuses all but \"valid\""),
     (Of::Class("RNN"), "num_constants", "it has to be as many as the layer is called on"),
+    (Of::Class("StackedRNNCells"), "dtype", "its weights are those of its cells, which say their own"),
     (Of::Class("SpatialDropout1D"), "noise_shape", "Keras writes the key and computes the shape"),
     (Of::Class("SpatialDropout2D"), "noise_shape", "Keras writes the key and computes the shape"),
     (Of::Class("SpatialDropout3D"), "noise_shape", "Keras writes the key and computes the shape"),

@@ -17,6 +17,7 @@ use std::sync::LazyLock;
 static KERAS: LazyLock<Fixture> = LazyLock::new(|| Fixture::load("layers_2_3_1"));
 
 /// One recorded case.
+#[derive(Clone)]
 pub(crate) struct Case {
     fixture: &'static Fixture,
     /// As the generator wrote it.
